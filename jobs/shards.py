@@ -1,0 +1,61 @@
+"""A Ray task a shard, through a bounded window: what is submitted never outruns what is done."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from vlp_core.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """How one shard's task runs: its cpus, how often a lost worker is replaced, and whether it stays on this node."""
+
+    cpus: float = 1.0
+    retries: int = 3
+    here: bool = False
+
+
+def map_shards(
+    function: Callable[[Item], Result], items: Sequence[Item], *, task: ShardTask | None = None, window: int | None = None
+) -> Iterator[tuple[Item, Result]]:
+    """Yield (item, function(item)) as they end, `window` at a time (default: twice the cluster's CPUs).
+
+    A worker that dies is replaced `task.retries` times; an exception in `function` ends the map and is raised here.
+    """
+    import ray
+
+    task = task or ShardTask()
+    window = window or max(2, 2 * int(ray.cluster_resources().get("CPU", 1)))
+    options: dict[str, Any] = {"num_cpus": task.cpus, "max_retries": task.retries}
+    if task.here:
+        node = ray.get_runtime_context().get_node_id()
+        options["scheduling_strategy"] = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+    remote = ray.remote(function).options(**options)
+    waiting = list(reversed(items))
+    running: dict[Any, Item] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < window:
+                item = waiting.pop()
+                running[remote.remote(item)] = item
+            done, _ = ray.wait(list(running), num_returns=1)
+            for reference in done:
+                item = running.pop(reference)
+                yield item, _result(ray, reference)
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+
+
+def _result(ray: Any, reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise

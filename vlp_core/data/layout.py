@@ -1,0 +1,92 @@
+"""The data contracts: which files and columns pass between the stages.
+
+pairs      `{shard}.parquet`            one row a url, with all its captions, in the seeded order
+images     img2dataset's layout         `{shard}.tar`, `.parquet`, `_stats.json`, and `_index.parquet` of offsets
+columns    `{shard}.parquet` by uid     verdicts, hashes, scores: one folder a step, beside the pictures
+selection  `selection.parquet`          uids with weight and captions: the digest of a data set
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vlp_core.errors import UserError
+
+CAPTIONS = pa.list_(pa.string())
+
+PAIRS = pa.schema([("uid", pa.string()), ("url", pa.string()), ("captions", CAPTIONS), ("source", pa.string())])
+
+# What `images` holds at least; img2dataset's own columns first, then ours. A failed row keeps its reason in
+# `error_message` and has null sizes and sha256. `bytes` is the size of the body as it came.
+IMAGES = pa.schema(
+    [
+        ("key", pa.string()),
+        ("url", pa.string()),
+        ("caption", pa.string()),
+        ("status", pa.string()),
+        ("error_message", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("original_width", pa.int32()),
+        ("original_height", pa.int32()),
+        ("sha256", pa.string()),
+        ("uid", pa.string()),
+        ("captions", CAPTIONS),
+        ("source", pa.string()),
+        ("bytes", pa.int64()),
+        ("attempts", pa.int32()),
+        ("http_status", pa.int32()),
+        ("final_url", pa.string()),
+    ]
+)
+SUCCESS = "success"
+
+# Where a picture's encoded bytes lie: in `{shard}.tar` at a byte offset, or row `offset` of `{shard}.images.parquet`.
+INDEX = pa.schema(
+    [("uid", pa.string()), ("sha256", pa.string()), ("offset", pa.int64()), ("length", pa.int64()), ("captions", CAPTIONS)]
+)
+
+VERDICTS = pa.schema([("uid", pa.string()), ("rule", pa.string()), ("captions", CAPTIONS)])
+HASHES = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("sha256", pa.string()),
+        ("phash", pa.uint64()),
+        ("colour", pa.binary(192)),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+    ]
+)
+COPIES = pa.schema([("uid", pa.string()), ("kept_uid", pa.string()), ("reason", pa.string()), ("captions", CAPTIONS)])
+SELECTION = pa.schema(
+    [("uid", pa.string()), ("weight", pa.float32()), ("captions", CAPTIONS), ("sha256", pa.string())]
+)
+SELECTION_FILE = "selection.parquet"
+
+
+def shard_name(number: int) -> str:
+    return f"{number:05d}"
+
+
+def shard_names(folder: Path) -> list[str]:
+    """The shards of a folder by their Parquet files, in order."""
+    return sorted(path.stem for path in folder.glob("*.parquet") if path.stem.isdigit())
+
+
+def read_shards(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """All shards of a folder of tables as one, in shard order."""
+    names = shard_names(folder)
+    if not names:
+        raise UserError(f"{folder}: no shards (00000.parquet, …) in this folder; give the output folder of a stage")
+    return pa.concat_tables(list(iterate_shards(folder, columns)), promote_options="permissive")
+
+
+def iterate_shards(folder: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    for name in shard_names(folder):
+        path = folder / f"{name}.parquet"
+        try:
+            yield pq.read_table(path, columns=list(columns) if columns else None)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{path}: not a readable Parquet shard ({error}); delete it and run again") from error

@@ -1,0 +1,18 @@
+"""The one exception that users are meant to read."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """What is wrong and the way out, in one line that names the thing.
+
+    Command lines print it without a traceback and exit with code 2.
+    """
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint such as `; did you mean 'ratio'?`, or the known words where none is near."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

@@ -1,0 +1,41 @@
+"""Files that are there whole or not at all."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name when the block ends well, and is removed when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def write_bytes(path: Path, body: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(body)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_table(path: Path, table: pa.Table, *, row_group_size: int = 65_536) -> None:
+    """A Parquet file: zstd, the same bytes for the same table."""
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=row_group_size)

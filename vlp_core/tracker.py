@@ -1,0 +1,41 @@
+"""What a stage may say while it works, and what it says at its end; who listens is not its business."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The end of a stage: counts and pictures (name -> file relative to the stage's output folder)."""
+
+    counts: Mapping[str, float] = field(default_factory=dict)
+    pictures: Mapping[str, str] = field(default_factory=dict)
+
+
+class Tracker(Protocol):
+    """Listens to a running stage. Calls return at once and never fail the stage."""
+
+    def metrics(self, values: Mapping[str, float], *, step: int) -> None:
+        """Points of curves, by name, at a step."""
+
+    def picture(self, name: str, png: bytes, *, step: int = 0) -> None:
+        """A picture made along the way, as PNG bytes."""
+
+    def table(self, name: str, columns: Mapping[str, list[Any]]) -> None:
+        """A small table: column name -> values, all of one length."""
+
+    def progress(self, done: int, total: int | None, *, failed: int = 0, unit: str = "rows") -> None:
+        """How far the stage is; `done` includes the failed ones."""
+
+
+class Silent:
+    """A tracker nobody listens to: for the library alone and for tests."""
+
+    def metrics(self, values: Mapping[str, float], *, step: int) -> None: ...
+
+    def picture(self, name: str, png: bytes, *, step: int = 0) -> None: ...
+
+    def table(self, name: str, columns: Mapping[str, list[Any]]) -> None: ...
+
+    def progress(self, done: int, total: int | None, *, failed: int = 0, unit: str = "rows") -> None: ...
