@@ -32,8 +32,10 @@ def map_shards(
     window = window or max(2, 2 * int(ray.cluster_resources().get("CPU", 1)))
     options: dict[str, Any] = {"num_cpus": task.cpus, "max_retries": task.retries}
     if task.here:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
         node = ray.get_runtime_context().get_node_id()
-        options["scheduling_strategy"] = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
     remote = ray.remote(function).options(**options)
     waiting = list(reversed(items))
     running: dict[Any, Item] = {}

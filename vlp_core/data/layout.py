@@ -45,7 +45,13 @@ SUCCESS = "success"
 
 # Where a picture's encoded bytes lie: in `{shard}.tar` at a byte offset, or row `offset` of `{shard}.images.parquet`.
 INDEX = pa.schema(
-    [("uid", pa.string()), ("sha256", pa.string()), ("offset", pa.int64()), ("length", pa.int64()), ("captions", CAPTIONS)]
+    [
+        ("uid", pa.string()),
+        ("sha256", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("captions", CAPTIONS),
+    ]
 )
 
 VERDICTS = pa.schema([("uid", pa.string()), ("rule", pa.string()), ("captions", CAPTIONS)])
@@ -60,9 +66,7 @@ HASHES = pa.schema(
     ]
 )
 COPIES = pa.schema([("uid", pa.string()), ("kept_uid", pa.string()), ("reason", pa.string()), ("captions", CAPTIONS)])
-SELECTION = pa.schema(
-    [("uid", pa.string()), ("weight", pa.float32()), ("captions", CAPTIONS), ("sha256", pa.string())]
-)
+SELECTION = pa.schema([("uid", pa.string()), ("weight", pa.float32()), ("captions", CAPTIONS), ("sha256", pa.string())])
 SELECTION_FILE = "selection.parquet"
 
 

@@ -1,0 +1,113 @@
+"""The export: a folder that open_clip loads as `local-dir:`, with a card that says what the model is made of."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlp_core.errors import UserError
+from vlp_core.files import replacing, write_text
+
+WEIGHTS, CONFIG, CARD = "open_clip_model.safetensors", "open_clip_config.json", "README.md"
+
+USAGE = """```python
+import open_clip
+
+model, preprocess = open_clip.create_model_from_pretrained("local-dir:PATH/TO/THIS/FOLDER")
+tokenize = open_clip.get_tokenizer("local-dir:PATH/TO/THIS/FOLDER")
+```"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What a card is written from: config.json of the model, selection.json, and scores with their data's digest."""
+
+    name: str
+    config: Mapping[str, Any]
+    selection: Mapping[str, Any]
+    scores: Mapping[str, float]
+    data_digest: str
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises UserError for a file that is missing or holds no JSON object."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable as JSON ({error}); delete it and run its step again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a JSON object; delete it and run its step again")
+    return content
+
+
+def write_export(folder: Path, weights: Path, sources: Sources) -> None:
+    """Weights under open_clip's name, open_clip_config.json (with what tokenizer it takes) and README.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / WEIGHTS) as temporary:
+        shutil.copyfile(weights, temporary)
+    config = {**sources.config["open_clip"], "tokenizer": sources.config.get("tokenizer", {})}
+    write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+    write_text(folder / CARD, card(sources))
+
+
+def card(sources: Sources) -> str:
+    """The model card: front matter as the Hugging Face hub reads it, then data, recipe, scores and usage."""
+    architecture = sources.config["open_clip"]["model_cfg"]
+    vision, text = architecture["vision_cfg"], architecture["text_cfg"]
+    return f"""---
+library_name: open_clip
+pipeline_tag: zero-shot-image-classification
+tags:
+- clip
+---
+
+# {sources.name}
+
+A contrastive image-text model (CLIP): pictures of {vision.get("image_size", 224)} pixels and texts of up to \
+{text.get("context_length", 77)} tokens to unit vectors of {architecture["embed_dim"]} dimensions.
+
+## Data
+
+{_table(("selection", "value"), _flat(sources.selection))}
+
+## Recipe
+
+{_table(("setting", "value"), _flat(sources.config.get("recipe", {})))}
+
+## Scores
+
+{scores_table(sources.scores)}
+
+On evaluation data with the digest `{sources.data_digest}`.
+
+## Usage
+
+{USAGE}
+"""
+
+
+def scores_table(scores: Mapping[str, float]) -> str:
+    """Each score with its chance beside, as a Markdown table."""
+    rows = {
+        name: (f"{value:.4f}", f"{scores[f'{name}_chance']:.4f}" if f"{name}_chance" in scores else "")
+        for name, value in sorted(scores.items())
+        if not name.endswith("_chance")
+    }
+    return _table(("score", "value", "chance"), rows)
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, tuple[str, ...]]:
+    """Nested settings as dotted names."""
+    if isinstance(value, Mapping) and (value or not prefix):
+        rows: dict[str, tuple[str, ...]] = {}
+        for key in sorted(value):
+            rows |= _flat(value[key], f"{prefix}.{key}" if prefix else str(key))
+        return rows
+    return {prefix: (value if isinstance(value, str) else json.dumps(value, sort_keys=True),)}
+
+
+def _table(header: tuple[str, ...], rows: Mapping[str, tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *((name, *values) for name, values in rows.items())]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

@@ -1,0 +1,164 @@
+"""A step is data: a name, a function and its inputs. Nothing here runs anything."""
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlp_core.errors import UserError, nearest
+from vlp_core.identity import digest_of
+from vlp_core.settings import EXECUTION, EXTENDS
+from vlp_core.tracker import Summary
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One box of the DAG. An input that is a Step (or a tuple of them) is a dependency; anything else is a literal."""
+
+    name: str
+    run: Callable[..., Summary]
+    inputs: Mapping[str, Any]
+
+    @property
+    def function(self) -> str:
+        return f"{self.run.__module__}.{self.run.__qualname__}"
+
+    @property
+    def version(self) -> str:
+        """Raised by the stage's author when the meaning of its result changes."""
+        return str(getattr(sys.modules[self.run.__module__], "VERSION", "1"))
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the function goes on in a half-filled folder; any other is given an empty one."""
+        return bool(getattr(sys.modules[self.run.__module__], "RESUMABLE", False))
+
+    @property
+    def source(self) -> Path:
+        return Path(inspect.getfile(self.run))
+
+    @property
+    def dependencies(self) -> list["Step"]:
+        return [found for value in self.inputs.values() for found in _steps_in(value)]
+
+    def accepts(self, parameter: str) -> bool:
+        return parameter in inspect.signature(self.run).parameters
+
+
+def step(name: str, run: Callable[..., Summary], /, **inputs: Any) -> Step:
+    """A step of a pipeline; `inputs` are the keyword arguments of `run`, which is also given `out` and `tracker`."""
+    parameters = inspect.signature(run).parameters
+    unknown = [key for key in inputs if key not in parameters]
+    if unknown:
+        raise TypeError(f"step {name!r}: {run.__module__}.{run.__qualname__} takes no {unknown[0]!r}")
+    return Step(name, run, inputs)
+
+
+def walk(targets: Iterator[Step] | list[Step] | tuple[Step, ...]) -> list[Step]:
+    """All steps that the targets need, dependencies first, in an order that only the DAG decides."""
+    ordered: dict[str, Step] = {}
+
+    def visit(current: Step) -> None:
+        seen = ordered.get(current.name)
+        if seen is not None:
+            if seen is not current:
+                raise TypeError(f"two different steps are named {current.name!r}")
+            return
+        for dependency in current.dependencies:
+            visit(dependency)
+        ordered[current.name] = current
+
+    for target in targets:
+        visit(target)
+    return list(ordered.values())
+
+
+def find(steps: list[Step], name: str, flag: str) -> Step:
+    for candidate in steps:
+        if candidate.name == name:
+            return candidate
+    raise UserError(f"{flag} {name}: no such step{nearest(name, [known.name for known in steps])}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What a step's result depends on, in canonical form, and the names that follow from it."""
+
+    fingerprint: str
+    family: str
+    """The fingerprint without the fields that a finished result can be carried on along (`extends`)."""
+    inputs: dict[str, Any]
+    extends: dict[str, Any]
+
+
+def identify(
+    current: Step, digest_of_step: Callable[[Step], Mapping[str, str]], digest_of_path: Callable[[Path], str]
+) -> Identity:
+    """The identity of a step: function, version, literals, outside files and its dependencies' records."""
+    canonical = Canonical(digest_of_step, digest_of_path)
+    inputs = {key: canonical.of(value, key) for key, value in sorted(current.inputs.items())}
+    base = {"function": current.function, "version": current.version}
+    family = digest_of({**base, "inputs": inputs})[:20]
+    whole = digest_of({**base, "inputs": inputs, "extends": canonical.extends})[:20]
+    return Identity(fingerprint=whole, family=family, inputs=inputs, extends=canonical.extends)
+
+
+class Canonical:
+    """Turns inputs into JSON-like values that are equal exactly when the results are meant to be.
+
+    Execution fields are left out; fields that a result can be extended along are gathered in `extends`.
+    """
+
+    def __init__(
+        self, digest_of_step: Callable[[Step], Mapping[str, str]], digest_of_path: Callable[[Path], str]
+    ) -> None:
+        self._digest_of_step = digest_of_step
+        self._digest_of_path = digest_of_path
+        self.extends: dict[str, Any] = {}
+
+    def of(self, value: Any, where: str) -> Any:
+        if isinstance(value, Step):
+            return dict(self._digest_of_step(value))
+        if isinstance(value, Path):
+            return {"file": value.name, "sha256": self._digest_of_path(value)}
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self._of_settings(value, where)
+        if isinstance(value, list | tuple):
+            return [self.of(item, f"{where}.{number}") for number, item in enumerate(value)]
+        if isinstance(value, Mapping):
+            return {str(key): self.of(item, f"{where}.{key}") for key, item in value.items()}
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise TypeError(f"input {where!r}: {type(value).__name__} has no canonical form")
+
+    def _of_settings(self, value: Any, where: str) -> dict[str, Any]:
+        result: dict[str, Any] = {"settings": type(value).__name__}
+        for field in dataclasses.fields(value):
+            if field.metadata.get(EXECUTION):
+                continue
+            item = self.of(getattr(value, field.name), f"{where}.{field.name}")
+            if field.metadata.get(EXTENDS):
+                self.extends[f"{where}.{field.name}"] = item
+            else:
+                result[field.name] = item
+        return result
+
+
+def _steps_in(value: Any) -> list[Step]:
+    if isinstance(value, Step):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [found for item in value for found in _steps_in(item)]
+    return []
+
+
+def resolve(value: Any, folder_of: Callable[[Step], Path]) -> Any:
+    """The value as the function gets it: a step becomes the folder of its result."""
+    if isinstance(value, Step):
+        return folder_of(value)
+    if isinstance(value, list | tuple):
+        return type(value)(resolve(item, folder_of) for item in value)
+    return value

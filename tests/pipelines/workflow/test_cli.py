@@ -1,0 +1,191 @@
+"""Pipelines as a user meets them: processes with exit codes and lines, on the tests' Ray cluster."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.workflow.lock import Lock
+from pipelines.workflow.tracking import KILLED, store_of
+
+HERE = Path(__file__).parent
+TOY = HERE / "toy.py"
+PROJECT = HERE.parents[2]
+
+
+class Toy:
+    """Starts the toy pipeline on a root."""
+
+    def __init__(self, root: Path, cluster: str) -> None:
+        self.root = root
+        self.environment = {**os.environ, "RAY_ADDRESS": cluster, "PYTHONPATH": str(PROJECT)}
+        self.environment.pop("MLFLOW_TRACKING_URI", None)
+
+    def command(self, *flags: str) -> list[str]:
+        return [sys.executable, str(TOY), "--root", str(self.root), *flags]
+
+    def __call__(self, *flags: str, code: int = 0, **environment: str) -> str:
+        done = subprocess.run(
+            self.command(*flags),
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def start(self, *flags: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            self.command(*flags), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty MLflow store: making one takes seconds, copying it none."""
+    import mlflow
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def toy(tmp_path: Path, cluster: str, store: Path) -> Toy:
+    root = tmp_path / "root"
+    root.mkdir()
+    shutil.copy(store, root / "mlflow.db")
+    return Toy(root, cluster)
+
+
+def runs_of(root: Path, query: str) -> list[object]:
+    import mlflow
+
+    client = mlflow.MlflowClient(store_of(root))
+    experiment = client.get_experiment_by_name("toy")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], query))
+
+
+def test_runs_then_reuses_then_reruns_what_a_change_touches(toy: Toy) -> None:
+    first = toy()
+    assert "✓ write" in first and "✓ shout" in first
+    assert "nothing to do" in toy(RAY_ADDRESS="127.0.0.1:1")  # no Ray there: none is needed
+    explained = toy("--mark", "?", "--explain")
+    assert 'mark: "!" → "?"' in explained and "write  reuse" in explained
+    changed = toy("--mark", "?")
+    assert "= write" in changed and "✓ shout" in changed
+    parents = runs_of(toy.root, "tags.`vlp.command` != ''")
+    assert len(parents) == 2
+    reused = runs_of(toy.root, "tags.`vlp.reused` = 'true' and tags.`vlp.step` = 'write'")
+    made = runs_of(toy.root, "tags.`vlp.record` != '' and tags.`vlp.step` = 'write'")
+    assert reused[0].data.tags["vlp.made_by"] == made[0].info.run_id  # type: ignore[attr-defined]
+    assert made[0].info.status == "FINISHED"  # type: ignore[attr-defined]
+
+
+def test_a_failing_step_ends_its_dependents_not_its_siblings_and_is_named_last(toy: Toy) -> None:
+    said = toy("--fail", "refuse", code=2)
+    assert "✓ count" in said
+    assert "words to say" not in said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("error: refuse:") and last.endswith("add words")
+    assert not list((toy.root / "after").glob("*/_RECORD.json"))
+
+
+def test_a_fault_of_the_program_exits_1_with_its_cause_and_leaves_no_record(toy: Toy) -> None:
+    said = toy("--fail", "burst", code=1)
+    assert said.strip().splitlines()[-1] == "error: burst: RuntimeError: burst"
+    assert not list((toy.root / "burst").glob("*/_RECORD.json"))
+
+
+def test_a_full_disk_is_one_line(toy: Toy) -> None:
+    assert "no space left; free some" in toy("--fail", "fill_disk", code=2)
+
+
+def test_until_makes_no_more_than_asked(toy: Toy) -> None:
+    toy("--until", "write")
+    assert not (toy.root / "shout").exists()
+
+
+def test_force_makes_a_step_again_and_its_equal_result_leaves_dependents_alone(toy: Toy) -> None:
+    toy()
+    said = toy("--force", "write")
+    assert "✓ write" in said and "= shout" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--makr", "x"], "--makr: no such flag; did you mean '--mark'?"),
+        (["--text.repeat", "x"], "--text.repeat"),
+        (["--until", "shuot"], "--until shuot: no such step; did you mean 'shout'?"),
+        (["--force", "x"], "--force x: no such step"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_with_the_nearest(toy: Toy, flags: list[str], said: str) -> None:
+    printed = toy(*flags, code=2)
+    assert said in printed
+    assert len(printed.strip().splitlines()) == 1
+
+
+def test_an_unreachable_mlflow_server_is_one_line_and_nothing_runs(toy: Toy) -> None:
+    printed = toy(code=2, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert "http://127.0.0.1:9" in printed.strip().splitlines()[-1]
+    assert not (toy.root / "write").exists()
+
+
+def test_a_root_that_cannot_be_made_is_one_line(tmp_path: Path, cluster: str) -> None:
+    (tmp_path / "file").write_text("")
+    printed = Toy(tmp_path / "file" / "root", cluster)(code=2)
+    assert "--root" in printed and len(printed.strip().splitlines()) == 1
+
+
+def test_two_runs_at_once_make_each_step_once(toy: Toy) -> None:
+    toy("--until", "count")  # so that both find a store
+    one = toy.start("--text.pause-s", "4")
+    other = toy.start("--text.pause-s", "4")
+    said = [process.communicate(timeout=120)[0] for process in (one, other)]
+    assert [one.returncode, other.returncode] == [0, 0], said
+    assert sum("✓ write" in text for text in said) == 1
+    assert sum("= write" in text for text in said) == 1
+
+
+def test_a_killed_run_is_closed_and_goes_on(toy: Toy) -> None:
+    process = toy.start("--text.pause-s", "60")
+    assert process.stdout is not None
+    deadline = time.monotonic() + 60
+    while "▸ write" not in process.stdout.readline():
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    toy()
+    killed = runs_of(toy.root, f"attributes.status = '{KILLED}'")
+    assert {run.info.run_name for run in killed} >= {"toy", "write"}  # type: ignore[attr-defined]
+    assert not runs_of(toy.root, "attributes.status = 'RUNNING'")
+
+
+def test_a_lock_is_given_back_when_its_holder_is_gone(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys,time; from pathlib import Path; from pipelines.workflow.lock import Lock\n"
+            "lock = Lock(Path(sys.argv[1])); assert lock.take(); print('held', flush=True); time.sleep(60)",
+            str(tmp_path / "lock"),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    lock = Lock(tmp_path / "lock")
+    assert not lock.take() and str(holder.pid) in lock.holder()
+    holder.kill()
+    holder.wait()
+    assert lock.take()

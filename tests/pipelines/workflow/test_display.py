@@ -1,0 +1,56 @@
+"""What the user reads: progress lines, counts, and the DAG's picture."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from pipelines.workflow import dag
+from pipelines.workflow.progress import PLAIN_EVERY_S, Display, Pace, clock
+from pipelines.workflow.runner import describe
+from pipelines.workflow.step import step
+from tests.pipelines.workflow import stages
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (65, "1:05"), (3723, "1:02:03"), (-3, "0:00")])
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+def test_pace_tells_rate_failures_and_time_left_and_counts_no_head_start() -> None:
+    pace = Pace(started=0.0)
+    body = {"total": 1000, "failed": 3, "unit": "rows"}
+    pace.update({**body, "done": 500}, now=10.0)
+    pace.update({**body, "done": 600}, now=12.0)
+    assert pace.describe(12.0) == "600/1,000 rows · 50/s · 3 failed · 0:08 left"
+
+
+def test_a_log_gets_plain_lines_and_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, now = io.StringIO(), [100.0]
+    monkeypatch.setattr("pipelines.workflow.progress.time.time", lambda: now[0])
+    with Display(stream) as display:
+        display.started("fetch", "not made yet")
+        for second in range(25):
+            now[0] = 100.0 + second
+            display.progress("fetch", {"done": second, "total": 25, "failed": 0, "unit": "rows"})
+        display.ended("fetch", "✓", "25 rows")
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2 + int(24 // PLAIN_EVERY_S)
+    assert "\x1b" not in stream.getvalue()
+    assert lines[-1].startswith("✓ fetch") and lines[-1].endswith("0:24")
+
+
+def test_describe_shows_few_counts() -> None:
+    assert describe({"rows": 12345, "top1": 0.91234, "a": 1, "b": 2, "c": 3}) == "12,345 rows · 0.9123 top1 · 1 a · 2 b"
+
+
+def test_the_picture_has_every_step_after_what_it_stands_on(tmp_path: Path) -> None:
+    from PIL import Image
+
+    words = step("write", stages.write, text=stages.Text())
+    left, right = (step(name, stages.shout, words=words, mark=name) for name in ("left", "right"))
+    steps = [words, left, right, step("both", stages.read, files=(left, right))]
+    at = dag.places(steps)
+    assert at["write"][0] < at["left"][0] < at["both"][0] and len(set(at.values())) == 4
+    dag.draw(steps, {"write": "made", "left": "failed"}, {"write": "2 words"}, tmp_path / "dag.png")
+    assert Image.open(tmp_path / "dag.png").width > 300

@@ -1,0 +1,148 @@
+"""Records make results real; whatever is not as recorded is found and made again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.workflow.outside import Digests
+from pipelines.workflow.plan import Planner
+from pipelines.workflow.record import RECORD, CorruptRecordError, Record, Results, bad_files, take_inventory
+from pipelines.workflow.step import Identity, Step, identify, step
+from tests.pipelines.workflow import stages
+from vlp_core.tracker import Silent
+
+WRITE = step("write", stages.write, text=stages.Text())
+
+
+def identity_of(current: Step, root: Path) -> Identity:
+    return identify(current, lambda _: {}, Digests(root / "digests.json").of)
+
+
+def make(current: Step, root: Path, **run: object) -> Record:
+    """Run a step here and publish it, as the runner does."""
+    results, identity = Results(root), identity_of(current, root)
+    out = results.partial(current.name, identity.fingerprint)
+    out.mkdir(parents=True)
+    summary = current.run(**current.inputs, out=out, tracker=Silent())
+    return results.publish(
+        current, identity, summary=summary, inventory=take_inventory(out), continued_from=None, run=dict(run)
+    )
+
+
+def folder_of(record: Record, root: Path) -> Path:
+    return Results(root).folder(record.step, record.fingerprint)
+
+
+def planner(root: Path, **options: bool) -> Planner:
+    return Planner(results=Results(root), digests=Digests(root / "digests.json"), **options)
+
+
+def test_a_published_result_is_reused(tmp_path: Path) -> None:
+    record = make(WRITE, tmp_path)
+    assert planner(tmp_path).decide(WRITE).record == record
+
+
+def test_equal_work_gives_equal_record_files_whenever_and_wherever_it_is_done(tmp_path: Path) -> None:
+    first = make(WRITE, tmp_path / "a", started=1.0, host="one")
+    second = make(WRITE, tmp_path / "b", started=2.0, host="two")
+    read = [(folder_of(record, tmp_path / name) / RECORD).read_bytes() for record, name in ((first, "a"), (second, "b"))]
+    assert read[0] == read[1]
+
+
+def test_underscored_and_hidden_files_are_not_part_of_a_result(tmp_path: Path) -> None:
+    (tmp_path / "_state").mkdir()
+    for name in ("_state/x", ".y", "z", "_w"):
+        (tmp_path / name).write_text(name)
+    assert list(take_inventory(tmp_path).files) == ["z"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "whole"),
+    [
+        (lambda path: path.unlink(), False),
+        (lambda path: path.write_text("a"), False),
+        (lambda path: path.write_text("a c"), False),
+    ],
+    ids=["missing", "other size", "same size, other content"],
+)
+def test_a_damaged_file_is_named_and_its_step_made_again(tmp_path: Path, damage: object, whole: bool) -> None:
+    record = make(WRITE, tmp_path)
+    damage(folder_of(record, tmp_path) / "words.txt")  # type: ignore[operator]
+    found = planner(tmp_path, verify=whole)
+    assert not found.decide(WRITE).reused
+    assert "words.txt is missing or not as it was recorded" in found.warnings[0]
+    assert not folder_of(record, tmp_path).exists()
+
+
+def test_verify_finds_what_size_and_time_do_not_show(tmp_path: Path) -> None:
+    import os
+
+    record = make(WRITE, tmp_path)
+    file = folder_of(record, tmp_path) / "words.txt"
+    before = file.stat()
+    with file.open("r+") as opened:
+        opened.write("x")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert bad_files(file.parent, record, whole=False) == []
+    assert bad_files(file.parent, record, whole=True) == ["words.txt"]
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", '{"schema": 1}'])
+def test_an_unreadable_record_is_named_and_made_again(tmp_path: Path, body: str) -> None:
+    record = make(WRITE, tmp_path)
+    (folder_of(record, tmp_path) / RECORD).write_text(body)
+    found = planner(tmp_path)
+    assert not found.decide(WRITE).reused
+    assert str(folder_of(record, tmp_path)) in found.warnings[0]
+
+
+def test_a_record_that_was_edited_is_refused(tmp_path: Path) -> None:
+    folder = folder_of(make(WRITE, tmp_path), tmp_path)
+    body = json.loads((folder / RECORD).read_text())
+    body["counts"]["words"] = 99
+    (folder / RECORD).write_text(json.dumps(body))
+    with pytest.raises(CorruptRecordError, match="changed after it was written"):
+        Record.read(folder)
+
+
+def test_a_plan_that_is_only_shown_changes_nothing(tmp_path: Path) -> None:
+    folder = folder_of(make(WRITE, tmp_path), tmp_path)
+    (folder / "words.txt").unlink()
+    assert not planner(tmp_path, repair=False).decide(WRITE).reused
+    assert (folder / RECORD).exists()
+
+
+def test_a_publication_that_a_kill_interrupted_is_finished(tmp_path: Path) -> None:
+    record = make(WRITE, tmp_path)
+    folder = folder_of(record, tmp_path)
+    folder.rename(Results(tmp_path).partial("write", record.fingerprint))
+    assert planner(tmp_path).decide(WRITE).record == record
+
+
+def test_a_finished_result_is_found_by_a_longer_one_of_its_family(tmp_path: Path) -> None:
+    for steps in (3, 5):
+        make(step("count", stages.count, count=stages.Count(steps=steps)), tmp_path)
+    results = Results(tmp_path)
+
+    def reaches(steps: int) -> str | None:
+        wanted = step("count", stages.count, count=stages.Count(steps=steps))
+        found = results.extendable(wanted, identity_of(wanted, tmp_path))
+        return (found / "count.txt").read_text() if found else None
+
+    assert reaches(9) == "5"
+    assert reaches(4) == "3"
+    assert reaches(2) is None
+
+
+def test_reuse_after_the_source_changed_warns(tmp_path: Path) -> None:
+    make(WRITE, tmp_path, source_sha256="another")
+    found = planner(tmp_path)
+    assert found.decide(WRITE).reused
+    assert "--force write" in found.warnings[0]
+
+
+def test_the_plan_names_what_changed(tmp_path: Path) -> None:
+    make(WRITE, tmp_path, finished=1.0)
+    decision = planner(tmp_path).decide(step("write", stages.write, text=stages.Text(repeat=2)))
+    assert decision.reason == "text.repeat: 1 → 2"

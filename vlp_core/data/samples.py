@@ -1,0 +1,210 @@
+"""Samples: pictures in shards joined with a selection by uid, in storage order, as arrays."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vlp_core.data.index import Reader, index_rows
+from vlp_core.data.layout import CAPTIONS, INDEX, SELECTION_FILE, SUCCESS, shard_names
+from vlp_core.errors import UserError
+from vlp_core.identity import key_of, sha256_of, uid_of
+
+MANIFEST_FILE = "manifest.json"
+# 64-bit offsets: the captions of one data set outgrow 2 GiB
+_CAPTIONS = pa.large_list(pa.large_string())
+
+
+class Samples:
+    """A data set that is read by position: neighbours in position are neighbours in storage.
+
+    Columns are arrays, not Python objects a row: about 100 bytes a sample beside its captions.
+    """
+
+    def __init__(self, files: Sequence[Path], table: pa.Table) -> None:
+        """`table` as `join` returns it, of `files`."""
+        self.files = list(files)
+        self._reader = Reader()
+        self._file = table["file"].to_numpy()
+        self._offset = table["offset"].to_numpy()
+        self._length = table["length"].to_numpy()
+        self.weights: np.ndarray = table["weight"].to_numpy()
+        """float32 [N]: how often a sample appears in an epoch, in the mean."""
+        self.image_ids: np.ndarray = image_ids(table["sha256"])
+        """int64 [N]: equal where the pictures' bytes as they came are."""
+        self.uids: pa.Array = _one(table["uid"].cast(pa.large_string()))
+        self._captions = _one(table["captions"])
+        self.caption_counts: np.ndarray = pc.list_value_length(self._captions).to_numpy()
+
+    @classmethod
+    def open(cls, images: Path | Sequence[Path], selection: Path | None = None) -> "Samples":
+        """The samples of a selection (file or folder), or every stored picture with weight 1.
+
+        `images` are folders of shards; a uid that several hold is read from the first. Raises UserError for folders
+        without shards, damaged shards, and uids of the selection that no shard holds.
+        """
+        return cls(*join(images, selection))
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    def uid(self, i: int) -> str:
+        return self.uids[i].as_py()
+
+    def captions(self, i: int) -> list[str]:
+        return self._captions[i].as_py()
+
+    def image_id(self, i: int) -> int:
+        return int(self.image_ids[i])
+
+    def file(self, i: int) -> Path:
+        """The shard that holds sample i."""
+        return self.files[self._file[i]]
+
+    def image_bytes(self, i: int) -> bytes:
+        """The encoded picture as it is stored; any thread may ask."""
+        return self._reader.read(self.file(i), int(self._offset[i]), int(self._length[i]))
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def join(images: Path | Sequence[Path], selection: Path | None = None) -> tuple[list[Path], pa.Table]:
+    """The shards' files, and the selected rows in storage order: INDEX, weight, and file (place in that list)."""
+    folders = [images] if isinstance(images, Path) else list(images)
+    files, stored = _stored(folders)
+    stored = _first_of_each(stored)
+    if selection is None:
+        return files, stored.append_column("weight", pa.array(np.ones(len(stored), np.float32)))
+    chosen = read_selection(selection)
+    at = pc.index_in(stored["uid"], value_set=_one(chosen["uid"]))
+    found = stored.drop_columns("captions").filter(pc.is_valid(at))
+    if len(found) != len(chosen):
+        _refuse_missing(chosen, found, selection, folders)
+    rows = chosen.take(at.drop_null())
+    return files, found.append_column("captions", rows["captions"]).append_column("weight", rows["weight"])
+
+
+def read_selection(selection: Path) -> pa.Table:
+    """SELECTION out of its file or the folder of the step that wrote it."""
+    path = selection / SELECTION_FILE if selection.is_dir() else selection
+    try:
+        return _wide(pq.read_table(path, columns=["uid", "weight", "captions"]))
+    except (OSError, pa.ArrowInvalid, KeyError) as error:
+        raise UserError(f"{path}: not a readable selection ({error}); run the select step again") from error
+
+
+def index_shard(folder: Path, name: str) -> tuple[Path, pa.Table]:
+    """The file that holds a shard's pictures, and its INDEX: stored, or made where img2dataset wrote the shard."""
+    parquet = folder / f"{name}.images.parquet"
+    pictures = parquet if parquet.exists() else folder / f"{name}.tar"
+    index = folder / f"{name}_index.parquet"
+    try:
+        if index.exists():
+            return pictures, pq.read_table(index, columns=INDEX.names).cast(INDEX)
+        return pictures, index_rows(pictures, read_rows(folder, name))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{index}: not a readable index ({error}); delete it to have it made anew") from error
+
+
+def read_rows(folder: Path, name: str) -> pa.Table:
+    """A shard's rows (IMAGES and what came along); what img2dataset does not write is worked out."""
+    path = folder / f"{name}.parquet"
+    try:
+        rows = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet shard ({error}); fetch this shard again") from error
+    lacking = {"key", "url", "status"} - set(rows.column_names)
+    if lacking:
+        raise UserError(f"{path}: no column {', '.join(sorted(lacking))}; give a folder as img2dataset writes it")
+    if "uid" not in rows.column_names:
+        rows = rows.append_column("uid", pa.array([uid_of(url) for url in rows["url"].to_pylist()]))
+    if "captions" not in rows.column_names:
+        rows = rows.append_column("captions", _single_captions(rows))
+    if "sha256" not in rows.column_names:
+        rows = rows.append_column("sha256", _hashes(folder / f"{name}.tar", rows))
+    return rows
+
+
+def image_ids(sha256: pa.ChunkedArray) -> np.ndarray:
+    """int64 [N]: the first 64 bits of each hex sha256."""
+    digits = np.array(pc.utf8_slice_codeunits(sha256, 0, 16).to_numpy(), dtype="S16").view(np.uint8).reshape(-1, 16)
+    values = np.where(digits >= ord("a"), digits - (ord("a") - 10), digits - ord("0")).astype(np.uint64)
+    shifts = np.arange(60, -4, -4, dtype=np.uint64)
+    return (values << shifts).sum(axis=1, dtype=np.uint64).view(np.int64)
+
+
+def text_id(caption: str) -> int:
+    """A signed 64-bit name of a caption: equal captions, equal ids."""
+    return key_of(caption) - 2**63
+
+
+def _stored(folders: Sequence[Path]) -> tuple[list[Path], pa.Table]:
+    files: list[Path] = []
+    tables: list[pa.Table] = []
+    for folder in folders:
+        names = [] if _left_as_they_are(folder) else shard_names(folder)
+        if not names and len(folders) == 1:
+            raise UserError(
+                f"{folder}: no shards of pictures (00000.parquet, 00000.tar, …); give a folder that has some"
+            )
+        for name in names:
+            file, index = index_shard(folder, name)
+            tables.append(_wide(index).append_column("file", pa.array(np.full(len(index), len(files), np.int32))))
+            files.append(file)
+    if not tables:
+        raise UserError(f"{', '.join(map(str, folders))}: no shards of pictures in any of these folders")
+    return files, pa.concat_tables(tables)
+
+
+def _left_as_they_are(folder: Path) -> bool:
+    """Whether this is the result of a shard step that found nothing to rewrite."""
+    manifest = folder / MANIFEST_FILE
+    return manifest.exists() and not json.loads(manifest.read_text())["resharded"]
+
+
+def _first_of_each(stored: pa.Table) -> pa.Table:
+    """Each uid once, where it is found first."""
+    distinct = pc.unique(stored["uid"])
+    if len(distinct) == len(stored):
+        return stored
+    return stored.take(pc.index_in(distinct, value_set=_one(stored["uid"])))
+
+
+def _refuse_missing(chosen: pa.Table, found: pa.Table, selection: Path, folders: Sequence[Path]) -> None:
+    missing = chosen["uid"].filter(pc.invert(pc.is_in(chosen["uid"], value_set=_one(found["uid"]))))
+    if not len(missing):
+        raise UserError(f"{selection}: a uid stands in it more than once; run the select step again")
+    where = ", ".join(map(str, folders))
+    raise UserError(
+        f"{selection}: {len(missing)} of its {len(chosen)} uids are in no shard of {where} (such as {missing[0]}); "
+        "give the images that the selection was made from"
+    )
+
+
+def _single_captions(rows: pa.Table) -> pa.Array:
+    if "caption" not in rows.column_names:
+        return pa.array([[]] * len(rows), CAPTIONS)
+    return pa.array([[caption] if caption else [] for caption in rows["caption"].to_pylist()], CAPTIONS)
+
+
+def _hashes(tar: Path, rows: pa.Table) -> pa.Array:
+    """sha256 of the pictures as they are stored, for lists made without hashes."""
+    unhashed = rows.append_column("sha256", pa.nulls(len(rows), pa.string()))
+    index = index_rows(tar, unhashed)
+    reader = Reader(open_files=1)
+    places = zip(index["offset"].to_pylist(), index["length"].to_pylist(), strict=True)
+    hashes = iter([sha256_of(reader.read(tar, offset, length)) for offset, length in places])
+    return pa.array([next(hashes) if status == SUCCESS else None for status in rows["status"].to_pylist()], pa.string())
+
+
+def _wide(table: pa.Table) -> pa.Table:
+    return table.set_column(table.column_names.index("captions"), "captions", table["captions"].cast(_CAPTIONS))
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,0 +1,53 @@
+"""How training reads its data, and how it is rewritten before."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vlp_core.errors import UserError
+from vlp_core.settings import execution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """How samples are ordered and augmented in training."""
+
+    crop_scale: tuple[float, float] = (0.9, 1.0)
+    """Share of a picture's area that a random crop keeps, from and to."""
+    flip: float = 0.0
+    """Probability of mirroring a picture."""
+    block: int = 64
+    """Neighbouring samples that stay together in the shuffle, so that remote stores read in runs."""
+    window: int = 64
+    """Blocks whose samples are shuffled among one another."""
+    threads: int = execution(2)
+    """Threads that read and decode, in each worker."""
+    prefetch: int = execution(2)
+    """Batches made ahead of the step."""
+
+    def __post_init__(self) -> None:
+        low, high = self.crop_scale
+        if not 0 < low <= high <= 1:
+            raise UserError(f"crop-scale {low} {high}: give two shares of the area, 0 < from <= to <= 1")
+        if not 0 <= self.flip <= 1:
+            raise UserError(f"flip {self.flip}: give a probability from 0 to 1")
+        for name in ("block", "window", "threads", "prefetch"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} {getattr(self, name)}: give 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """When and how a selection is rewritten into shards of its own."""
+
+    format: Literal["auto", "none", "webdataset", "parquet"] = "auto"
+    """auto rewrites a sparse selection as webdataset; none never rewrites."""
+    size: int = 10_000
+    """Samples a shard at most; shards differ by one sample at most."""
+    sparse_below: float = 0.5
+    """auto rewrites where less than this share of the stored pictures is selected."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UserError(f"shard size {self.size}: give 1 or more samples")
+        if not 0 <= self.sparse_below <= 1:
+            raise UserError(f"sparse-below {self.sparse_below}: give a share from 0 to 1")

@@ -1,0 +1,95 @@
+"""Encoded pictures to uint8 pixels; a JPEG is decoded no larger than it is needed."""
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+Box = tuple[float, float, float, float]  # left, upper, right, lower, in pixels
+
+_RATIO = (3 / 4, 4 / 3)
+_MARGIN = 4  # in evaluation a JPEG is decoded to at least so many times the wanted side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transform:
+    """Square pictures of `size` pixels.
+
+    `mean` and `std` (of pixels from 0 to 1) belong to the model and are applied on the device; see `normalise`.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    crop_scale: tuple[float, float] = (0.9, 1.0)
+    flip: float = 0.0
+
+    def train(self, picture: bytes, rng: np.random.Generator) -> Tensor:
+        """A random crop, resized and perhaps mirrored: uint8 [3, size, size].
+
+        Raises whatever Pillow raises for bytes that it cannot decode.
+        """
+        with Image.open(io.BytesIO(picture)) as image:
+            box = random_crop(image.width, image.height, self.crop_scale, rng)
+            pixels = self._resize(image, box, self.size)
+        if self.flip and rng.random() < self.flip:
+            pixels = pixels.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return _tensor(pixels)
+
+    def evaluate(self, picture: bytes) -> Tensor:
+        """The shortest side resized, the centre cut out, as open_clip does for evaluation: uint8 [3, size, size]."""
+        with Image.open(io.BytesIO(picture)) as image:
+            return _tensor(self._resize(image, centre(image.width, image.height, self.size), _MARGIN * self.size))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 [..., 3, H, W] to float32 with the model's mean and standard deviation."""
+        mean = torch.tensor(self.mean, device=pixels.device).mul_(255)[:, None, None]
+        std = torch.tensor(self.std, device=pixels.device).mul_(255)[:, None, None]
+        return (pixels.float() - mean) / std
+
+    def _resize(self, image: Image.Image, box: Box, needed: int) -> Image.Image:
+        """The box of a picture at `size`, after decoding so that each of its sides has at least `needed` pixels."""
+        width, height = image.size
+        shrink = min(box[2] - box[0], box[3] - box[1]) / needed
+        if shrink >= 2:  # a JPEG decodes to 1/2, 1/4 and 1/8 at less cost; other formats ignore this
+            image.draft("RGB", (math.ceil(width / shrink), math.ceil(height / shrink)))
+        by_x, by_y = image.width / width, image.height / height
+        box = (box[0] * by_x, box[1] * by_y, box[2] * by_x, box[3] * by_y)
+        colours = image if image.mode == "RGB" else image.convert("RGB")
+        return colours.resize((self.size, self.size), Image.Resampling.BICUBIC, box)
+
+
+def random_crop(width: int, height: int, scale: tuple[float, float], rng: np.random.Generator) -> Box:
+    """A box of a random share of the area and a random shape (Szegedy et al., 2015), as torchvision draws it."""
+    area = width * height
+    for _ in range(10):
+        share = area * rng.uniform(*scale)
+        ratio = math.exp(rng.uniform(math.log(_RATIO[0]), math.log(_RATIO[1])))
+        w, h = round(math.sqrt(share * ratio)), round(math.sqrt(share / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            left, upper = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+            return left, upper, left + w, upper + h
+    # no such box fits: the largest one in the middle whose shape is allowed
+    w, h = min(width, round(height * _RATIO[1])), min(height, round(width / _RATIO[0]))
+    left, upper = (width - w) // 2, (height - h) // 2
+    return left, upper, left + w, upper + h
+
+
+def centre(width: int, height: int, size: int) -> Box:
+    """What a resize of the shortest side to `size` and a centre crop keep, in pixels of the original.
+
+    Whole pixels are counted in the resized picture, as torchvision does.
+    """
+    short = min(width, height)
+    wide, high = size * width // short, size * height // short
+    left, upper = round((wide - size) / 2), round((high - size) / 2)
+    by_x, by_y = width / wide, height / high
+    return left * by_x, upper * by_y, (left + size) * by_x, (upper + size) * by_y
+
+
+def _tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)

@@ -1,0 +1,84 @@
+"""Text-to-image and image-to-text retrieval, with several captions a picture.
+
+Pictures are known by their identity and so are texts: two uids of one picture are one picture with the captions of both,
+and a text that describes several pictures is one query with several right answers. R@k is the share of queries with a
+right answer among the first k (Karpathy & Fei-Fei, 2015). Ties go against the model: a wrong answer as near as the best
+right one counts as found before it, so that a model that gives the same vector for everything finds nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import comb
+
+import torch
+from torch import Tensor
+
+CUTS = (1, 5, 10)
+# Dot products of float32 unit vectors differ by this much from one order of summation to another: no difference at all.
+TIE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ranking:
+    """What one direction of retrieval gave.
+
+    before: int64 [Q], the number of wrong answers found before the best right one.
+    right: int64 [Q], the number of right answers there are.
+    gallery: the number of answers to choose from.
+    """
+
+    before: Tensor
+    right: Tensor
+    gallery: int
+
+    def recall(self, k: int) -> float:
+        """R@k."""
+        return (self.before < k).double().mean().item()
+
+    def chance(self, k: int) -> float:
+        """What R@k a random order gives: for a query with m right answers among N, 1 - C(N - m, k) / C(N, k)."""
+        counts = torch.bincount(self.right).tolist()
+        orders = comb(self.gallery, min(k, self.gallery))
+        missed = sum(count * (comb(self.gallery - m, min(k, self.gallery)) / orders) for m, count in enumerate(counts))
+        return 1 - missed / len(self.right)
+
+
+def rank(queries: Tensor, gallery: Tensor, pairs: Tensor, *, block: int = 512) -> Ranking:
+    """Rank a gallery for each query, `block` queries at a time.
+
+    Args:
+        queries: unit vectors float32 [Q, D].
+        gallery: unit vectors float32 [N, D].
+        pairs: int64 [P, 2], (query, right answer); each pair once, each query at least once.
+    """
+    right = torch.bincount(pairs[:, 0], minlength=len(queries))
+    if not len(queries) or not right.all():
+        raise ValueError("each query needs a right answer")
+    pairs = pairs[pairs[:, 0].argsort(stable=True)]
+    before = torch.empty(len(queries), dtype=torch.int64)
+    for start in range(0, len(queries), block):
+        end = min(start + block, len(queries))
+        mine = pairs[(pairs[:, 0] >= start) & (pairs[:, 0] < end)]
+        row, answer = mine[:, 0] - start, mine[:, 1]
+        scores = queries[start:end] @ gallery.T
+        found = scores[row, answer]
+        best = torch.full((end - start,), -torch.inf).scatter_reduce(0, row, found, "amax") - TIE
+        # Not `scores >= best`: a NaN must count against the model.
+        ahead = (~(scores < best[:, None])).sum(1)
+        before[start:end] = ahead.index_add(0, row, -(~(found < best[row])).long())
+    return Ranking(before=before, right=right, gallery=len(gallery))
+
+
+def recalls(images: Tensor, texts: Tensor, pairs: Tensor) -> Iterator[tuple[str, float]]:
+    """R@1, 5 and 10 in both directions with chance beside, from unit vectors [N, D] and [M, D].
+
+    Args:
+        pairs: int64 [P, 2], (text, picture) that belong together.
+    """
+    for direction, ranking in (
+        ("text_to_image", rank(texts, images, pairs)),
+        ("image_to_text", rank(images, texts, pairs.flip(1))),
+    ):
+        for k in CUTS:
+            yield f"{direction}_r@{k}", ranking.recall(k)
+            yield f"{direction}_r@{k}_chance", ranking.chance(k)

@@ -1,0 +1,30 @@
+"""Settings of evaluation and registration; free of torch, so that a plan can read them."""
+
+from dataclasses import dataclass
+
+from vlp_core.settings import execution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """How a model is scored."""
+
+    queries: int = 6
+    """Rows of the picture that shows text queries with what they found."""
+    batch_size: int = execution(128)
+    """Pictures or texts encoded at once."""
+    device: str = execution("auto")
+    """Where the model runs: auto, cpu, cuda, cuda:1, ..."""
+    threads: int = execution(0)
+    """Threads that decode and encode; 0: one for each core this process may use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """Under which name a model is registered, and what makes it the champion."""
+
+    name: str = "clip"
+    """The model's name in the registry."""
+    metric: str | None = None
+    """The score, higher is better, that a champion must win by; none given: zero_shot/top1 where there is one, else
+    retrieval/text_to_image_r@10."""

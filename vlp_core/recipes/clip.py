@@ -1,0 +1,116 @@
+"""CLIP (Radford et al., 2021, arXiv:2103.00020): two towers, one space, symmetric InfoNCE."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from vlp_core.errors import UserError
+from vlp_core.train.settings import Train
+
+if TYPE_CHECKING:
+    from vlp_core.system import System
+
+HEAD_WIDTH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class CLIP:
+    """The sizes of the two towers, or the name of one of open_clip's architectures."""
+
+    image_size: int = 64
+    """Side of the square that pictures are brought to, in pixels."""
+    patch: int = 16
+    """Side of a patch, in pixels."""
+    vision_width: int = 192
+    """Width of the image tower, a multiple of 64."""
+    vision_layers: int = 4
+    """Blocks of the image tower."""
+    text_width: int = 128
+    """Width of the text tower."""
+    text_layers: int = 2
+    """Blocks of the text tower."""
+    text_heads: int = 2
+    """Attention heads of the text tower."""
+    embed_dim: int = 128
+    """Dimensions of the space that both towers map to."""
+    context: int = 24
+    """Tokens of a caption, longer ones are cut."""
+    open_clip: str | None = None
+    """One of open_clip's architectures by name (ViT-B-32); it takes the place of all the sizes above."""
+
+    def __post_init__(self) -> None:
+        for whole, part in (("image_size", self.patch), ("vision_width", HEAD_WIDTH), ("text_width", self.text_heads)):
+            if getattr(self, whole) % part:
+                raise UserError(f"{whole.replace('_', '-')} {getattr(self, whole)} is not a multiple of {part}")
+
+    def model_cfg(self) -> dict[str, Any]:
+        """open_clip's configuration of the two towers."""
+        if self.open_clip is not None:
+            from vlp_core.model import architecture
+
+            return architecture(self.open_clip)
+        return {
+            "embed_dim": self.embed_dim,
+            "vision_cfg": {
+                "image_size": self.image_size,
+                "patch_size": self.patch,
+                "width": self.vision_width,
+                "layers": self.vision_layers,
+                "head_width": HEAD_WIDTH,
+            },
+            "text_cfg": {
+                "context_length": self.context,
+                "vocab_size": 49408,
+                "width": self.text_width,
+                "heads": self.text_heads,
+                "layers": self.text_layers,
+            },
+        }
+
+    def config(self) -> dict[str, Any]:
+        """What lies beside the weights: the recipe, open_clip's configuration and the tokenizer's."""
+        from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+
+        model = self.model_cfg()
+        preprocess = {
+            "size": model["vision_cfg"]["image_size"],
+            "mode": "RGB",
+            "mean": list(OPENAI_DATASET_MEAN),
+            "std": list(OPENAI_DATASET_STD),
+            "interpolation": "bicubic",
+            "resize_mode": "shortest",
+            "fill_color": 0,
+        }
+        return {
+            "recipe": {"name": "clip", **asdict(self)},
+            "open_clip": {"model_cfg": model, "preprocess_cfg": preprocess},
+            "tokenizer": {"name": "bpe", "context_length": model["text_cfg"].get("context_length", 77)},
+        }
+
+    def build(self) -> "System":
+        """The system with fresh weights, drawn from torch's generator."""
+        from vlp_core.model import DualEncoder
+        from vlp_core.objectives.contrastive import Contrastive
+        from vlp_core.system import System
+
+        return System(DualEncoder(self.config()["open_clip"]), {"contrastive": Contrastive()})
+
+
+TINY = CLIP()
+"""What two cores train in minutes."""
+
+PAPER = CLIP(
+    image_size=224,
+    patch=32,
+    vision_width=768,
+    vision_layers=12,
+    text_width=512,
+    text_layers=12,
+    text_heads=8,
+    embed_dim=512,
+    context=77,
+)
+"""ViT-B/32, table 20."""
+
+TINY_TRAIN = Train()
+PAPER_TRAIN = Train(steps=390_000, batch_size=32_768, lr=5e-4, weight_decay=0.2, warmup=2_000, clip_norm=None)
+"""Tables 18 and 20: 32 epochs of 400 million pairs."""

@@ -1,0 +1,113 @@
+"""Checkpoints of a run: each a folder that is whole or not there, newest first.
+
+_checkpoints/
+    latest                 the name of the newest, written last
+    step-00000200/
+        state.json         step, samples (the loader's cursor), ranks, the run's settings, and size and hash of each file
+        curve.jsonl        the curve up to this step
+        deepspeed/         DeepSpeed's own
+"""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlp_core.files import write_text
+from vlp_core.identity import sha256_of_file
+
+FOLDER = "_checkpoints"
+LATEST = "latest"
+STATE_FILE = "state.json"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint that was found whole: its folder and its state."""
+
+    folder: Path
+    state: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        return int(self.state["step"])
+
+
+class Checkpoints:
+    """The checkpoints under one run's folder; on one rank only, that of the writer."""
+
+    def __init__(self, out: Path, *, keep: int = 2) -> None:
+        self.folder = out / FOLDER
+        self._keep = keep
+
+    def partial(self, step: int) -> Path:
+        """An empty folder to fill, which `publish` makes a checkpoint."""
+        folder = self.folder / f".{_name(step)}"
+        for left in self.folder.glob(".*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        folder.mkdir(parents=True)
+        return folder
+
+    def publish(self, step: int, state: Mapping[str, Any]) -> None:
+        """Name the folder that was filled a checkpoint; then drop all but the newest `keep`."""
+        partial, final = self.folder / f".{_name(step)}", self.folder / _name(step)
+        files = {path.relative_to(partial).as_posix(): _seal(path) for path in sorted(partial.rglob("*")) if path.is_file()}
+        write_text(partial / STATE_FILE, json.dumps({**state, "step": step, "files": files}, sort_keys=True))
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+        write_text(self.folder / LATEST, final.name)
+        for old in self._names()[self._keep :]:
+            shutil.rmtree(self.folder / old)
+
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole; a damaged one is named in a warning and passed over."""
+        for name in self._published():
+            try:
+                return Checkpoint(folder=self.folder / name, state=_read(self.folder / name))
+            except _DamagedError as damage:
+                log.warning("%s: damaged (%s); going on from the checkpoint before it", self.folder / name, damage)
+        return None
+
+    def _names(self) -> list[str]:
+        return sorted((path.name for path in self.folder.glob("step-*") if path.is_dir()), reverse=True)
+
+    def _published(self) -> Iterator[str]:
+        try:
+            latest = (self.folder / LATEST).read_text().strip()
+        except OSError:
+            return iter(self._names())
+        return (name for name in self._names() if name <= latest)
+
+
+class _DamagedError(Exception):
+    """What is wrong with a checkpoint's files."""
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _seal(path: Path) -> list[int | str]:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return [path.stat().st_size, sha256_of_file(path)]
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads((folder / STATE_FILE).read_text())
+        for name, seal in state["files"].items():
+            if not (folder / name).is_file():
+                raise _DamagedError(f"{name} is missing")
+            if _seal(folder / name) != seal:
+                raise _DamagedError(f"{name} has other bytes than were written")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _DamagedError(f"{STATE_FILE}: {error!r}") from error
+    return state

@@ -1,0 +1,214 @@
+"""DeepSpeed around a System: one step of the optimiser, and what it keeps in a folder. Nothing else imports DeepSpeed."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from vlp_core.batch import Batch
+from vlp_core.errors import UserError
+from vlp_core.model import export_weights
+from vlp_core.system import System
+from vlp_core.train.ranks import Ranks
+from vlp_core.train.settings import Train
+
+TAG = "deepspeed"
+UNIVERSAL = "universal"
+# What a DeepSpeed file may not say, because a flag says it.
+OWNED = {
+    "train_batch_size": "--train.batch-size",
+    "train_micro_batch_size_per_gpu": "--train.batch-size",
+    "gradient_accumulation_steps": "--train.batch-size",
+    "gradient_clipping": "--train.clip-norm",
+    "optimizer": "--train.lr and its like",
+    "scheduler": "--train.warmup and --train.steps",
+    "fp16": "--train.precision",
+    "bf16": "--train.precision",
+    "amp": "--train.precision",
+    "torch_autocast": "--train.precision",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one step gave, on the device and not yet read: this rank's loss, the scale, the global gradient's norm."""
+
+    loss: Tensor
+    scale: Tensor
+    grad_norm: Tensor
+
+
+class Engine:
+    """A System whose parameters, gradients and optimiser's state DeepSpeed spreads over the ranks."""
+
+    def __init__(self, system: System, train: Train, ranks: Ranks, *, universal: bool = False) -> None:
+        """`universal`: the checkpoint to be loaded is a universal one, made for any number of ranks."""
+        deepspeed = _deepspeed(ranks.device)
+        self._ranks = ranks
+        self._clip_norm = train.clip_norm
+        config = build_config(train, ranks.device)
+        self.stage = int(config["zero_optimization"]["stage"])
+        if self.stage:
+            config["gradient_clipping"] = train.clip_norm or 0.0
+        if universal:
+            config["checkpoint"] = {**config.get("checkpoint", {}), "load_universal": True}
+        optimizer = torch.optim.AdamW(
+            parameter_groups(system, train.weight_decay), lr=train.lr, betas=(train.beta1, train.beta2), eps=train.eps
+        )
+        self._engine, *_ = deepspeed.initialize(
+            model=system.to(ranks.device), optimizer=optimizer, config=config, dist_init_required=False
+        )
+
+    @property
+    def system(self) -> System:
+        return cast(System, self._engine.module)
+
+    def step(self, batch: Batch, lr: float) -> Outcome:
+        """Forward, backward and one update with learning rate `lr`; waits for nothing that the device computes."""
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = lr
+        losses = self._engine(batch)
+        self._engine.backward(losses["loss"])
+        norm = None if self.stage else self._clip()
+        self._engine.step()
+        if norm is None:
+            norm = self._engine.get_global_grad_norm()
+        return Outcome(
+            loss=losses["loss"].detach().reshape(()),
+            scale=losses["scale"].reshape(()),
+            grad_norm=torch.as_tensor(norm, dtype=torch.float32, device=self._ranks.device).reshape(()),
+        )
+
+    def _clip(self) -> Tensor:
+        """The norm of the averaged gradient, clipped: without ZeRO, DeepSpeed clips but does not tell the norm."""
+        longest = self._clip_norm if self._clip_norm is not None else float("inf")
+        return nn.utils.clip_grad_norm_(self.system.parameters(), longest)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The model's weights under open_clip's names, whole on every rank; a collective call."""
+        import deepspeed
+
+        clip = self.system.model.clip
+        if self.stage < 3:
+            return export_weights(clip.state_dict())
+        with deepspeed.zero.GatheredParameters(list(clip.parameters())):
+            return export_weights(clip.state_dict())
+
+    def save(self, folder: Path) -> None:
+        """Everything a later `load` needs, under `folder`; a collective call."""
+        self._engine.save_checkpoint(str(folder), tag=TAG, save_latest=False)
+
+    def load(self, folder: Path, *, universal: bool = False) -> None:
+        """Go on from what `save` left; a collective call."""
+        path, _ = self._engine.load_checkpoint(str(folder), tag=UNIVERSAL if universal else TAG)
+        if path is None:
+            raise UserError(f"{folder}: DeepSpeed cannot read this checkpoint; delete it to go on from the one before")
+
+    def close(self) -> None:
+        self._engine.destroy()
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups for AdamW: matrices with weight decay, and whatever has one dimension without, as in open_clip."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+    ]
+
+
+def build_config(train: Train, device: torch.device) -> dict[str, Any]:
+    """DeepSpeed's configuration: ours, and over it the user's file; UserError for a file that says what flags say."""
+    ours: dict[str, Any] = {
+        "train_batch_size": train.batch_size,
+        "gradient_accumulation_steps": 1,
+        "zero_optimization": {"stage": train.zero_stage},
+        # torch's AdamW under every stage: DeepSpeed's own is compiled at the first step
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "torch_autocast": {"enabled": use_bf16(train.precision, device), "dtype": "bfloat16"},
+    }
+    return _overlay(ours, _read_config(train.deepspeed)) if train.deepspeed else ours
+
+
+def use_bf16(precision: str, device: torch.device) -> bool:
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return precision == "bf16"
+
+
+def convert(folder: Path, out: Path) -> None:
+    """A universal checkpoint under `out`, for any number of ranks, out of what `save` left in `folder`."""
+    command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
+    command += ["--num_extract_workers", "1", "--num_merge_workers", "1"]
+    command += ["--input_folder", str(folder / TAG), "--output_folder", str(out / UNIVERSAL)]
+    # An own process without this one's rank: the tool starts pools of its own.
+    alone = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    done = subprocess.run(command, env=alone, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise UserError(
+            f"{folder}: this checkpoint cannot be brought to another number of workers ({reason}); "
+            "go on with the number it was made with"
+        )
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The fp32 weights of a System out of what `save` left in `folder`, whatever the ZeRO stage."""
+    _deepspeed(torch.device("cpu"))
+    if any((folder / TAG).glob("*optim_states.pt")):
+        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+        return cast(dict[str, Tensor], get_fp32_state_dict_from_zero_checkpoint(str(folder), tag=TAG))
+    states = torch.load(folder / TAG / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=False)
+    return cast(dict[str, Tensor], states["module"])
+
+
+def _deepspeed(device: torch.device) -> Any:
+    """The package, told which device it works for and to be quiet, with its communication set up."""
+    if device.type == "cpu":
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    for noisy in ("torch.utils.cpp_extension", "DeepSpeed"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+    import deepspeed
+    import deepspeed.comm.comm as communication
+
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    if device.type == "cpu":
+        # Its all-reduce through shared memory is compiled at the first use; gloo is there.
+        deepspeed.ops.__compatible_ops__ = {"deepspeed_shm_comm": False}
+    if torch.distributed.is_initialized():
+        communication.cdb = None  # it outlives the process group of an earlier training in this process
+        deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), auto_mpi_discovery=False)
+    return deepspeed
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable DeepSpeed configuration ({error})") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: a DeepSpeed configuration is a JSON object")
+    for key in config:
+        if key in OWNED:
+            raise UserError(f"{path}: {key} is said by {OWNED[key]}; take it out of the file")
+    return config
+
+
+def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _overlay(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,75 @@
+"""How a system is trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vlp_core.errors import UserError
+from vlp_core.settings import execution, extends
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Optimiser, schedule and precision; and how the work is spread and saved."""
+
+    steps: int = extends(600)
+    """Steps of the optimiser. Raised later, it carries a finished run on."""
+    batch_size: int = 128
+    """Pairs a step, over all workers together."""
+    lr: float = 1e-3
+    """Peak learning rate of AdamW."""
+    warmup: int = 50
+    """Steps of linear warm-up; then a cosine takes the rate to 0 at the last step."""
+    weight_decay: float = 0.1
+    """Decoupled weight decay of matrices; biases, norms and the scale have none."""
+    beta1: float = 0.9
+    """Decay of AdamW's mean."""
+    beta2: float = 0.98
+    """Decay of AdamW's variance."""
+    eps: float = 1e-6
+    """AdamW's epsilon."""
+    clip_norm: float | None = 1.0
+    """Longest gradient (global L2 norm); none does not clip."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 autocast on GPUs that have it, fp32 otherwise. Weights are fp32 in both."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """DeepSpeed ZeRO: 1 shards the optimiser's state over the workers, 2 gradients too, 3 parameters too."""
+    deepspeed: Path | None = None
+    """JSON file of DeepSpeed's, laid over the configuration that is built."""
+    start: str | None = None
+    """Weights to start from: a model folder, a folder with checkpoints, or open_clip's as ARCHITECTURE:FILE."""
+    seed: int = 0
+    """Seed of the first weights, the order of samples and their augmentation."""
+    log_every: int = 10
+    """Steps between two points of the curve; a point is the mean since the one before."""
+    workers: int = execution(1)
+    """Processes that train, one a GPU where there are some."""
+    gpu: bool | None = execution(None)
+    """Train on GPUs; none: where there are some."""
+    threads: int = execution(0)
+    """CPU threads of each worker's arithmetic; 0: the machine's cores, divided among its workers."""
+    checkpoint_every: int = execution(200)
+    """Steps between two checkpoints; the last step always has one."""
+    keep: int = execution(2)
+    """Checkpoints that are kept."""
+    restarts: int = execution(3)
+    """How often lost workers are replaced before the step fails."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "log_every", "workers", "checkpoint_every", "keep"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{_flag(name)} {getattr(self, name)}: give 1 or more")
+        for name in ("lr", "warmup", "weight_decay", "threads", "restarts"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{_flag(name)} {getattr(self, name)}: give 0 or more")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise UserError(f"{_flag('clip_norm')} {self.clip_norm}: give a length above 0, or none")
+        if self.batch_size % self.workers:
+            raise UserError(
+                f"{_flag('batch_size')} {self.batch_size} cannot be divided among {self.workers} workers; "
+                f"give a multiple of {self.workers}"
+            )
+
+
+def _flag(name: str) -> str:
+    return f"--train.{name.replace('_', '-')}"

@@ -1,0 +1,31 @@
+"""X-Robots-Tag: whether a picture's owner wants it left out.
+
+Directives: developers.google.com/search/docs/crawling-indexing/robots-meta-tag, and `noai`, `noimageai`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+OPT_OUTS = ("noai", "noimageai", "noindex", "none")
+# Directives that carry a value after a colon, as an agent's name carries its directives.
+_VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
+_PREFIX = re.compile(r"([^\s:]+)\s*:\s*(.*)", re.DOTALL)
+
+
+def opted_out(headers: Iterable[str], agent: str) -> str | None:
+    """The opt-out that X-Robots-Tag headers hold for `agent`, None where they hold none."""
+    found = {directive for header in headers for directive in _directives(header, agent.lower())}
+    return next((directive for directive in OPT_OUTS if directive in found), None)
+
+
+def _directives(header: str, agent: str) -> Iterator[str]:
+    """Directives of one header that are meant for `agent`; an agent's name holds until the next one."""
+    meant = True
+    for part in re.split("[,;]", header.lower()):
+        directive = part.strip()
+        prefix = _PREFIX.fullmatch(directive)
+        if prefix and prefix[1] not in _VALUED:
+            meant = prefix[1].split("/")[0] in (agent, "*")
+            directive = prefix[2]
+        if meant:
+            yield directive  # the pieces of a date are unknown directives, which mean nothing

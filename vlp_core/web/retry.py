@@ -1,0 +1,30 @@
+"""Whether to ask again, and after how long."""
+
+import time
+from email.utils import parsedate_to_datetime
+
+from vlp_core.identity import generator
+
+
+def worth_retrying(status: int) -> bool:
+    """Whether a server's answer may be another one soon: 429 and 5xx; 404 and 410 are final."""
+    return status == 429 or 500 <= status < 600
+
+
+def pause_before(attempt: int, *, first_s: float, key: str) -> float:
+    """Seconds before attempt 1, 2, …: doubling, times 0.5 to 1.5 by `key`, so that links do not come back in step."""
+    return first_s * 2 ** (attempt - 1) * (0.5 + generator("pause", key, attempt).random())
+
+
+def retry_after(header: str | None, now: float | None = None) -> float:
+    """Seconds that a Retry-After header (seconds or an HTTP date) asks for; 0 where it is missing or unreadable."""
+    if header is None:
+        return 0.0
+    header = header.strip()
+    if header.isascii() and header.isdigit():
+        return float(header)
+    try:
+        asked = parsedate_to_datetime(header).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+    return max(0.0, asked - (time.time() if now is None else now))

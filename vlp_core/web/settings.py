@@ -1,0 +1,89 @@
+"""What fetching pictures from the web needs to be told."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vlp_core.errors import UserError
+from vlp_core.settings import execution
+from vlp_core.web.addresses import Allowed, Mapping
+
+MiB = 2**20
+Mpx = 1_000_000
+ResizeMode = Literal["no", "keep_ratio", "center_crop", "border", "keep_ratio_largest"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """How links are fetched and what of them is kept."""
+
+    image_size: int = 256
+    """Side in pixels that `resize_mode` brings pictures to."""
+    resize_mode: ResizeMode = "keep_ratio"
+    """img2dataset's names; keep_ratio: the shorter side becomes `image_size`."""
+    resize_only_if_bigger: bool = True
+    """Leave smaller pictures at their size."""
+    encode_quality: int = 95
+    """JPEG quality of what is stored."""
+    max_bytes: int = 20 * MiB
+    """Largest body that is read, decompressed."""
+    max_pixels: int = 64 * Mpx
+    """Largest width times height, by the header, that is decoded."""
+    max_frames: int = 1000
+    """Most frames or pages of a picture that has several; the first is kept."""
+    max_redirects: int = 5
+    """Redirects followed; each is checked as the first address was."""
+    user_agent: str = "vlp"
+    """Name given to servers, and the agent whose opt-outs are honoured."""
+    honour_opt_out: bool = True
+    """Leave out what X-Robots-Tag says is not for machine learning or indexing."""
+
+    allow_private: tuple[str, ...] = execution(())
+    """Private or loopback addresses that may be fetched from: HOST:PORT, ADDRESS or NETWORK/BITS."""
+    resolve: tuple[str, ...] = execution(())
+    """Names that are served by an address of yours: NAME=ADDRESS:PORT, such as '*.test=127.0.0.1:8765'."""
+    deadline_s: float = execution(20.0)
+    """Seconds one attempt may take in all, redirects included."""
+    connect_s: float = execution(6.0)
+    """Seconds one connection may take to open."""
+    budget_s: float = execution(60.0)
+    """Seconds one link may take in all, with retries and pauses."""
+    retries: int = execution(2)
+    """Further attempts after 429, 5xx, a time-out or a lost connection."""
+    pause_s: float = execution(1.0)
+    """First pause before a retry; doubles each time, with jitter. Retry-After makes it longer."""
+    connections: int = execution(128)
+    """Links in flight in one shard's task: at most so many bodies are in memory."""
+    per_host: int = execution(16)
+    """Links in flight to one host in one shard's task."""
+    threads: int = execution(2)
+    """Threads that decode, shrink and encode in one shard's task."""
+    window: int | None = execution(None)
+    """Shards submitted at once; default: twice the CPUs of the cluster."""
+
+    def __post_init__(self) -> None:
+        for text in self.allow_private:
+            Allowed.parse(text)
+        for text in self.resolve:
+            Mapping.parse(text)
+        for name in ("image_size", "max_bytes", "max_pixels", "max_frames", "connections", "per_host", "threads"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("max_redirects", "retries", "pause_s"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("deadline_s", "connect_s", "budget_s"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"{_flag(name)} {getattr(self, name)}: must be more than 0 seconds")
+        if not 1 <= self.encode_quality <= 100:
+            raise UserError(f"{_flag('encode_quality')} {self.encode_quality}: give a JPEG quality from 1 to 100")
+        if self.window is not None:
+            _at_least("window", self.window, 1)
+        if not self.user_agent or not self.user_agent.isascii() or not self.user_agent.replace("-", "").isalnum():
+            raise UserError(f"{_flag('user_agent')} {self.user_agent!r}: give one word of letters, digits and dashes")
+
+
+def _flag(name: str) -> str:
+    return f"--fetch.{name.replace('_', '-')}"
+
+
+def _at_least(name: str, value: float, least: int) -> None:
+    if value < least:
+        raise UserError(f"{_flag(name)} {value}: must be at least {least}")

@@ -1,0 +1,191 @@
+"""What a body is, by its bytes alone: the kind of picture and its size, read from the header before any decoding."""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+class NotAnImageError(Exception):
+    """A body is no picture that is taken; the message is the short reason."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """Kind, size in pixels, frames (or pages), and the most bits a channel has."""
+
+    kind: str
+    width: int
+    height: int
+    frames: int = 1
+    depth: int = 8
+
+
+# Bounds on what a hostile header can make us, or the decoder, walk.
+_MOST_SCANS = 100  # a progressive JPEG has about ten; each costs a pass over the whole picture
+_MOST_PAGES = 1025  # pages of a TIFF are counted so far
+_MOST_TAGS = 512  # of one page
+
+
+def sniff(body: bytes) -> Header:
+    """The header of a picture; NotAnImageError (with a stable reason) for whatever else it is."""
+    kind, parse = next(((kind, parse) for magic, kind, parse in _KINDS if magic(body)), (None, None))
+    if kind is None or parse is None:
+        raise NotAnImageError(f"not an image: {_text_kind(body)}")
+    try:
+        header = parse(body)
+    except (struct.error, IndexError, ValueError):
+        raise NotAnImageError(f"broken header: {kind}") from None
+    if header.width < 1 or header.height < 1:
+        raise NotAnImageError(f"broken header: {kind}")
+    return header
+
+
+def refusal(header: Header, *, max_pixels: int, max_frames: int) -> str | None:
+    """Why a picture is not decoded, None where it may be."""
+    if header.width * header.height > max_pixels:
+        return "too many pixels"
+    return "too many frames" if header.frames > max_frames else None
+
+
+def _jpeg(body: bytes) -> Header:
+    """Walk the segments to the first start-of-frame (ITU T.81, B.2.2), skipping stray bytes as libjpeg does."""
+    at = 2
+    while True:
+        at = body.index(b"\xff", at)
+        marker = body[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            depth, height, width = struct.unpack_from(">BHH", body, at + 4)
+            scans = body.count(b"\xff\xda")
+            return Header("jpeg", width, height, scans if scans > _MOST_SCANS else 1, depth)
+        if marker in (0xD9, 0xDA):
+            raise ValueError("no frame")
+        if marker == 0xFF:
+            at += 1  # a fill byte
+        elif marker <= 0x01 or 0xD0 <= marker <= 0xD8:
+            at += 2  # no segment
+        else:
+            at += 2 + max(2, struct.unpack_from(">H", body, at + 2)[0])
+
+
+def _png(body: bytes) -> Header:
+    if body[12:16] != b"IHDR":
+        raise ValueError("no IHDR")
+    width, height, depth = struct.unpack_from(">IIB", body, 16)
+    frames, at = 1, 8
+    while at + 8 <= len(body):
+        length, name = struct.unpack_from(">I4s", body, at)
+        if name == b"acTL":  # APNG
+            frames = struct.unpack_from(">I", body, at + 8)[0]
+        if name in (b"acTL", b"IDAT"):
+            break
+        at += 12 + length
+    return Header("png", width, height, frames, depth)
+
+
+def _webp(body: bytes) -> Header:
+    """RFC 9649: a lossy, a lossless or an extended file."""
+    kind = body[12:16]
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(body[at : at + 3], "little") + 1 for at in (24, 27))
+        return Header("webp", width, height, max(1, _riff_count(body, b"ANMF")))
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", body, 21)[0]
+        return Header("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+    if kind == b"VP8 " and body[23:26] == b"\x9d\x01\x2a":
+        width, height = struct.unpack_from("<HH", body, 26)
+        return Header("webp", width & 0x3FFF, height & 0x3FFF)
+    raise ValueError("unknown chunk")
+
+
+def _riff_count(body: bytes, name: bytes) -> int:
+    count, at = 0, 12
+    while at + 8 <= len(body):
+        count += body[at : at + 4] == name
+        length = struct.unpack_from("<I", body, at + 4)[0]
+        at += 8 + length + length % 2
+    return count
+
+
+def _gif(body: bytes) -> Header:
+    """GIF89a: the screen, or a frame that reaches beyond it; frames are counted block by block."""
+    width, height, flags = struct.unpack_from("<HHB", body, 6)
+    at = 13 + _colours(flags)
+    frames = 0
+    while at < len(body) and body[at] in (0x21, 0x2C):
+        if body[at] == 0x2C:
+            frames += 1
+            left, top, wide, high, flags = struct.unpack_from("<HHHHB", body, at + 1)
+            width, height = max(width, left + wide), max(height, top + high)
+            at += 11 + _colours(flags)
+        else:
+            at += 2
+        while at < len(body) and body[at]:
+            at += 1 + body[at]
+        at += 1
+    return Header("gif", width, height, max(1, frames))
+
+
+def _colours(flags: int) -> int:
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _bmp(body: bytes) -> Header:
+    if struct.unpack_from("<I", body, 14)[0] == 12:  # OS/2
+        return Header("bmp", *struct.unpack_from("<HH", body, 18))
+    width, height = struct.unpack_from("<ii", body, 18)
+    return Header("bmp", width, abs(height))  # a negative height: rows from the top
+
+
+def _tiff(body: bytes) -> Header:
+    """TIFF 6.0: the largest of its pages counts."""
+    order = "<" if body[:2] == b"II" else ">"
+    at = struct.unpack_from(order + "I", body, 4)[0]
+    width = height = pages = 0
+    depth, seen = 8, set()
+    while at and at not in seen and pages < _MOST_PAGES:  # a file may link its pages in a ring
+        seen.add(at)
+        entries = struct.unpack_from(order + "H", body, at)[0]
+        if entries > _MOST_TAGS:
+            raise ValueError("too many tags")
+        tags = dict(_tiff_tag(body, order, at + 2 + 12 * entry) for entry in range(entries))
+        width, height = max(width, tags.get(256, 0)), max(height, tags.get(257, 0))
+        depth, pages = max(depth, tags.get(258, 1)), pages + 1
+        at = struct.unpack_from(order + "I", body, at + 2 + 12 * entries)[0]
+    return Header("tiff", width, height, pages, depth)
+
+
+def _tiff_tag(body: bytes, order: str, at: int) -> tuple[int, int]:
+    """A tag and its first value, where that is a number in reach."""
+    tag, kind, count, value = struct.unpack_from(order + "HHII", body, at)
+    size = {1: 1, 3: 2, 4: 4}.get(kind)
+    if size is None:
+        return tag, 0
+    start = at + 8 if size * count <= 4 else value
+    return tag, int.from_bytes(body[start : start + size], "little" if order == "<" else "big")
+
+
+_KINDS: tuple[tuple[Callable[[bytes], bool], str, Callable[[bytes], Header]], ...] = (
+    (lambda body: body.startswith(b"\xff\xd8\xff"), "jpeg", _jpeg),
+    (lambda body: body.startswith(b"\x89PNG\r\n\x1a\n"), "png", _png),
+    (lambda body: body[:4] == b"RIFF" and body[8:12] == b"WEBP", "webp", _webp),
+    (lambda body: body.startswith((b"GIF87a", b"GIF89a")), "gif", _gif),
+    (lambda body: body.startswith(b"BM") and body[6:10] == b"\0\0\0\0", "bmp", _bmp),
+    (lambda body: body.startswith((b"II*\0", b"MM\0*")), "tiff", _tiff),
+)
+
+
+def _text_kind(body: bytes) -> str:
+    """What a body that is no picture is, in one word."""
+    head = body[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if b"<svg" in head:
+        return "svg"
+    if head.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in head:
+        return "html"
+    if head.startswith((b"<script", b"#!", b"function", b"<?php")):
+        return "script"
+    for start, kind in ((b"<", "markup"), (b"{", "json"), (b"[", "json"), (b"%pdf", "pdf")):
+        if head.startswith(start):
+            return kind
+    if head[4:12] in (b"ftypavif", b"ftypheic", b"ftypmif1"):
+        return head[8:12].decode()
+    return "text" if head.isascii() and b"\0" not in head else "unknown"
