@@ -46,6 +46,8 @@ def run(*, pairs: Path, fetch: Fetch, out: Path, tracker: Tracker, serve: Path |
     if not names:
         raise UserError(f"{pairs}: no shards of pairs (00000.parquet, …) in this folder; give the output of ingest")
     rows = {name: pq.read_metadata(pairs / f"{name}.parquet").num_rows for name in names}
+    if not any(rows.values()):
+        raise UserError(f"{pairs}: the list has no rows; nothing to fetch")
     digits = max(4, len(str(max(rows.values()) - 1)))
     shutil.rmtree(out / WORK, ignore_errors=True)
     missing = [name for name in names if not _is_whole(out, name, pairs / f"{name}.parquet")]

@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from threading import Lock
@@ -134,9 +134,9 @@ def _fetch_rows(pairs: pa.Table, fetch: Fetch, folder: Path) -> tuple[list[Row],
         elif isinstance(found, str):
             rows[number] = Row(status=NOT_SHRUNK, error_message=found, **came)
         else:
-            sizes = {key: value for key, value in asdict(found).items() if key != "jpeg"}
-            identity = {"sha256": sha256_of(answer.body), "bytes": len(answer.body)}
-            rows[number] = Row(status=SUCCESS, **sizes, **identity, **came, place=spill.put(found.jpeg))
+            came |= {name: getattr(found, name) for name in ("width", "height", "original_width", "original_height")}
+            came |= {"sha256": sha256_of(answer.body), "bytes": len(answer.body)}
+            rows[number] = Row(status=SUCCESS, **came, place=spill.put(found.jpeg))
         progress.add(failed=not isinstance(found, Shrunk))
 
     crawl(urls, fetch, handle)
@@ -222,8 +222,8 @@ def _write(folder: Path, shard: Shard, table: pa.Table, rows: list[Row], spill: 
 
 
 def _json_safe(meta: dict[str, Any]) -> dict[str, Any]:
-    """A row without what JSON does not know, such as dates, which become text."""
-    return json.loads(json.dumps(meta, default=str))
+    """A row as JSON knows it (dates become text), without what depends on how the network was."""
+    return json.loads(json.dumps({name: value for name, value in meta.items() if name != "attempts"}, default=str))
 
 
 def _stats(rows: list[Row]) -> dict[str, Any]:

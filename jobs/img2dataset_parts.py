@@ -101,7 +101,7 @@ def _is_descriptor(stream: Any, number: int) -> bool:
 
 
 def tar_writer(folder: Path, shard: int) -> AbstractContextManager[Write]:
-    """`write(jpeg, key, caption, meta)` into `{folder}/{shard:05d}.tar`, laid out by img2dataset, with times of zero."""
+    """`write(jpeg, key, caption, meta)` into `{folder}/{shard:05d}.tar` as img2dataset lays it out; times are zero."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     from img2dataset.writer import WebDatasetSampleWriter
 

@@ -20,7 +20,7 @@ _RESERVED = frozenset([*PAIRS.names, *IMAGES.names, *INDEX.names])
 
 
 def run(*, sources: tuple[Path, ...] | Path, ingest: Ingest, out: Path, tracker: Tracker) -> Summary:
-    """Read Parquet, csv, tsv and jsonl lists (or folders of them) into `out/00000.parquet`, … of `ingest.shard_size` pairs.
+    """Read Parquet, csv, tsv and jsonl lists (or folders of them) into `out/00000.parquet`, … of `shard_size` pairs.
 
     A further column comes along with the first value that the lists have for a url; `source` names the list a url was
     first seen in. UserError where a list is missing, of no known format, without its columns, unreadable or empty.
@@ -32,7 +32,9 @@ def run(*, sources: tuple[Path, ...] | Path, ingest: Ingest, out: Path, tracker:
     scratch.mkdir(parents=True)
     written = 0
     try:
-        tables = merge.tables(scratch, lambda rows: tracker.progress(rows, None, failed=merge.tally.no_url, unit="rows"))
+        tables = merge.tables(
+            scratch, lambda rows: tracker.progress(rows, None, failed=merge.tally.no_url, unit="rows")
+        )
         for number, table in enumerate(shards(tables, ingest.shard_size)):
             if number == _MOST_SHARDS:
                 raise UserError(f"more than {_MOST_SHARDS:,} shards of {ingest.shard_size} pairs; raise the shard size")

@@ -20,7 +20,11 @@ class ShardTask:
 
 
 def map_shards(
-    function: Callable[[Item], Result], items: Sequence[Item], *, task: ShardTask | None = None, window: int | None = None
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    task: ShardTask | None = None,
+    window: int | None = None,
 ) -> Iterator[tuple[Item, Result]]:
     """Yield (item, function(item)) as they end, `window` at a time (default: twice the cluster's CPUs).
 

@@ -90,14 +90,18 @@ class DualEncoder(nn.Module):
             self.clip.load_state_dict(theirs, strict=True)
         except RuntimeError as error:
             first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise UserError(f"{origin}: its weights do not fit this recipe's model ({first}); give the recipe it has") from error
+            raise UserError(
+                f"{origin}: its weights do not fit this recipe's model ({first}); give the recipe it has"
+            ) from error
 
 
 def _build(model_cfg: Mapping[str, Any]) -> nn.Module:
     arguments = deepcopy(dict(model_cfg))
     custom = arguments.pop("custom_text", False) or "hf_model_name" in arguments["text_cfg"]
     if "multimodal_cfg" in arguments:
-        raise UserError("CoCa needs a captioning objective, which this recipe lacks; name a dual encoder such as ViT-B-32")
+        raise UserError(
+            "CoCa needs a captioning objective, which this recipe lacks; name a dual encoder such as ViT-B-32"
+        )
     if custom and "hf_model_name" in arguments["text_cfg"]:
         arguments["text_cfg"]["hf_model_pretrained"] = False
     kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
@@ -146,7 +150,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads((folder / CONFIG_FILE).read_text())
         config["open_clip"]["model_cfg"], config["open_clip"]["preprocess_cfg"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder}: not a model folder ({CONFIG_FILE}: {error!r}); give the output folder of train") from error
+        raise UserError(
+            f"{folder}: not a model folder ({CONFIG_FILE}: {error!r}); give the output folder of train"
+        ) from error
     return cast(dict[str, Any], config)
 
 
@@ -154,4 +160,6 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     try:
         return load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{folder / WEIGHTS_FILE}: not readable ({error}); train again or give another model folder") from error
+        raise UserError(
+            f"{folder / WEIGHTS_FILE}: not readable ({error}); train again or give another model folder"
+        ) from error

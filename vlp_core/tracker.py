@@ -1,5 +1,6 @@
 """What a stage may say while it works, and what it says at its end; who listens is not its business."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -39,3 +40,18 @@ class Silent:
     def table(self, name: str, columns: Mapping[str, list[Any]]) -> None: ...
 
     def progress(self, done: int, total: int | None, *, failed: int = 0, unit: str = "rows") -> None: ...
+
+
+class Progress:
+    """Adds up what is done and tells the tracker, twice a second at most and at the end."""
+
+    def __init__(self, tracker: Tracker, total: int | None, *, unit: str = "rows") -> None:
+        self._tracker, self._total, self._unit = tracker, total, unit
+        self._done, self._failed, self._said = 0, 0, 0.0
+
+    def add(self, done: int, *, failed: int = 0) -> None:
+        self._done += done
+        self._failed += failed
+        if self._done == self._total or time.monotonic() - self._said > 0.5:
+            self._said = time.monotonic()
+            self._tracker.progress(self._done, self._total, failed=self._failed, unit=self._unit)

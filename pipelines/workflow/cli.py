@@ -54,7 +54,9 @@ def run_pipeline(
     """Parse the command line, plan, and run what is not made yet. Returns the exit code.
 
     `build` turns a configuration into the pipeline's last steps; `headline` names the steps whose counts become the
-    parent run's metrics. Exit codes: 0 done, 1 a fault of the program, 2 something for the user to mend, 130 interrupted.
+    parent run's metrics.
+
+    Exit codes: 0 done, 1 a fault of the program, 2 something for the user to mend, 130 interrupted.
     """
     try:
         config, workflow = parse(config_type, sys.argv[1:] if arguments is None else list(arguments), name)
@@ -225,5 +227,5 @@ def _one_line(box: str, name: str) -> str:
     return " ".join(words) + f"; {name} --help lists all flags"
 
 
-def _interrupt(number: int, frame: Any) -> None:
+def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt

@@ -4,7 +4,8 @@
     {root}/{step}/{fingerprint}.partial/    work under way, or what a kill left of it
 
 A record holds nothing that differs between two makings of the same result; what does (times, host, code revision,
-MLflow run) stands beside it in `_RUN.json`. Files and folders whose names start with `_` or `.` are not part of a result.
+MLflow run) stands beside it in `_RUN.json`. Files and folders whose names start with `_` or `.` are not part of a
+result.
 """
 
 import dataclasses

@@ -173,7 +173,9 @@ class Runner:
         if step.accepts("previous") and identity.extends and step.name not in self.planner.forced:
             previous = self.results.extendable(step, identity)
             inputs["previous"] = previous
-        sources = [self.planner.records[found.name] for found in {found.name: found for found in step.dependencies}.values()]
+        sources = [
+            self.planner.records[found.name] for found in {found.name: found for found in step.dependencies}.values()
+        ]
         run = self.tracking.started(
             step.name,
             fingerprint=identity.fingerprint,
@@ -278,9 +280,7 @@ def start_ray() -> None:
     if address:
         ray.init(address=address, **common)
     else:
-        ray.init(
-            address="local", include_dashboard=False, object_store_memory=PRIVATE_OBJECT_STORE_BYTES, **common
-        )
+        ray.init(address="local", include_dashboard=False, object_store_memory=PRIVATE_OBJECT_STORE_BYTES, **common)
 
 
 def describe(counts: Mapping[str, float]) -> str:

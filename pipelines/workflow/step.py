@@ -10,7 +10,7 @@ from typing import Any
 
 from vlp_core.errors import UserError, nearest
 from vlp_core.identity import digest_of
-from vlp_core.settings import EXECUTION, EXTENDS
+from vlp_core.settings import EXECUTION, EXTENDS, PATH_OR_NAME
 from vlp_core.tracker import Summary
 
 
@@ -46,6 +46,18 @@ class Step:
 
     def accepts(self, parameter: str) -> bool:
         return parameter in inspect.signature(self.run).parameters
+
+    def file(self, name: str) -> "ResultFile":
+        """One file of this step's result, as an input of another step."""
+        return ResultFile(self, name)
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """A file in the result of a step; a dependency on that step."""
+
+    step: Step
+    name: str
 
 
 def step(name: str, run: Callable[..., Summary], /, **inputs: Any) -> Step:
@@ -122,6 +134,8 @@ class Canonical:
     def of(self, value: Any, where: str) -> Any:
         if isinstance(value, Step):
             return dict(self._digest_of_step(value))
+        if isinstance(value, ResultFile):
+            return {**self._digest_of_step(value.step), "file": value.name}
         if isinstance(value, Path):
             return {"file": value.name, "sha256": self._digest_of_path(value)}
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -139,7 +153,7 @@ class Canonical:
         for field in dataclasses.fields(value):
             if field.metadata.get(EXECUTION):
                 continue
-            item = self.of(getattr(value, field.name), f"{where}.{field.name}")
+            item = self.of(_as_path(getattr(value, field.name), field), f"{where}.{field.name}")
             if field.metadata.get(EXTENDS):
                 self.extends[f"{where}.{field.name}"] = item
             else:
@@ -147,18 +161,36 @@ class Canonical:
         return result
 
 
+def _as_path(value: Any, field: dataclasses.Field[Any]) -> Any:
+    """The file that a `path_or_name` names, where it names one; its content then counts and not its name alone."""
+    if not field.metadata.get(PATH_OR_NAME) or not isinstance(value, str):
+        return value
+    candidates = [Path(value), Path(value.partition(":")[2] or value)]
+    return next((path for path in candidates if path.exists()), value)
+
+
 def _steps_in(value: Any) -> list[Step]:
     if isinstance(value, Step):
         return [value]
+    if isinstance(value, ResultFile):
+        return [value.step]
     if isinstance(value, list | tuple):
         return [found for item in value for found in _steps_in(item)]
     return []
 
 
 def resolve(value: Any, folder_of: Callable[[Step], Path]) -> Any:
-    """The value as the function gets it: a step becomes the folder of its result."""
+    """The value as the function gets it: a step becomes the folder of its result, a path becomes absolute."""
     if isinstance(value, Step):
         return folder_of(value)
+    if isinstance(value, ResultFile):
+        return folder_of(value.step) / value.name
+    if isinstance(value, Path):
+        return value.absolute()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        paths = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        moved = {name: path.absolute() for name, path in paths.items() if isinstance(path, Path)}
+        return dataclasses.replace(value, **moved) if moved else value
     if isinstance(value, list | tuple):
         return type(value)(resolve(item, folder_of) for item in value)
     return value

@@ -283,5 +283,3 @@ def flatten(value: Any, where: str = "") -> dict[str, Any]:
     if value is None or value in ([], ()):
         return {}
     return {where: value}
-
-

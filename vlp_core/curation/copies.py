@@ -1,8 +1,8 @@
 """Which pictures are copies of which, and which of them stays.
 
-Rank decides: the larger original picture comes first, then the one that stands earlier in the list. Going down the ranks,
-a picture that nothing before it has claimed stays and claims all unclaimed copies within reach of itself: stars, not
-chains, so that two pictures are never merged for a third that lies between them.
+Rank decides: the larger original picture comes first, then the one that stands earlier in the list. Going down the
+ranks, a picture that nothing before it has claimed stays and claims all unclaimed copies within reach of itself: stars,
+not chains, so that two pictures are never merged for a third that lies between them.
 """
 
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ def _numbered(looks: Looks) -> Rows:
 def copies_table(uids: pa.Array, sha256: pa.Array, captions: pa.ListArray, kept: Rows) -> pa.Table:
     """uid, kept_uid, reason (null, exact: the same bytes as the one that stays, near) and captions of each row.
 
-    A picture that stays has its own captions first, then those of its copies in list order, each once; copies have none.
+    A picture that stays has its own captions, then those of its copies in list order, each once; copies have none.
     """
     rows = np.arange(len(kept))
     stays = kept == rows

@@ -42,10 +42,10 @@ def thumbnail(jpeg: bytes) -> NDArray[np.uint8]:
 def phash(small: NDArray[np.uint8]) -> np.uint64:
     """64 bits of a thumbnail [32, 32, 3]: which low frequencies of its grey values lie clearly above their median.
 
-    The 8 × 8 lowest DCT-II coefficients against the median of all but the mean's (whose bit is 0): Zauner, Implementation
-    and Benchmarking of Perceptual Image Hash Functions, 2010, section 3.2.1. Bit 8 v + u stands for the vertical
-    frequency v and the horizontal u. Unlike there, a coefficient must pass the median by `_MARGIN`: a symmetric drawing
-    has many that are zero but for noise, and their bits would be drawn anew at each encoding.
+    The 8 × 8 lowest DCT-II coefficients against the median of all but the mean's, whose bit is 0; bit 8 v + u stands
+    for the vertical frequency v and the horizontal u. After Zauner, Implementation and Benchmarking of Perceptual Image
+    Hash Functions, 2010, section 3.2.1; unlike there, a coefficient must pass the median by `_MARGIN`: a symmetric
+    drawing has many that are zero but for noise, and their bits would be drawn anew at each encoding.
     """
     low = (_DCT @ (small @ _LUMA) @ _DCT.T).ravel()
     bits = low > np.median(low[1:]) + _MARGIN

@@ -60,7 +60,9 @@ def files_of(sources: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for source in sources:
         if not source.exists():
-            raise UserError(f"{source}: no such file or folder; give a list of urls and captions ({', '.join(SUFFIXES)})")
+            raise UserError(
+                f"{source}: no such file or folder; give a list of urls and captions ({', '.join(SUFFIXES)})"
+            )
         if source.is_dir():
             inside = sorted(path for path in source.iterdir() if path.is_file() and _suffix(path) in SUFFIXES)
             if not inside:
@@ -77,7 +79,9 @@ def open_list(path: Path, ingest: Ingest) -> SourceList:
     """Look at a list's columns; UserError where its format or columns are not known or it cannot be read."""
     suffix = _suffix(path)
     if suffix not in _READERS:
-        raise UserError(f"{path}: unknown format {path.suffix or 'without an ending'!r}; known: {', '.join(SUFFIXES)} (and .gz)")
+        raise UserError(
+            f"{path}: unknown format {path.suffix or 'without an ending'!r}; known: {', '.join(SUFFIXES)} (and .gz)"
+        )
     try:
         schema = _SCHEMAS[suffix](path)
     except _UNREADABLE as error:
@@ -107,7 +111,9 @@ def _column(path: Path, names: list[str], wanted: str | None, known: Sequence[st
 def _no_column(path: Path, names: list[str], known: Sequence[str], what: str) -> UserError:
     hint = nearest(known[0], names)
     suggestion = hint if "did you mean" in hint else ""
-    return UserError(f"{path}: no {what} column; its columns are {', '.join(names)}; name one with {what}-column{suggestion}")
+    return UserError(
+        f"{path}: no {what} column; its columns are {', '.join(names)}; name one with {what}-column{suggestion}"
+    )
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:

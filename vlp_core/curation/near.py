@@ -1,12 +1,13 @@
 """All pairs of near pictures, none missed, without comparing all with all.
 
-Two hashes that differ in at most b bits agree wholly in one of b + 1 bands of their bits (pigeonhole principle), so that
-only pairs which share a band, and whose colours agree in sum, are compared; a pair is reported at the first band it shares. Large
-buckets are cut up, and nothing of the size of all pairs is ever held.
+Two hashes that differ in at most b bits agree wholly in one of b + 1 bands of their bits (pigeonhole principle), so
+that only pairs which share a band, and whose colours agree in sum, are compared; a pair is reported at the first band
+that it shares. Large buckets are cut up, and nothing of the size of all pairs is ever held.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +83,7 @@ def _rows_in(keys: Hashes, buckets: Hashes) -> tuple[Rows, Rows]:
 def _bands(bits: int) -> list[np.uint64]:
     """Masks of bits + 1 disjoint runs that cover all 64 bits."""
     edges = np.linspace(0, 64, bits + 2).astype(int).tolist()
-    return [np.uint64((1 << high) - (1 << low)) for low, high in zip(edges, edges[1:], strict=False)]
+    return [np.uint64((1 << high) - (1 << low)) for low, high in pairwise(edges)]
 
 
 def _expanded(starts: Rows, ends: Rows) -> Iterator[tuple[Rows, Rows]]:

@@ -1,7 +1,7 @@
 """One row a url with all its captions, in a seeded order, out of lists of any length.
 
-A bucket sort: rows are first spread over files by the leading bits of their place in the order, then each file is sorted
-and merged by itself, so that memory holds one bucket however long the lists are.
+A bucket sort: rows are first spread over files by the leading bits of their place in the order, then each file is
+sorted and merged by itself, so that memory holds one bucket however long the lists are.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +48,7 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True)
 class Merge:
-    """Turns lists into tables of pairs; `reserved` are the names which further columns may not have (`list_` is put before)."""
+    """Turns lists into tables of pairs; a further column whose name is `reserved` gets `list_` before it."""
 
     lists: Sequence[SourceList]
     seed: int
@@ -57,7 +57,7 @@ class Merge:
     tally: Tally = field(default_factory=Tally)
 
     def tables(self, scratch: Path, progress: Callable[[int], None]) -> Iterator[pa.Table]:
-        """Tables (uid, url, captions, source, further columns) which are the whole in order; `scratch` is an empty folder."""
+        """Tables of uid, url, captions, source and further columns: pairs in order; `scratch` is an empty folder."""
         paths = self._spread(scratch, progress)
         for path in paths:
             with pa.memory_map(str(path)) as file:
@@ -67,7 +67,9 @@ class Merge:
             path.unlink()
 
     def _further(self) -> pa.Schema:
-        schemas = [pa.schema([item.with_name(self._name(item.name)) for item in source.further]) for source in self.lists]
+        schemas = [
+            pa.schema([item.with_name(self._name(item.name)) for item in source.further]) for source in self.lists
+        ]
         return unify(schemas)
 
     def _name(self, column: str) -> str:
@@ -83,7 +85,9 @@ class Merge:
             for source in self.lists:
                 for batch in source.batches():
                     table = self._placed(source, batch, further).select(schema.names)
-                    bucket = table["place"].to_numpy() >> np.uint64(64 - bits) if bits else np.zeros(len(table), np.uint64)
+                    bucket = (
+                        table["place"].to_numpy() >> np.uint64(64 - bits) if bits else np.zeros(len(table), np.uint64)
+                    )
                     order = np.argsort(bucket, kind="stable")
                     ends = np.searchsorted(bucket[order], np.arange(2**bits), side="right")
                     table = table.take(pa.array(order))
@@ -160,7 +164,7 @@ def _cast(source: SourceList, column: pa.ChunkedArray, to: pa.Field) -> pa.Chunk
         return column.cast(to.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise UserError(
-            f"{source.path}: its column {to.name!r} ({column.type}) does not fit the other lists' ({to.type}); rename it"
+            f"{source.path}: column {to.name!r} ({column.type}) does not fit the other lists' ({to.type}); rename it"
         ) from error
 
 
@@ -190,7 +194,9 @@ def _captions(captions: pa.ChunkedArray, group: NDArray[np.int64], groups: int) 
     _, at = np.unique(code, return_index=True)
     at.sort()
     offsets = np.concatenate([[0], np.cumsum(np.bincount(owner[at], minlength=groups))])
-    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), words.dictionary.take(words.indices.take(pa.array(at))))
+    return pa.ListArray.from_arrays(
+        pa.array(offsets.astype(np.int32)), words.dictionary.take(words.indices.take(pa.array(at)))
+    )
 
 
 def _first_valid(column: pa.ChunkedArray, group: NDArray[np.int64], groups: int) -> pa.Array:

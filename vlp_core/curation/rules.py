@@ -83,7 +83,10 @@ def _expressions(text: str) -> tuple[str, ...]:
     if name in QUANTITIES:
         example = f"{name}=en" if name == "language" else f"{name}=no" if name == "filename" else f"{name}>=1"
         raise UserError(f"rule {text!r}: says nothing about {name} ({QUANTITIES[name]}); write it such as '{example}'")
-    raise UserError(f"rule {text!r} is not known{nearest(name, [*RULE_SETS, *QUANTITIES])}; a rule is a set's name or such as 'side>=200'")
+    raise UserError(
+        f"rule {text!r} is not known{nearest(name, [*RULE_SETS, *QUANTITIES])}; "
+        "a rule is a set's name or such as 'side>=200'"
+    )
 
 
 def _parsed(expression: str) -> Rule:

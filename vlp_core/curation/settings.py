@@ -47,7 +47,9 @@ class Near:
 
     def __post_init__(self) -> None:
         if not 0 <= self.bits < 32:
-            raise UserError(f"bits {self.bits}: choose 0 to 31 of the hash's 64 bits (8 finds recompressed and cropped copies)")
+            raise UserError(
+                f"bits {self.bits}: choose 0 to 31 of the hash's 64 bits (8 finds recompressed and cropped copies)"
+            )
         if self.colour < 0:
             raise UserError(f"colour {self.colour}: a distance is not negative (8 keeps distinct pictures apart)")
 

@@ -17,9 +17,16 @@ Columns = NDArray[np.generic]
 
 NO_CAPTION = Rule("captions", ">=", 1)  # always asked first: a pair without a text is none
 
-# A path's last part with an ending, or a name as cameras and phones give it, or a url, and nothing beside it.
-_FILENAME = r"(?i)^\s*(?:[a-z][a-z0-9+.\-]*://\S+|www\.\S+|\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|avif|heic|ico|psd|raw|cr2|nef|pdf|html?|php|aspx?|mp4|mov)(?:\?\S*)?|(?:img|dsc[nf]?|image|photo|screenshot|pict?|p|mvi|gopr|wp)[-_ ]?\d[\d_\-]*|[0-9a-f]{16,}|[\d_\-]+)\s*$"
-_FILENAME_WITH_SPACES = r"(?i)^[^\s./][^/]*\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|avif|heic)\s*$"
+_PICTURE = r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|avif|heic|ico|psd|raw|cr2|nef)"
+_FILENAMES = (
+    r"[a-z][a-z0-9+.\-]*://\S+",  # a url
+    r"www\.\S+",
+    rf"[^\s./][^/]*{_PICTURE}",  # my holiday.jpg
+    rf"\S+(?:{_PICTURE}|\.(?:pdf|html?|php|aspx?|mp4|mov))(?:\?\S*)?",  # a path's last part
+    r"(?:img|dsc[nf]?|image|photo|screenshot|pict?|p|mvi|gopr|wp)[-_ ]?\d[\d_\-]*",  # as cameras name them
+    r"[0-9a-f]{16,}|[\d_\-]+",  # a hash, a number
+)
+_FILENAME = rf"(?i)^\s*(?:{'|'.join(_FILENAMES)})\s*$"
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Verdicts:
 class Judge:
     """Asks rules in order; how often captions are shared and which language they are in comes from outside.
 
-    `shared` has the keys (see `caption_keys`) of the captions that more than one picture has, sorted, with their counts.
+    `shared` has the keys (see `caption_keys`) of the captions that several pictures have, sorted, and their counts.
     """
 
     rules: Sequence[Rule]
@@ -96,8 +103,7 @@ def _passed(texts: pa.Array, owner: NDArray[np.int64], alive: Bools, rows: int) 
 
 def is_filename(texts: pa.Array) -> Bools:
     """Which captions are nothing but a file name or a url."""
-    whole = pc.or_(pc.match_substring_regex(texts, _FILENAME), pc.match_substring_regex(texts, _FILENAME_WITH_SPACES))
-    return whole.to_numpy(zero_copy_only=False)
+    return pc.match_substring_regex(texts, _FILENAME).to_numpy(zero_copy_only=False)
 
 
 def caption_keys(texts: pa.Array) -> NDArray[np.uint64]:

@@ -76,11 +76,11 @@ class Samples:
 def join(images: Path | Sequence[Path], selection: Path | None = None) -> tuple[list[Path], pa.Table]:
     """The shards' files, and the selected rows in storage order: INDEX, weight, and file (place in that list)."""
     folders = [images] if isinstance(images, Path) else list(images)
+    chosen = None if selection is None else read_selection(selection)
     files, stored = _stored(folders)
     stored = _first_of_each(stored)
-    if selection is None:
+    if selection is None or chosen is None:
         return files, stored.append_column("weight", pa.array(np.ones(len(stored), np.float32)))
-    chosen = read_selection(selection)
     at = pc.index_in(stored["uid"], value_set=_one(chosen["uid"]))
     found = stored.drop_columns("captions").filter(pc.is_valid(at))
     if len(found) != len(chosen):

@@ -55,10 +55,11 @@ class Transform:
         """The box of a picture at `size`, after decoding so that each of its sides has at least `needed` pixels."""
         width, height = image.size
         shrink = min(box[2] - box[0], box[3] - box[1]) / needed
-        if shrink >= 2:  # a JPEG decodes to 1/2, 1/4 and 1/8 at less cost; other formats ignore this
-            image.draft("RGB", (math.ceil(width / shrink), math.ceil(height / shrink)))
-        by_x, by_y = image.width / width, image.height / height
-        box = (box[0] * by_x, box[1] * by_y, box[2] * by_x, box[3] * by_y)
+        if shrink >= 2:  # a JPEG decodes to 1/2, 1/4 or 1/8 at less cost; other formats decline
+            drafted = image.draft("RGB", (math.ceil(width / shrink), math.ceil(height / shrink)))
+            if drafted:
+                by = drafted[1][2] / width  # 1/2, 1/4 or 1/8, where the sides themselves are rounded up
+                box = (box[0] * by, box[1] * by, box[2] * by, box[3] * by)
         colours = image if image.mode == "RGB" else image.convert("RGB")
         return colours.resize((self.size, self.size), Image.Resampling.BICUBIC, box)
 

@@ -2,6 +2,7 @@
 
 import io
 import textwrap
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from vlp_core.evals.retrieval import TIE
 from vlp_core.evals.sets import RetrievalSet, ZeroShotSet
 from vlp_core.files import write_bytes
 from vlp_core.identity import key_of
 
 RIGHT, WRONG, TEXT, MUTED, BARS = "#1a9850", "#d73027", "#222222", "#777777", "#4575b4"
 FOUND = 8  # pictures shown of what a query found
-MATRIX = 40  # classes that a confusion matrix can show; with more, bars show the weakest
-NAMED = 24  # classes whose names fit beside a matrix
+MATRIX = 50  # classes that a confusion matrix can show; with more, bars show the weakest
 
 
 def draw_queries(path: Path, data: RetrievalSet, images: Tensor, texts: Tensor, *, rows: int) -> None:
@@ -73,7 +74,9 @@ def draw_classes(path: Path, data: ZeroShotSet, images: Tensor, weights: Tensor)
         weights: unit vectors [C, D] of the classes.
     """
     classes = len(weights)
-    guessed = (images @ weights.T).argmax(1)
+    scores = images @ weights.T
+    scores[torch.arange(len(images)), data.labels] -= TIE  # as in the scores, ties go against the model
+    guessed = scores.argmax(1)
     counts = torch.bincount(data.labels * classes + guessed, minlength=classes**2).view(classes, classes).double()
     totals = counts.sum(1)
     draw = _draw_matrix if classes <= MATRIX else _draw_weakest
@@ -82,13 +85,12 @@ def draw_classes(path: Path, data: ZeroShotSet, images: Tensor, weights: Tensor)
 
 def _draw_matrix(data: ZeroShotSet, counts: Tensor, totals: Tensor) -> Figure:
     classes, names = len(totals), [_short(name) for name in data.classes.names]
-    side = max(3.2, 0.24 * classes)
+    side = max(3.2, 0.2 * classes)
     figure = Figure(figsize=(side + 2.6, side + 1.7), dpi=100, layout="constrained")
     axis = figure.subplots()
     shown = axis.imshow((counts / totals.clamp(min=1)[:, None]).numpy(), cmap="Blues", vmin=0, vmax=1)
-    if classes <= NAMED:
-        axis.set_xticks(range(classes), names, rotation=90, fontsize=8)
-        axis.set_yticks(range(classes), names, fontsize=8)
+    axis.set_xticks(range(classes), names, rotation=90, fontsize=8)
+    axis.set_yticks(range(classes), names, fontsize=8)
     axis.set_xlabel("taken for", color=TEXT)
     axis.set_ylabel("is", color=TEXT)
     axis.set_title(_headline(counts, totals), fontsize=10, color=TEXT)
@@ -105,6 +107,7 @@ def _draw_weakest(data: ZeroShotSet, counts: Tensor, totals: Tensor) -> Figure:
     axis.barh(range(len(weakest)), shares[weakest].numpy(), color=BARS)
     axis.axvline(1 / len(totals), color=MUTED, linestyle=":", label="chance")
     axis.set_yticks(range(len(weakest)), [_short(data.classes.names[number]) for number in weakest], fontsize=8)
+    axis.margins(y=0.01)
     axis.invert_yaxis()
     axis.set_xlim(0, 1)
     axis.set_xlabel(f"top-1 of the {len(weakest)} classes found least often", color=TEXT)
@@ -129,5 +132,7 @@ def _plain(text: str) -> str:
 
 def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    with warnings.catch_warnings():  # a letter that the font lacks is drawn as a box
+        warnings.filterwarnings("ignore", message="Glyph")
+        FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
     return file.getvalue()

@@ -193,28 +193,3 @@ def _checks(side: int, short: int, rng: np.random.Generator) -> Image.Image:
 
 
 _PATTERNS = {"striped": _stripes, "dotted": _dots, "checkered": _checks}
-
-
-def altered(body: bytes, way: str, rng: np.random.Generator) -> bytes:
-    """The same picture as another site would show it; `way` is one of `WAYS`."""
-    image: Image.Image = Image.open(io.BytesIO(body))
-    quality = int(rng.integers(78, 93))
-    if way == "recompressed":
-        quality = int(rng.integers(60, 82))
-    elif way == "resized":
-        least = max(0.8, 201 / min(image.size))
-        scale = float(rng.uniform(least, 1.2))
-        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
-    elif way == "brightened":
-        gain = 1 + 0.02 * (1 if rng.random() < 0.5 else -1)
-        image = image.point(lambda value: min(255, round(value * gain)))
-    elif way == "cropped":
-        left, top, right, bottom = rng.integers(0, 3, 4)
-        left = max(left, 1)
-        image = image.crop((left, top, image.width - right, image.height - bottom))
-    else:
-        raise ValueError(f"no such way to alter a picture: {way}")
-    return jpeg(image, quality)
-
-
-WAYS = ("recompressed", "resized", "brightened", "cropped")

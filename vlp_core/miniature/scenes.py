@@ -52,7 +52,7 @@ BACKGROUNDS: dict[str, Colour] = {
     "charcoal": (68, 70, 76),
     "navy": (36, 44, 84),
     "teal": (62, 132, 134),
-    "aqua": (176, 222, 198),
+    "sage": (180, 214, 188),
     "lavender": (198, 190, 226),
     "slate": (98, 112, 132),
 }

@@ -7,7 +7,7 @@ from vlp_core.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """The embedded corpus. Rates are shares of `scenes`; every kind of fault is there at least once whatever its rate."""
+    """The embedded corpus. Rates are shares of `scenes`, but every kind of fault is there at least once."""
 
     scenes: int = 3000
     """good training pictures: each its own scene, with one to three true captions"""

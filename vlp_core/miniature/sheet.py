@@ -62,5 +62,7 @@ def _write(sheet: Image.Image, x: int, y: int, title: str, row: Row) -> None:
     pencil.text((x, y + 18), textwrap.fill(text, 30, max_lines=3), INK, _font(12), spacing=2)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=size)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    import matplotlib  # brings a typeface that has accents
+
+    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)

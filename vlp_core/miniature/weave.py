@@ -10,7 +10,8 @@ import numpy as np
 from vlp_core.identity import generator, key_of, uid_of
 from vlp_core.miniature import captions
 from vlp_core.miniature import web as w
-from vlp_core.miniature.draw import WAYS, Studio, altered
+from vlp_core.miniature.copies import WAYS, altered
+from vlp_core.miniature.draw import Studio
 from vlp_core.miniature.scenes import SIDES, Class, Scene, held_out_classes, one_object, pick, seen_classes, two_objects
 from vlp_core.miniature.settings import Corpus
 from vlp_core.miniature.web import Page, Row

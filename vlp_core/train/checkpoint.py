@@ -3,7 +3,7 @@
 _checkpoints/
     latest                 the name of the newest, written last
     step-00000200/
-        state.json         step, samples (the loader's cursor), ranks, the run's settings, and size and hash of each file
+        state.json         step, samples (the loader's cursor), ranks, settings, and size and sha256 of each file
         curve.jsonl        the curve up to this step
         deepspeed/         DeepSpeed's own
 """
@@ -57,7 +57,10 @@ class Checkpoints:
     def publish(self, step: int, state: Mapping[str, Any]) -> None:
         """Name the folder that was filled a checkpoint; then drop all but the newest `keep`."""
         partial, final = self.folder / f".{_name(step)}", self.folder / _name(step)
-        files = {path.relative_to(partial).as_posix(): _seal(path) for path in sorted(partial.rglob("*")) if path.is_file()}
+        files = {}
+        for path in sorted(path for path in partial.rglob("*") if path.is_file()):
+            _to_disk(path)
+            files[path.relative_to(partial).as_posix()] = _seal(path)
         write_text(partial / STATE_FILE, json.dumps({**state, "step": step, "files": files}, sort_keys=True))
         if final.exists():
             shutil.rmtree(final)
@@ -94,9 +97,12 @@ def _name(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def _seal(path: Path) -> list[int | str]:
+def _to_disk(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _seal(path: Path) -> list[int | str]:
     return [path.stat().st_size, sha256_of_file(path)]
 
 

@@ -26,7 +26,7 @@ class Curve:
     """
 
     def __init__(self, points: list[Point] | None = None, window: list[list[float]] | None = None) -> None:
-        """`window`: loss and gradient norm of each step since the last point, as `read` left them."""
+        """`window`: loss, gradient norm and scale of each step since the last point, as `read` left them."""
         self.points = points or []
         self.window = window or []
         self._unread: list[Tensor] = []
@@ -44,15 +44,22 @@ class Curve:
         for number, row in enumerate(rows, first):
             if not all(map(math.isfinite, row)):
                 raise UserError(
-                    f"step {number}: loss {row[0]:g} with a gradient of length {row[1]:g} is not finite; lower --train.lr, "
-                    "lengthen --train.warmup or set --train.clip-norm (the checkpoints before it stay)"
+                    f"step {number}: loss {row[0]:g} with a gradient of length {row[1]:g} is not finite; lower "
+                    "--train.lr, lengthen --train.warmup or set --train.clip-norm (the checkpoints before it stay)"
                 )
         self.window += rows
 
     def point(self, *, step: int, samples: int, lr: float) -> Point:
         """Close the window: means of loss and gradient norm since the point before, the scale of the last step."""
         loss, grad_norm = (math.fsum(row[i] for row in self.window) / len(self.window) for i in (0, 1))
-        point = {"step": step, "samples": samples, "loss": loss, "scale": self.window[-1][2], "lr": lr, "grad_norm": grad_norm}
+        point = {
+            "step": step,
+            "samples": samples,
+            "loss": loss,
+            "scale": self.window[-1][2],
+            "lr": lr,
+            "grad_norm": grad_norm,
+        }
         self.points.append(point)
         self.window = []
         return point

@@ -1,4 +1,4 @@
-"""DeepSpeed around a System: one step of the optimiser, and what it keeps in a folder. Nothing else imports DeepSpeed."""
+"""DeepSpeed around a System: one step of the optimiser, and what it keeps. Nothing else imports DeepSpeed."""
 
 import json
 import logging
@@ -114,7 +114,11 @@ class Engine:
             raise UserError(f"{folder}: DeepSpeed cannot read this checkpoint; delete it to go on from the one before")
 
     def close(self) -> None:
+        """End the engine and with it the process group, of which DeepSpeed keeps parts of its own."""
+        import deepspeed
+
         self._engine.destroy()
+        deepspeed.comm.destroy_process_group()
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -188,7 +192,7 @@ def _deepspeed(device: torch.device) -> Any:
         # Its all-reduce through shared memory is compiled at the first use; gloo is there.
         deepspeed.ops.__compatible_ops__ = {"deepspeed_shm_comm": False}
     if torch.distributed.is_initialized():
-        communication.cdb = None  # it outlives the process group of an earlier training in this process
+        communication.cdb = None  # or it is the one of an earlier training in this process
         deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), auto_mpi_discovery=False)
     return deepspeed
 

@@ -73,7 +73,8 @@ def joined(gpu: bool | None) -> Iterator[Ranks]:
     try:
         yield Ranks(rank=dist.get_rank(), world=dist.get_world_size(), device=device)
     finally:
-        dist.destroy_process_group()  # without it ZeRO-3 ends the process with signal 6
+        if dist.is_initialized():
+            dist.destroy_process_group()  # without it ZeRO-3 ends the process with signal 6
 
 
 def _device(gpu: bool | None) -> torch.device:

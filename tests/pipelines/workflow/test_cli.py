@@ -1,7 +1,6 @@
 """Pipelines as a user meets them: processes with exit codes and lines, on the tests' Ray cluster."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,56 +11,15 @@ import pytest
 
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.tracking import KILLED, store_of
+from tests.pipelines.conftest import PROJECT, Command, root_with
 
 HERE = Path(__file__).parent
 TOY = HERE / "toy.py"
-PROJECT = HERE.parents[2]
-
-
-class Toy:
-    """Starts the toy pipeline on a root."""
-
-    def __init__(self, root: Path, cluster: str) -> None:
-        self.root = root
-        self.environment = {**os.environ, "RAY_ADDRESS": cluster, "PYTHONPATH": str(PROJECT)}
-        self.environment.pop("MLFLOW_TRACKING_URI", None)
-
-    def command(self, *flags: str) -> list[str]:
-        return [sys.executable, str(TOY), "--root", str(self.root), *flags]
-
-    def __call__(self, *flags: str, code: int = 0, **environment: str) -> str:
-        done = subprocess.run(
-            self.command(*flags),
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def start(self, *flags: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            self.command(*flags), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated, empty MLflow store: making one takes seconds, copying it none."""
-    import mlflow
-
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 @pytest.fixture
-def toy(tmp_path: Path, cluster: str, store: Path) -> Toy:
-    root = tmp_path / "root"
-    root.mkdir()
-    shutil.copy(store, root / "mlflow.db")
-    return Toy(root, cluster)
+def toy(tmp_path: Path, cluster: str, store: Path) -> Command:
+    return Command(TOY, root_with(store, tmp_path / "root"), cluster)
 
 
 def runs_of(root: Path, query: str) -> list[object]:
@@ -73,7 +31,7 @@ def runs_of(root: Path, query: str) -> list[object]:
     return list(client.search_runs([experiment.experiment_id], query))
 
 
-def test_runs_then_reuses_then_reruns_what_a_change_touches(toy: Toy) -> None:
+def test_runs_then_reuses_then_reruns_what_a_change_touches(toy: Command) -> None:
     first = toy()
     assert "✓ write" in first and "✓ shout" in first
     assert "nothing to do" in toy(RAY_ADDRESS="127.0.0.1:1")  # no Ray there: none is needed
@@ -89,7 +47,7 @@ def test_runs_then_reuses_then_reruns_what_a_change_touches(toy: Toy) -> None:
     assert made[0].info.status == "FINISHED"  # type: ignore[attr-defined]
 
 
-def test_a_failing_step_ends_its_dependents_not_its_siblings_and_is_named_last(toy: Toy) -> None:
+def test_a_failing_step_ends_its_dependents_not_its_siblings_and_is_named_last(toy: Command) -> None:
     said = toy("--fail", "refuse", code=2)
     assert "✓ count" in said
     assert "words to say" not in said
@@ -98,22 +56,22 @@ def test_a_failing_step_ends_its_dependents_not_its_siblings_and_is_named_last(t
     assert not list((toy.root / "after").glob("*/_RECORD.json"))
 
 
-def test_a_fault_of_the_program_exits_1_with_its_cause_and_leaves_no_record(toy: Toy) -> None:
+def test_a_fault_of_the_program_exits_1_with_its_cause_and_leaves_no_record(toy: Command) -> None:
     said = toy("--fail", "burst", code=1)
     assert said.strip().splitlines()[-1] == "error: burst: RuntimeError: burst"
     assert not list((toy.root / "burst").glob("*/_RECORD.json"))
 
 
-def test_a_full_disk_is_one_line(toy: Toy) -> None:
+def test_a_full_disk_is_one_line(toy: Command) -> None:
     assert "no space left; free some" in toy("--fail", "fill_disk", code=2)
 
 
-def test_until_makes_no_more_than_asked(toy: Toy) -> None:
+def test_until_makes_no_more_than_asked(toy: Command) -> None:
     toy("--until", "write")
     assert not (toy.root / "shout").exists()
 
 
-def test_force_makes_a_step_again_and_its_equal_result_leaves_dependents_alone(toy: Toy) -> None:
+def test_force_makes_a_step_again_and_its_equal_result_leaves_dependents_alone(toy: Command) -> None:
     toy()
     said = toy("--force", "write")
     assert "✓ write" in said and "= shout" in said
@@ -128,13 +86,13 @@ def test_force_makes_a_step_again_and_its_equal_result_leaves_dependents_alone(t
         (["--force", "x"], "--force x: no such step"),
     ],
 )
-def test_a_wrong_flag_is_one_line_with_the_nearest(toy: Toy, flags: list[str], said: str) -> None:
+def test_a_wrong_flag_is_one_line_with_the_nearest(toy: Command, flags: list[str], said: str) -> None:
     printed = toy(*flags, code=2)
     assert said in printed
     assert len(printed.strip().splitlines()) == 1
 
 
-def test_an_unreachable_mlflow_server_is_one_line_and_nothing_runs(toy: Toy) -> None:
+def test_an_unreachable_mlflow_server_is_one_line_and_nothing_runs(toy: Command) -> None:
     printed = toy(code=2, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert "http://127.0.0.1:9" in printed.strip().splitlines()[-1]
     assert not (toy.root / "write").exists()
@@ -142,11 +100,11 @@ def test_an_unreachable_mlflow_server_is_one_line_and_nothing_runs(toy: Toy) -> 
 
 def test_a_root_that_cannot_be_made_is_one_line(tmp_path: Path, cluster: str) -> None:
     (tmp_path / "file").write_text("")
-    printed = Toy(tmp_path / "file" / "root", cluster)(code=2)
+    printed = Command(TOY, tmp_path / "file" / "root", cluster)(code=2)
     assert "--root" in printed and len(printed.strip().splitlines()) == 1
 
 
-def test_two_runs_at_once_make_each_step_once(toy: Toy) -> None:
+def test_two_runs_at_once_make_each_step_once(toy: Command) -> None:
     toy("--until", "count")  # so that both find a store
     one = toy.start("--text.pause-s", "4")
     other = toy.start("--text.pause-s", "4")
@@ -156,7 +114,7 @@ def test_two_runs_at_once_make_each_step_once(toy: Toy) -> None:
     assert sum("= write" in text for text in said) == 1
 
 
-def test_a_killed_run_is_closed_and_goes_on(toy: Toy) -> None:
+def test_a_killed_run_is_closed_and_goes_on(toy: Command) -> None:
     process = toy.start("--text.pause-s", "60")
     assert process.stdout is not None
     deadline = time.monotonic() + 60

@@ -46,7 +46,9 @@ def test_a_published_result_is_reused(tmp_path: Path) -> None:
 def test_equal_work_gives_equal_record_files_whenever_and_wherever_it_is_done(tmp_path: Path) -> None:
     first = make(WRITE, tmp_path / "a", started=1.0, host="one")
     second = make(WRITE, tmp_path / "b", started=2.0, host="two")
-    read = [(folder_of(record, tmp_path / name) / RECORD).read_bytes() for record, name in ((first, "a"), (second, "b"))]
+    read = [
+        (folder_of(record, tmp_path / name) / RECORD).read_bytes() for record, name in ((first, "a"), (second, "b"))
+    ]
     assert read[0] == read[1]
 
 

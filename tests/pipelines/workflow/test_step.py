@@ -27,7 +27,9 @@ def test_equal_inputs_give_equal_fingerprints(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"words": ("a",)}, {"repeat": 2}, {"words": ("b", "a")}])
-def test_every_setting_that_changes_the_result_is_in_the_fingerprint(tmp_path: Path, settings: dict[str, object]) -> None:
+def test_every_setting_that_changes_the_result_is_in_the_fingerprint(
+    tmp_path: Path, settings: dict[str, object]
+) -> None:
     assert fingerprint(writing(**settings), tmp_path) != fingerprint(writing(), tmp_path)
 
 

@@ -19,7 +19,10 @@ class Toy:
 
 def build(config: Toy) -> list[Step]:
     words = step("write", stages.write, text=config.text)
-    last = [step("shout", stages.shout, words=words, mark=config.mark), step("count", stages.count, count=stages.Count())]
+    last = [
+        step("shout", stages.shout, words=words, mark=config.mark),
+        step("count", stages.count, count=stages.Count()),
+    ]
     if config.fail:
         failing = step(config.fail, getattr(stages, config.fail), words=words)
         last.append(step("after", stages.shout, words=failing, mark="!"))

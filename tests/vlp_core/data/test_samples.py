@@ -52,7 +52,7 @@ def test_folders_add_up_and_the_first_that_holds_a_uid_gives_it(tmp_path: Path) 
     old = write_images(tmp_path / "a", [3])
     new = write_images(tmp_path / "b", [2, 2], first=2)
     samples = Samples.open([tmp_path / "a", tmp_path / "b"])
-    assert list(contents(samples).items()) == list((new | old | new).items()) or contents(samples) == old | new
+    assert list(contents(samples).items()) == list((old | new).items())
     assert len(samples) == 6
     assert samples.file([samples.uid(i) for i in range(6)].index(next(iter(new)))).parent.name == "a"
 

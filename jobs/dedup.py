@@ -1,0 +1,103 @@
+"""Which pictures are copies of one another: by their bytes, then by their looks; one stays and takes the captions."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vlp_core.curation.copies import EXACT, NEAR, copies_table, kept_rows, ranks
+from vlp_core.curation.hashes import signatures
+from vlp_core.curation.near import Looks, Rows
+from vlp_core.curation.settings import Dedup
+from vlp_core.data.layout import COPIES, HASHES, VERDICTS, read_shards, shard_name
+from vlp_core.data.samples import Samples
+from vlp_core.errors import UserError
+from vlp_core.files import write_bytes, write_table
+from vlp_core.tracker import Summary, Tracker
+
+VERSION = "1"
+RESUMABLE = False
+COPIES_PICTURE = "copies.png"
+
+_GROUPS, _MEMBERS = 6, 5  # drawn at most
+
+
+def run(*, images: Path, hashes: Path, verdicts: Path, dedup: Dedup, out: Path, tracker: Tracker) -> Summary:
+    """Write COPIES of the pictures that pass the filter, and a picture of a few groups of copies.
+
+    Of copies the one with the larger original picture stays, of equal ones the earlier in the list.
+    """
+    judged = read_shards(verdicts, VERDICTS.names)
+    passed = judged.filter(pc.is_null(judged["rule"]))
+    looks_of = read_shards(hashes, HASHES.names)
+    at = pc.index_in(passed["uid"], value_set=looks_of["uid"].combine_chunks())
+    if at.null_count:
+        raise UserError(
+            f"{hashes}: {at.null_count} pictures of {verdicts} have no hash; hash the same images that were filtered"
+        )
+    seen = looks_of.take(at).combine_chunks()
+    order = ranks(seen["width"].to_numpy(), seen["height"].to_numpy())
+    tracker.progress(0, len(seen), unit="pictures")
+    same = pc.dictionary_encode(seen["sha256"].combine_chunks()).indices.to_numpy()
+    kept = kept_rows(same, looks(seen), order, dedup.near)
+    table = copies_table(
+        seen["uid"].combine_chunks(), seen["sha256"].combine_chunks(), passed["captions"].combine_chunks(), kept
+    )
+    write_table(out / f"{shard_name(0)}.parquet", table.cast(COPIES))
+    tracker.progress(len(seen), len(seen), unit="pictures")
+    pictures = {}
+    if groups := _groups(kept, table["reason"]):
+        write_bytes(out / COPIES_PICTURE, _drawn(images, seen["uid"], table["reason"], groups))
+        pictures["copies"] = COPIES_PICTURE
+    reasons = table["reason"].combine_chunks()
+    exact, near = (pc.sum(pc.equal(reasons, reason)).as_py() or 0 for reason in (EXACT, NEAR))
+    counts = {"pictures/passed": len(seen), "copies/exact": exact, "copies/near": near}
+    return Summary(counts={**counts, "pictures/kept": len(seen) - exact - near}, pictures=pictures)
+
+
+def looks(hashes: pa.Table) -> Looks:
+    """What the pictures of HASHES look like."""
+    return Looks(hashes["phash"].to_numpy(), signatures(hashes["colour"].to_pylist()))
+
+
+def _groups(kept: Rows, reasons: pa.ChunkedArray) -> list[list[int]]:
+    """The one that stays and its copies, of a few groups: those with near copies first, then the largest."""
+    near = pc.fill_null(pc.equal(reasons, NEAR), False).to_numpy()
+    size = np.bincount(kept, minlength=len(kept))
+    with_near = np.bincount(kept[near], minlength=len(kept))
+    stays = np.flatnonzero(size > 1)
+    chosen = stays[np.lexsort((-size[stays], -np.minimum(with_near[stays], 1)))][:_GROUPS]
+    members = (
+        [row, *np.flatnonzero((kept == row) & (np.arange(len(kept)) != row)).tolist()] for row in chosen.tolist()
+    )
+    return [group[:_MEMBERS] for group in members]
+
+
+def _drawn(images: Path, uids: pa.ChunkedArray, reasons: pa.ChunkedArray, groups: list[list[int]]) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    samples = Samples.open(images)
+    rows = [row for group in groups for row in group]
+    place = dict(
+        zip(
+            rows,
+            pc.index_in(uids.take(pa.array(rows)), value_set=samples.uids.cast(pa.string())).to_pylist(),
+            strict=True,
+        )
+    )
+    figure = Figure(figsize=(1.6 * _MEMBERS, 1.75 * len(groups) + 0.3), dpi=100, layout="constrained")
+    figure.suptitle("pictures that stay (left) and their copies", fontsize=10)
+    for axes_of, group in zip(figure.subplots(len(groups), _MEMBERS, squeeze=False), groups, strict=True):
+        for axes in axes_of:
+            axes.axis("off")
+        for axes, row in zip(axes_of, group, strict=False):
+            with Image.open(io.BytesIO(samples.image_bytes(place[row]))) as image:
+                axes.imshow(np.asarray(image.convert("RGB")))
+            axes.set_title(reasons[row].as_py() or "stays", fontsize=8)
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    return file.getvalue()

@@ -1,0 +1,123 @@
+"""train: Ray Train starts the workers, and each of them runs the library's loop."""
+
+import logging
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vlp_core.data.settings import Data
+from vlp_core.errors import UserError
+from vlp_core.recipes.clip import CLIP
+from vlp_core.tracker import Summary, Tracker
+from vlp_core.train.settings import Train
+
+VERSION = "1"
+RESUMABLE = True
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What every worker is given."""
+
+    images: Path
+    selection: Path
+    recipe: CLIP
+    train: Train
+    data: Data
+    out: Path
+    tracker: Tracker
+    previous: Path | None
+
+
+def run(
+    *,
+    images: Path,
+    selection: Path,
+    recipe: CLIP,
+    train: Train,
+    data: Data,
+    out: Path,
+    tracker: Tracker,
+    previous: Path | None = None,
+) -> Summary:
+    """Train `recipe` on the selected pictures into a model folder; goes on from the checkpoints in `out`.
+
+    `previous` is a finished result with fewer steps, which this one carries on. Raises UserError for settings and data
+    that do not fit; workers that are lost are replaced `train.restarts` times.
+    """
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    import ray
+    from ray.train import WorkerGroupError
+
+    from vlp_core.train.loop import summary
+
+    gpu = ray.cluster_resources().get("GPU", 0) > 0 if train.gpu is None else train.gpu
+    _check_size(images, selection, train)
+    work = _Work(
+        images=images,
+        selection=selection,
+        recipe=recipe,
+        train=replace(train, gpu=gpu),
+        data=data,
+        out=out,
+        tracker=tracker,
+        previous=previous,
+    )
+    for attempt in range(train.restarts + 1):
+        try:
+            _fit(work)
+            break
+        except WorkerGroupError as error:
+            said = [failure for failure in error.worker_failures.values() if isinstance(failure, UserError)]
+            if said:
+                raise said[0] from None
+            if attempt == train.restarts:
+                raise
+            log.warning("%s; starting again from the last checkpoint", error)
+    return summary(out)
+
+
+def _check_size(images: Path, selection: Path, train: Train) -> None:
+    """Says so before workers are started where there are fewer samples than one batch."""
+    from vlp_core.data.samples import Samples
+
+    samples = Samples.open(images, selection)
+    samples.close()
+    if len(samples) < train.batch_size:
+        raise UserError(
+            f"{selection}: {len(samples)} samples are fewer than one batch of {train.batch_size}; "
+            "lower --train.batch-size or give more data"
+        )
+
+
+def _fit(work: _Work) -> None:
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    train = work.train
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={"work": work},
+        scaling_config=ScalingConfig(num_workers=train.workers, use_gpu=bool(train.gpu)),
+        # Its own restarts would repeat what a user has to put right: `run` restarts what can be helped.
+        run_config=RunConfig(name="train", storage_path=str(work.out / "_ray")),
+    )
+    trainer.fit()
+
+
+def _worker(config: dict[str, _Work]) -> None:
+    from vlp_core.train.loop import train_model
+
+    work = config["work"]
+    train_model(
+        images=work.images,
+        selection=work.selection,
+        recipe=work.recipe,
+        train=work.train,
+        data=work.data,
+        out=work.out,
+        tracker=work.tracker,
+        previous=work.previous,
+    )

@@ -1,0 +1,153 @@
+#!/usr/bin/env python
+"""CLIP from a list of links: ingest, download, filter, dedup, select, train, evaluate, register, as one DAG.
+
+pipelines/pretrain_clip.py                                     # the embedded corpus
+pipelines/pretrain_clip.py --source pairs.parquet --eval.retrieval test.parquet
+ray job submit --working-dir . -- python pipelines/pretrain_clip.py --root /data/runs
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from jobs import corpus, dedup, download, evaluate, filter, hash, ingest, register, select, shard, train
+from pipelines.workflow.cli import run_pipeline
+from pipelines.workflow.step import ResultFile, Step, step
+from vlp_core.curation.settings import Dedup, Filter, Ingest, Select
+from vlp_core.data.settings import Data, Shard
+from vlp_core.errors import UserError
+from vlp_core.evals.settings import Evaluate, Register
+from vlp_core.miniature.settings import Corpus
+from vlp_core.recipes.clip import CLIP, TINY, TINY_TRAIN
+from vlp_core.train.settings import Train
+from vlp_core.web.settings import Fetch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sets:
+    """Evaluation sets of one's own: lists that come in as the training list does and are never trained on."""
+
+    retrieval: Path | None = None
+    """List of (url, caption): retrieval in both directions."""
+    zero_shot: Path | None = None
+    """List of (url, label), and `group` where accuracy is wanted by group."""
+    classes: Path | None = None
+    """JSON of {"classes": [...], "templates": ["a photo of a {}.", ...]} for the zero-shot list."""
+
+    def __post_init__(self) -> None:
+        if (self.zero_shot is None) != (self.classes is None):
+            raise UserError("--eval.zero-shot and --eval.classes go together; give both, or neither")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainClip:
+    """Train CLIP on (url, caption) lists, evaluate it and register it. Without --source: on the embedded corpus."""
+
+    source: tuple[Path, ...] = ()
+    """Lists of (url, caption): Parquet, csv, tsv or jsonl files, or folders of them."""
+    corpus: Corpus = Corpus()
+    ingest: Ingest = Ingest()
+    fetch: Fetch = Fetch()
+    filter: Filter = Filter()
+    dedup: Dedup = Dedup()
+    select: Select = Select()
+    shard: Shard = Shard()
+    model: CLIP = TINY
+    train: Train = TINY_TRAIN
+    data: Data = Data()
+    eval: Sets = Sets()
+    evaluate: Evaluate = Evaluate()
+    register: Register = Register()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Where the lists come from: files of the user's, or the embedded corpus, which also serves its pictures."""
+
+    pairs: tuple[Path, ...] | ResultFile
+    retrieval: Path | ResultFile | None
+    zero_shot: Path | ResultFile | None
+    classes: Path | ResultFile | None
+    serve: Step | None
+
+
+def inputs_of(config: PretrainClip) -> Inputs:
+    if config.source:
+        sets = config.eval
+        return Inputs(
+            pairs=config.source, retrieval=sets.retrieval, zero_shot=sets.zero_shot, classes=sets.classes, serve=None
+        )
+    if config.eval != Sets():
+        raise UserError(
+            "--eval.… is for lists of one's own: give --source too (the embedded corpus brings its own sets)"
+        )
+    made = step("corpus", corpus.run, corpus=config.corpus)
+    return Inputs(
+        pairs=made.file("train.parquet"),
+        retrieval=made.file("retrieval.parquet"),
+        zero_shot=made.file("zero_shot.parquet"),
+        classes=made.file("classes.json"),
+        serve=made,
+    )
+
+
+def build(config: PretrainClip) -> list[Step]:
+    """The DAG. Without an evaluation set it ends at `train`."""
+    inputs = inputs_of(config)
+
+    def fetched(name: str, source: object, settings: Ingest) -> Step:
+        pairs = step(f"ingest{name}", ingest.run, sources=source, ingest=settings)
+        return step(f"download{name}", download.run, pairs=pairs, fetch=config.fetch, serve=inputs.serve)
+
+    images = fetched("", inputs.pairs, config.ingest)
+    sets: dict[str, Step] = {}
+    if inputs.retrieval is not None:
+        sets["retrieval"] = fetched("-retrieval", inputs.retrieval, config.ingest)
+    if inputs.zero_shot is not None:
+        labelled = replace(config.ingest, needs_caption=False)
+        sets["zero_shot"] = fetched("-zero-shot", inputs.zero_shot, labelled)
+
+    hashes = step("hash", hash.run, images=images)
+    seen = tuple(step(f"hash-{name.replace('_', '-')}", hash.run, images=found) for name, found in sets.items())
+    verdicts = step("filter", filter.run, images=images, filter=config.filter)
+    copies = step("dedup", dedup.run, images=images, hashes=hashes, verdicts=verdicts, dedup=config.dedup)
+    selection = step(
+        "select",
+        select.run,
+        verdicts=verdicts,
+        copies=copies,
+        hashes=hashes,
+        evaluations=seen,
+        select=config.select,
+    )
+    shards = step("shard", shard.run, images=images, selection=selection, shard=config.shard)
+    model = step(
+        "train",
+        train.run,
+        images=images,
+        shards=shards,
+        selection=selection,
+        recipe=config.model,
+        train=config.train,
+        data=config.data,
+    )
+    if not sets:
+        return [model]
+    evaluation = {**sets, "classes": inputs.classes}
+    scores = step("evaluate", evaluate.run, model=model, evaluate=config.evaluate, **evaluation)
+    return [
+        step(
+            "register",
+            register.run,
+            model=model,
+            scores=scores,
+            selection=selection,
+            register=config.register,
+            **evaluation,
+        )
+    ]
+
+
+HEADLINE = ("select", "train", "evaluate")
+
+if __name__ == "__main__":
+    raise SystemExit(run_pipeline("pretrain-clip", PretrainClip, build, headline=HEADLINE))

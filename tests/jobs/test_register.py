@@ -1,0 +1,270 @@
+"""The register stage against a real store: round trip, lineage, the champion's moves, and running it twice."""
+
+import base64
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import open_clip
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+from PIL import Image
+
+from jobs import evaluate, register
+from tests.vlp_core.evals.builders import classes_file, images_folder, model_folder, picture, rows
+from vlp_core.errors import UserError
+from vlp_core.evals.encoder import load_encoder
+from vlp_core.evals.settings import Evaluate, Register
+from vlp_core.tracker import Silent, Summary
+
+SELECTION_DIGEST = "5e1ec7" + "0" * 58
+BODIES = [picture((200, 30, 30), 1), picture((20, 30, 230), 2)]
+TEXTS = ["a red picture", "something else"]
+
+
+@pytest.fixture(scope="module")
+def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An empty store after its migrations, which take seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path.read_bytes()
+
+
+class Stage:
+    """The stages evaluate and register, run on models by seed; each registration in its own MLflow run."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.client = MlflowClient()
+        self.experiment = self.client.create_experiment("pretrain", artifact_location=(root / "artifacts").as_uri())
+        self.selection = root / "selection"
+        self.selection.mkdir()
+        (self.selection / "selection.json").write_text(json.dumps({"digest": SELECTION_DIGEST, "rows": 12, "captions": 24}))
+        self.classes = classes_file(root / "classes.json")
+        self.sets = {
+            name: images_folder(root / name, [rows(28, seed=seed)], labelled=True)
+            for name, seed in (("old", 2), ("new", 3))
+        }
+
+    def model(self, seed: int) -> Path:
+        folder = self.root / f"model{seed}"
+        return folder if folder.exists() else model_folder(folder, seed)
+
+    def scores(self, seed: int, data: str = "old", **forced: float) -> Path:
+        """The scores of a model, with some put in the place of what it reached."""
+        out = self.root / f"scores{seed}{data}"
+        out.mkdir(exist_ok=True)
+        inputs = {"model": self.model(seed), "zero_shot": self.sets[data], "classes": self.classes}
+        evaluate.run(**inputs, evaluate=Evaluate(queries=1), out=out, tracker=Silent())
+        content = json.loads((out / "scores.json").read_text())
+        (out / "scores.json").write_text(json.dumps(content | forced))
+        return out
+
+    def register(self, seed: int, data: str = "old", settings: Register | None = None, **forced: float) -> Summary:
+        run_id = self.client.create_run(self.experiment).info.run_id
+        os.environ["MLFLOW_RUN_ID"] = run_id
+        self.out = self.root / "out" / run_id
+        self.out.mkdir(parents=True)
+        return register.run(
+            model=self.model(seed),
+            scores=self.scores(seed, data, **forced),
+            selection=self.selection,
+            zero_shot=self.sets[data],
+            classes=self.classes,
+            register=settings or Register(),
+            out=self.out,
+            tracker=Silent(),
+        )
+
+    @property
+    def told(self) -> dict[str, object]:
+        return json.loads((self.out / "_registered.json").read_text())
+
+    def alias(self, name: str) -> str:
+        return str(self.client.get_model_version_by_alias("clip", name).version)
+
+    def tags(self, version: str) -> dict[str, str]:
+        return self.client.get_model_version("clip", version).tags
+
+
+@pytest.fixture
+def stage(tmp_path: Path, fresh_store: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    (tmp_path / "mlflow.db").write_bytes(fresh_store)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    yield Stage(tmp_path)
+    mlflow.set_tracking_uri(before)
+
+
+def test_the_registered_model_and_open_clip_give_the_trained_models_embeddings(stage: Stage) -> None:
+    stage.register(1)
+    trained = load_encoder(stage.model(1))
+    images, texts = trained.images(BODIES), trained.texts(TEXTS)
+
+    served = mlflow.pyfunc.load_model("models:/clip@champion")
+    answers = served.predict(pd.DataFrame({"text": TEXTS, "image": BODIES}))
+    torch.testing.assert_close(torch.tensor(answers["text_embedding"].tolist()), texts, atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.tensor(answers["image_embedding"].tolist()), images, atol=1e-5, rtol=0)
+    coded = served.predict(pd.DataFrame({"image": [base64.b64encode(BODIES[0]).decode(), None]}))
+    torch.testing.assert_close(torch.tensor(coded["image_embedding"][0]), images[0], atol=1e-5, rtol=0)
+    assert coded["image_embedding"][1] is None
+    assert "text_embedding" not in coded
+
+    folder = f"local-dir:{stage.out / 'export'}"
+    model, transform = open_clip.create_model_from_pretrained(folder)
+    with torch.no_grad():
+        pixels = torch.stack([transform(Image.open(io.BytesIO(body))) for body in BODIES])
+        torch.testing.assert_close(model.eval().encode_image(pixels, normalize=True), images, atol=1e-5, rtol=0)
+        tokens = open_clip.get_tokenizer(folder)(TEXTS)
+        torch.testing.assert_close(model.encode_text(tokens, normalize=True), texts, atol=1e-5, rtol=0)
+
+
+def test_a_registered_model_leads_to_its_data_its_scores_and_its_run(stage: Stage) -> None:
+    summary = stage.register(1)
+    told = stage.told
+    run = stage.client.get_run(str(told["run_id"]))
+    assert run.info.status == "RUNNING", "the run is the caller's to end"
+    inputs = {given.dataset.name: given for given in run.inputs.dataset_inputs}
+    assert inputs["selection"].dataset.digest == SELECTION_DIGEST[:36]
+    assert {tag.value for given in inputs.values() for tag in given.tags} == {"training", "evaluation"}
+    assert [model.model_id for model in run.outputs.model_outputs] == [told["model_id"]]
+
+    version = stage.client.get_model_version("clip", str(told["version"]))
+    assert version.run_id == run.info.run_id
+    tags = version.tags
+    assert tags["metric"] == "zero_shot/top1"
+    assert float(tags["score"]) == summary.counts["zero_shot/top1"]
+    assert tags["data_digest"][:36] == inputs["evaluation"].dataset.digest
+    assert tags["selection_digest"] == SELECTION_DIGEST
+    assert run.data.tags["champion_decision"] == tags["champion_decision"] == told["reason"]
+    assert "the first version" in tags["champion_decision"]
+    assert (stage.alias("champion"), stage.alias("candidate")) == ("1", "1")
+
+    score = summary.counts["zero_shot/top1"]
+    found = stage.client.search_logged_models(
+        [stage.experiment], f"metrics.`zero_shot/top1` > {score - 0.01}", datasets=[{"dataset_name": "evaluation"}]
+    )
+    assert [model.model_id for model in found] == [told["model_id"]]
+    assert run.data.metrics["zero_shot/held_out/top1"] == pytest.approx(
+        json.loads((stage.root / "scores1old" / "scores.json").read_text())["zero_shot/held_out/top1"]
+    )
+
+
+def test_the_card_says_data_recipe_and_scores(stage: Stage) -> None:
+    stage.register(1)
+    card = (stage.out / "export" / "README.md").read_text()
+    front = card.split("---")[1]
+    assert "library_name: open_clip" in front
+    assert f"| digest | {SELECTION_DIGEST} |" in card
+    assert "| embed_dim | 32 |" in card
+    scores = json.loads((stage.root / "scores1old" / "scores.json").read_text())
+    assert f"| zero_shot/top1 | {scores['zero_shot/top1']:.4f} | 0.2500 |" in card
+    assert scores["data_digest"] in card
+    again = stage.out / "export"
+    stage.register(1)
+    assert {path.name: path.read_bytes() for path in again.iterdir()} == {
+        path.name: path.read_bytes() for path in (stage.out / "export").iterdir()
+    }
+
+
+@pytest.mark.parametrize(("second", "champion"), [(0.6, "2"), (0.4, "1"), (0.5, "1")], ids=["better", "worse", "equal"])
+def test_champion_moves_only_for_a_better_score(stage: Stage, second: float, champion: str) -> None:
+    stage.register(1, **{"zero_shot/top1": 0.5})
+    summary = stage.register(2, **{"zero_shot/top1": second})
+    assert (stage.alias("champion"), stage.alias("candidate")) == (champion, "2")
+    assert summary.counts["champion"] == (champion == "2")
+    reason = stage.tags("2")["champion_decision"]
+    assert reason == stage.told["reason"]
+    assert f"{second:g} {'>' if champion == '2' else '<='} 0.5 (version 1)" in reason
+
+
+@pytest.mark.parametrize("champion_is_worse", [True, False])
+def test_changed_data_has_the_champion_scored_again(stage: Stage, champion_is_worse: bool) -> None:
+    """The score that is kept speaks of other pictures and must not be compared."""
+    stage.register(1, **{"zero_shot/top1": 0.0 if not champion_is_worse else 1.0})
+    present = json.loads((stage.scores(1, "new") / "scores.json").read_text())
+    second = present["zero_shot/top1"] + (0.01 if champion_is_worse else -0.01)
+    stage.register(2, "new", **{"zero_shot/top1": second})
+    assert stage.alias("champion") == ("2" if champion_is_worse else "1")
+    assert f"{present['zero_shot/top1']:.6g} (version 1, scored again)" in str(stage.told["reason"])
+    assert float(stage.tags("1")["score"]) == present["zero_shot/top1"]
+    assert stage.tags("1")["data_digest"] == present["data_digest"]
+
+
+STEPS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "while the model is uploaded": lambda patch: patch.setattr(MlflowClient, "log_model_artifacts", _killed),
+    "before the version": lambda patch: patch.setattr(MlflowClient, "create_model_version", _killed),
+    "before the tags": lambda patch: patch.setattr(MlflowClient, "set_model_version_tag", _killed),
+    "before the champion": lambda patch: patch.setattr(register, "CHAMPION", "champion\0"),
+    "before the run's tags": lambda patch: patch.setattr(MlflowClient, "set_tag", _killed),
+    "at the end": lambda patch: patch.setattr(register, "write_text", _killed),
+}
+
+
+class Killed(BaseException):
+    pass
+
+
+def _killed(*arguments: object, **named: object) -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_anywhere_and_run_again_registers_once(stage: Stage, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        STEPS[step](patch)
+        with pytest.raises((Killed, mlflow.MlflowException)):
+            stage.register(1)
+    stage.register(1)
+    reason = stage.told["reason"]
+    assert reason == stage.tags("1")["champion_decision"]
+    assert "the first version" in str(reason)
+    assert [version.version for version in stage.client.search_model_versions("name = 'clip'")] == [1]
+    assert len(stage.client.search_logged_models([stage.experiment])) == 1
+    assert (stage.alias("champion"), stage.alias("candidate")) == ("1", "1")
+
+
+def test_what_cannot_be_registered_is_refused_before_anything_is_written(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for settings, words in [
+        (Register(name="a/b"), "'a/b'"),
+        (Register(name=""), "''"),
+        (Register(metric="zero_shot/top2"), r"did you mean 'zero_shot/top1'\?"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            stage.register(1, settings=settings)
+        assert not list(stage.out.iterdir())
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        mlflow.set_tracking_uri(address)
+        with pytest.raises(UserError, match=f"no MLflow server answers at {address}"):
+            register.Registry.connect("clip")
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    with pytest.raises(UserError, match="does not know the run"):
+        register.Registry.connect("clip")
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    with pytest.raises(UserError, match="MLFLOW_RUN_ID is not set"):
+        register.Registry.connect("clip")
+
+
+def test_the_stages_import_without_the_heavy_packages() -> None:
+    """A plan imports every stage and must stay quick."""
+    code = (
+        "import sys, jobs.evaluate, jobs.register; "
+        "sys.exit(' '.join({'torch', 'mlflow', 'matplotlib', 'open_clip', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

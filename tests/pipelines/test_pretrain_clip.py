@@ -1,0 +1,131 @@
+"""The main job on a small embedded corpus: from list to registered model, and through kills."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.workflow.record import RECORD
+from pipelines.workflow.tracking import store_of
+from tests.pipelines.conftest import PROJECT, Command, root_with
+
+PIPELINE = PROJECT / "pipelines" / "pretrain_clip.py"
+SMALL = (
+    *("--corpus.scenes", "160", "--corpus.retrieval", "24", "--corpus.per-class", "1"),
+    *("--corpus.per-held-out-class", "1", "--ingest.shard-size", "100", "--fetch.retries", "1", "--fetch.pause-s", "0.1"),
+    *("--train.steps", "30", "--train.batch-size", "32", "--train.warmup", "5", "--train.checkpoint-every", "10"),
+    *("--model.vision-layers", "1", "--model.text-layers", "1", "--model.vision-width", "64"),
+)
+STAGES = ("corpus", "ingest", "download", "hash", "filter", "dedup", "select", "shard", "train", "evaluate", "register")
+
+
+def records(root: Path) -> dict[str, bytes]:
+    """The record files of a root by their place in it."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.glob(f"*/*/{RECORD}"))}
+
+
+def result(root: Path, step: str) -> Path:
+    (path,) = [found.parent for found in (root / step).glob(f"*/{RECORD}") if not found.parent.name.startswith(".")]
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, cluster: str, store: Path) -> Iterator[Command]:
+    """The main job, run once from beginning to end without a disturbance."""
+    command = Command(PIPELINE, root_with(store, tmp_path_factory.mktemp("clean") / "root"), cluster, SMALL)
+    said = command()
+    assert "✓ register" in said
+    yield command
+
+
+def test_every_stage_is_a_child_run_and_the_model_is_in_the_registry(finished: Command) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(store_of(finished.root))
+    experiment = client.get_experiment_by_name("pretrain-clip")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
+    assert set(STAGES) <= set(children)
+    assert all(run.info.status == "FINISHED" for run in runs)
+    assert "dag.png" in [file.path for file in client.list_artifacts(parent.info.run_id)]
+    assert "funnel.png" in [file.path for file in client.list_artifacts(children["filter"].info.run_id)]
+    assert len(client.get_metric_history(children["train"].info.run_id, "loss")) >= 3
+    assert {found.dataset.name for found in children["train"].inputs.dataset_inputs} >= {"download", "select"}
+    version = client.get_model_version_by_alias("clip", "champion")
+    assert version.version == client.get_model_version_by_alias("clip", "candidate").version
+
+
+def test_selection_holds_no_planted_copy_no_leak_and_no_dead_link(finished: Command) -> None:
+    import pyarrow.parquet as pq
+
+    truth = pq.read_table(result(finished.root, "corpus") / "truth.parquet").to_pylist()
+    selected = set(pq.read_table(result(finished.root, "select") / "selection.parquet")["uid"].to_pylist())
+    kept_kinds = {row["kind"] for row in truth if row["uid"] in selected}
+    assert kept_kinds.isdisjoint({"leak", "dead", "html", "hostile", "optout", "tiny"}), kept_kinds
+
+
+def test_a_finished_pipeline_has_nothing_to_do_and_needs_no_ray(finished: Command) -> None:
+    assert "nothing to do" in finished(RAY_ADDRESS="127.0.0.1:1")
+
+
+def test_verify_reads_everything_and_finds_it_sound(finished: Command) -> None:
+    assert "every file is as recorded" in finished("--verify", RAY_ADDRESS="127.0.0.1:1")
+
+
+def test_another_threshold_refetches_nothing_and_rewrites_no_picture(finished: Command) -> None:
+    tars = sorted((finished.root).glob("download*/*/*.tar"))
+    before = [(path, path.stat().st_mtime_ns) for path in tars]
+    said = finished("--filter.rules", "side>=200", "words>3", "--until", "select")
+    assert "✓ filter" in said and "= download" in said and "= hash" in said and "✓ select" in said
+    assert [(path, path.stat().st_mtime_ns) for path in sorted(finished.root.glob("download*/*/*.tar"))] == before
+
+
+def test_a_corrupt_shard_is_named_and_only_it_is_made_again(finished: Command, cluster: str) -> None:
+    folder = result(finished.root, "download")
+    tar, other = sorted(folder.glob("*.tar"))[:2]
+    whole, stamp = tar.read_bytes(), other.stat().st_mtime_ns
+    tar.write_bytes(whole[: len(whole) // 2])
+    said = finished("--until", "download")
+    assert f"{tar.name} is missing or not as it was recorded" in said
+    assert tar.read_bytes() == whole
+    assert other.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.timeout(900)
+def test_killed_once_in_every_stage_it_ends_with_the_records_and_curve_of_an_undisturbed_run(
+    finished: Command, tmp_path: Path, cluster: str, store: Path
+) -> None:
+    command = Command(PIPELINE, root_with(store, tmp_path / "root"), cluster, SMALL)
+    for stage in STAGES:
+        kill_in(command, stage)
+    assert "✓ register" in command()
+    mine, clean = records(command.root), records(finished.root)
+    assert {name: json.loads(mine[name])["digest"] for name in mine} == {
+        name: json.loads(clean[name])["digest"] for name in mine
+    }
+    assert all(mine[name] == clean[name] for name in mine)
+    curves = [(result(root, "train") / "curve.jsonl").read_bytes() for root in (command.root, finished.root)]
+    assert curves[0] == curves[1]
+
+
+def kill_in(command: Command, stage: str) -> None:
+    """Start the pipeline and kill -9 its driver as soon as `stage` is at work; training is killed after a checkpoint."""
+    process = command.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        assert "done in" not in line and "error" not in line, f"{stage} was not reached: {line}"
+        if line.startswith(f"▸ {stage} "):
+            break
+    if stage == "train":
+        deadline = time.monotonic() + 120
+        while not list(command.root.glob("train/*.partial/_checkpoints/*")):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()

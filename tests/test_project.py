@@ -1,0 +1,115 @@
+"""What holds for the repository as a whole: pins, sizes of files, who imports what, run bits, licence."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("pipelines", "jobs", "vlp_core")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+DIRECT = [
+    Requirement(line)
+    for line in [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["dev"]]
+]
+HEAVY = ("torch", "ray", "mlflow", "matplotlib", "img2dataset", "open_clip", "deepspeed")
+
+
+def pins() -> dict[str, set[str]]:
+    """Each name of constraints.txt with its versions (more than one where they differ by Python)."""
+    versions: dict[str, set[str]] = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        pin = re.fullmatch(r"([A-Za-z0-9._-]+)==([^\s;]+)( ; .+)?", line)
+        assert pin, f"constraints.txt holds more than a name and a version: {line}"
+        versions.setdefault(canonicalize_name(pin[1]), set()).add(pin[2])
+    return versions
+
+
+def imported(path: Path) -> set[str]:
+    """The top names of all that a file imports, wherever in the file it does."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def test_constraints_hold_names_and_versions_and_no_addresses() -> None:
+    assert pins()
+    assert not [path.name for pattern in ("uv.lock", "pylock*.toml") for path in ROOT.glob(pattern)], "holds addresses"
+
+
+@pytest.mark.parametrize("requirement", DIRECT, ids=lambda requirement: requirement.name)
+def test_every_direct_dependency_is_pinned_to_what_it_asks_for(requirement: Requirement) -> None:
+    versions = pins().get(canonicalize_name(requirement.name), set())
+    assert versions, f"{requirement.name} is not in constraints.txt"
+    assert all(requirement.specifier.contains(version, prereleases=True) for version in versions)
+
+
+def test_files_hold_one_idea_each() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SOURCES}
+    assert not {path: lines for path, lines in lengths.items() if lines > 400}
+
+
+def test_import_contracts_cover_every_package_and_job() -> None:
+    linter = PROJECT["tool"]["importlinter"]
+    assert set(linter["root_packages"]) == set(PACKAGES)
+    contracts = linter["contracts"]
+    assert any(c["type"] == "layers" and c["layers"] == list(PACKAGES) for c in contracts)
+    library = next(c for c in contracts if c["type"] == "forbidden" and c["source_modules"] == ["vlp_core"])
+    assert set(library["forbidden_modules"]) >= {"ray", "mlflow", "img2dataset"}
+    # The list of jobs without MLflow is written out; a new job has to be put on it.
+    without_mlflow = next(c for c in contracts if c["type"] == "forbidden" and c["forbidden_modules"] == ["mlflow"])
+    jobs = {f"jobs.{path.stem}" for path in (ROOT / "jobs").glob("*.py") if not path.stem.startswith("_")}
+    assert jobs - {"jobs.register"} <= set(without_mlflow["source_modules"])
+
+
+def test_mlflow_and_deepspeed_are_met_where_the_design_says() -> None:
+    mlflow = {path.relative_to(ROOT).as_posix() for path in SOURCES if "mlflow" in imported(path)}
+    assert not [path for path in mlflow if not path.startswith("pipelines/workflow/") and path != "jobs/register.py"]
+    deepspeed = [path.relative_to(ROOT).as_posix() for path in SOURCES if "deepspeed" in imported(path)]
+    assert len(deepspeed) <= 1 and all(path.startswith("vlp_core/train/") for path in deepspeed), deepspeed
+
+
+def test_a_plan_is_quick_because_no_job_or_settings_module_imports_anything_heavy() -> None:
+    """A finished pipeline answers within seconds: what its plan imports must not bring torch, Ray or MLflow along."""
+    light = [path for path in SOURCES if path.parent.name == "jobs" or path.name == "settings.py"]
+    modules = sorted(
+        {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in light}
+    )
+    code = f"import sys\nfor m in {modules!r}:\n    __import__(m)\n    print(m, *[h for h in {HEAVY!r} if h in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    guilty = next((line for line in done.stdout.splitlines() if " " in line), None)
+    assert guilty is None, f"imported at the top, module first: {guilty}"
+
+
+def test_pipelines_can_be_run_as_programs() -> None:
+    """`ray job submit pipelines/x.py` runs the file itself."""
+    for path in (ROOT / "pipelines").glob("[!_]*.py"):
+        assert path.read_text().startswith("#!/usr/bin/env python\n"), f"{path.name} lacks its first line"
+        assert os.access(path, os.X_OK), f"{path.name} lacks its run bit"
+
+
+def test_continuous_integration_runs_what_the_readme_prints() -> None:
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK)
+    commands = script.read_text().splitlines()
+    assert "make lint" in commands and "make test" in commands
+    assert "make test" in (ROOT / "README.md").read_text()
+
+
+def test_the_licence_is_apache_2() -> None:
+    text = " ".join((ROOT / "LICENSE").read_text().split())
+    assert text.startswith("Apache License Version 2.0, January 2004") and "END OF TERMS AND CONDITIONS" in text
+    assert PROJECT["project"]["license"] == "Apache-2.0"

@@ -1,0 +1,95 @@
+import io
+from statistics import fmean
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.transforms import RandomResizedCrop
+
+from tests.vlp_core.data.folders import jpeg
+from vlp_core.data.transforms import Transform, random_crop
+from vlp_core.identity import generator
+
+MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
+
+
+def transform(size: int, **settings: object) -> Transform:
+    return Transform(size=size, mean=MEAN, std=STD, **settings)
+
+
+def encoded(mode: str, format: str, width: int = 90, height: int = 61) -> bytes:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(jpeg(3, width, height))).convert(mode).save(buffer, format)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (256, 171), (171, 256), (33, 47), (640, 480), (1300, 900)])
+@pytest.mark.parametrize("size", [32, 64, 112])
+def test_evaluation_sees_what_open_clip_sees(width: int, height: int, size: int) -> None:
+    """Within a quarter of a level of 255 in the mean, also where a large JPEG is shrunk while it is decoded."""
+    body = jpeg(width + height, width, height)
+    expected = open_clip.image_transform(size, is_train=False, mean=MEAN, std=STD)(Image.open(io.BytesIO(body)))
+    ours = transform(size)
+    difference = (ours.normalise(ours.evaluate(body)) - expected).abs() * torch.tensor(STD)[:, None, None] * 255
+    assert difference.mean() < 0.25 and difference.max() < 2.1
+
+
+@pytest.mark.parametrize(
+    ("mode", "format"), [("L", "jpeg"), ("CMYK", "jpeg"), ("RGBA", "png"), ("P", "png"), ("RGB", "webp")]
+)
+def test_every_mode_becomes_colours(mode: str, format: str) -> None:
+    body = encoded(mode, format)
+    for pixels in (transform(16).evaluate(body), transform(16).train(body, generator(0))):
+        assert pixels.shape == (3, 16, 16) and pixels.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("size", [24, 96])
+def test_a_crop_out_of_a_shrunken_decode_is_the_crop_of_the_whole(size: int) -> None:
+    """The same box, whether the JPEG is decoded in full or smaller; a shifted box would differ by far more."""
+    body = jpeg(5, 801, 603)
+    for turn in range(5):
+        with Image.open(io.BytesIO(body)) as image:
+            left, upper, right, lower = random_crop(801, 603, (0.2, 1.0), generator("crop", turn))
+            whole = image.crop((left, upper, right, lower)).resize((size, size), Image.Resampling.BICUBIC)
+        pixels = transform(size, crop_scale=(0.2, 1.0)).train(body, generator("crop", turn))
+        difference = np.abs(pixels.permute(1, 2, 0).numpy().astype(int) - np.asarray(whole).astype(int))
+        assert difference.mean() < 0.75
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 99))
+def test_a_crop_lies_within_the_picture(width: int, height: int, seed: int) -> None:
+    left, upper, right, lower = random_crop(width, height, (0.05, 1.0), generator(seed))
+    assert 0 <= left < right <= width and 0 <= upper < lower <= height
+
+
+@pytest.mark.parametrize(("width", "height"), [(256, 200), (200, 256), (400, 100)])
+def test_crops_are_spread_as_torchvision_spreads_them(width: int, height: int) -> None:
+    torch.manual_seed(0)
+    picture = torch.empty(3, height, width)
+    theirs = [RandomResizedCrop.get_params(picture, [0.3, 0.9], [3 / 4, 4 / 3]) for _ in range(2000)]
+    ours = [random_crop(width, height, (0.3, 0.9), generator("spread", turn)) for turn in range(2000)]
+    columns = zip(*[(upper, left, lower - upper, right - left) for left, upper, right, lower in ours], strict=True)
+    for mine, other in zip(columns, zip(*theirs, strict=True), strict=True):
+        assert abs(fmean(mine) - fmean(other)) <= 4 * np.std([*mine, *other]) * np.sqrt(2 / 2000) + 1e-9
+
+
+def test_flips_come_as_often_as_asked() -> None:
+    body = jpeg(8, 32, 32)
+    plain = transform(32, crop_scale=(1.0, 1.0)).evaluate(body)
+    mirrored = plain.flip(-1)
+    seen = [transform(32, crop_scale=(1.0, 1.0), flip=0.3).train(body, generator("flip", n)) for n in range(200)]
+    flipped = sum(
+        int((pixels.int() - mirrored.int()).abs().sum() < (pixels.int() - plain.int()).abs().sum()) for pixels in seen
+    )
+    assert 35 < flipped < 85, "60 of 200 in the mean"
+
+
+def test_the_same_draw_gives_the_same_pixels() -> None:
+    body = jpeg(9, 200, 150)
+    settings = transform(32, crop_scale=(0.3, 1.0), flip=0.5)
+    assert torch.equal(settings.train(body, generator(1)), settings.train(body, generator(1)))
+    assert not torch.equal(settings.train(body, generator(1)), settings.train(body, generator(2)))

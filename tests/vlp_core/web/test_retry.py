@@ -1,0 +1,31 @@
+import pytest
+
+from vlp_core.web.retry import pause_before, retry_after, worth_retrying
+
+
+def test_pauses_double_with_jitter_that_depends_on_the_link_alone() -> None:
+    for attempt in (1, 2, 3, 4):
+        pauses = [pause_before(attempt, first_s=2.0, key=f"link {n}") for n in range(200)]
+        assert pauses == [pause_before(attempt, first_s=2.0, key=f"link {n}") for n in range(200)]
+        base = 2.0**attempt
+        assert 0.5 * base <= min(pauses) < 0.6 * base < 1.4 * base < max(pauses) < 1.5 * base
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, 0),
+        ("7", 7),
+        (" 7 ", 7),
+        ("-7", 0),
+        ("soon", 0),
+        ("Thu, 01 Jan 1970 00:01:40 GMT", 90),
+        ("Thu, 01 Jan 1970 00:00:01 GMT", 0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float) -> None:
+    assert retry_after(header, now=10.0) == seconds
+
+
+def test_only_what_may_change_soon_is_asked_again() -> None:
+    assert [status for status in range(100, 600) if worth_retrying(status)] == [429, *range(500, 600)]

@@ -1,0 +1,119 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.vlp_core.web.site import picture
+from vlp_core.web.sniff import Header, NotAnImageError, refusal, sniff
+
+FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (64, 48), (n * 80, 9, 9)) for n in range(3)]}
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says it is large."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("JPEG", {"comment": b"x" * 3000, "dpi": (300, 300)}),
+        ("PNG", {}),
+        ("PNG", FRAMES),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+        ("WEBP", {"exif": Image.Exif().tobytes()}),
+        ("WEBP", FRAMES),
+        ("GIF", {}),
+        ("GIF", FRAMES),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", FRAMES),
+    ],
+)
+@pytest.mark.parametrize("size", [(64, 48), (1, 1), (333, 1)])
+def test_kind_size_and_frames_are_those_pillow_finds(kind: str, options: dict, size: tuple[int, int]) -> None:
+    body = picture(*size, kind=kind, **options)
+    image = Image.open(io.BytesIO(body))
+    assert sniff(body) == Header(kind.lower(), *image.size, getattr(image, "n_frames", 1))
+
+
+def test_a_picture_of_sixteen_bits_says_so() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((4, 5), np.uint16)).save(buffer, "PNG")
+    assert sniff(buffer.getvalue()).depth == 16
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"<!DOCTYPE html><p>gone", "not an image: html"),
+        (b"\n\n <HTML><img src=x>", "not an image: html"),
+        (b"\xef\xbb\xbf<html>", "not an image: html"),
+        (b'<?xml version="1.0"?><svg xmlns="x"/>', "not an image: svg"),
+        (b"<svg onload=alert(1)>", "not an image: svg"),
+        (b"<script>1</script>", "not an image: script"),
+        (b'<?xml version="1.0"?><Error/>', "not an image: markup"),
+        (b'{"error": 1}', "not an image: json"),
+        (b"%PDF-1.7", "not an image: pdf"),
+        (b"sorry", "not an image: text"),
+        (b"\0\0\0\x20ftypavif", "not an image: avif"),
+        (b"\x93\x01\x80\0\0", "not an image: unknown"),
+        (b"\xff\xd8\xff\xe0", "broken header: jpeg"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(30), "broken header: png"),
+        (png_claiming(0, 5), "broken header: png"),
+        (b"GIF89a", "broken header: gif"),
+        (b"RIFF\0\0\0\0WEBPVP8?", "broken header: webp"),
+    ],
+)
+def test_what_is_no_picture_is_named_by_its_bytes(body: bytes, reason: str) -> None:
+    with pytest.raises(NotAnImageError, match=f"^{reason}$"):
+        sniff(body)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@given(data=st.data())
+def test_damaged_pictures_end_in_a_header_or_a_reason(kind: str, data: st.DataObject) -> None:
+    body = bytearray(picture(kind=kind))
+    for _ in range(data.draw(st.integers(1, 8))):
+        body[data.draw(st.integers(3, min(200, len(body) - 1)))] = data.draw(st.integers(0, 255))
+    body = body[: data.draw(st.integers(0, len(body)))]
+    try:
+        assert sniff(bytes(body)).width > 0
+    except NotAnImageError as error:
+        assert len(str(error)) < 40
+
+
+def test_a_tiff_whose_pages_form_a_ring_ends() -> None:
+    body = bytearray(picture(kind="TIFF"))
+    at = struct.unpack_from("<I", body, 4)[0]
+    entries = struct.unpack_from("<H", body, at)[0]
+    struct.pack_into("<I", body, at + 2 + 12 * entries, at)
+    assert sniff(bytes(body)).frames == 1
+
+
+def test_a_jpeg_of_endless_scans_counts_as_too_many_frames() -> None:
+    body = picture() + b"\xff\xda\0\x08" * 5000
+    assert refusal(sniff(body), max_pixels=10**6, max_frames=1000) == "too many frames"
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (sniff(png_claiming(30000, 30000)), "too many pixels"),
+        (Header("png", 8000, 8000), None),
+        (Header("png", 8001, 8000), "too many pixels"),
+        (Header("gif", 9, 9, 1001), "too many frames"),
+    ],
+)
+def test_a_bomb_is_refused_by_its_header(header: Header, reason: str | None) -> None:
+    assert refusal(header, max_pixels=64_000_000, max_frames=1000) == reason

@@ -1,0 +1,246 @@
+"""Training from a data set to a model folder: the same under Ray, torchrun and alone."""
+
+import time
+from contextlib import closing
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from vlp_core.data.loader import Loader
+from vlp_core.data.samples import Samples
+from vlp_core.data.settings import Data
+from vlp_core.data.tokens import tokenizer_of
+from vlp_core.data.transforms import Transform
+from vlp_core.errors import UserError
+from vlp_core.identity import key_of
+from vlp_core.model import save_weights
+from vlp_core.settings import EXECUTION, EXTENDS
+from vlp_core.system import System
+from vlp_core.tracker import Summary, Tracker
+from vlp_core.train.checkpoint import Checkpoint, Checkpoints
+from vlp_core.train.curve import PICTURE_FILE, Curve, draw, read_points
+from vlp_core.train.engine import Engine, build_config, convert
+from vlp_core.train.ranks import Ranks, joined, set_threads
+from vlp_core.train.schedule import learning_rate
+from vlp_core.train.settings import Train
+from vlp_core.train.start import load_start
+
+
+class Recipe(Protocol):
+    """What training asks of a recipe."""
+
+    def config(self) -> dict[str, Any]: ...
+
+    def build(self) -> System: ...
+
+
+def train_model(
+    *,
+    images: Path,
+    selection: Path | None,
+    recipe: Recipe,
+    train: Train,
+    data: Data,
+    out: Path,
+    tracker: Tracker,
+    previous: Path | None = None,
+) -> None:
+    """Train a recipe into a model folder `out`, going on from the checkpoints there, or else from those of `previous`.
+
+    Every process of the run calls this. Raises UserError for data, settings and checkpoints that do not fit.
+    """
+    set_threads(train.threads)
+    with joined(train.gpu) as ranks:
+        samples = ranks.share(lambda: Samples.open(images, selection))
+        Run(samples, recipe, train, data, out, tracker, ranks).go(previous)
+
+
+class Run:
+    """One run on one rank."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        recipe: Recipe,
+        train: Train,
+        data: Data,
+        out: Path,
+        tracker: Tracker,
+        ranks: Ranks,
+    ) -> None:
+        self.samples, self.recipe, self.train, self.data = samples, recipe, train, data
+        self.out, self.tracker, self.ranks = out, tracker, ranks
+        self.config = recipe.config()
+        self.settings = self._settings()
+        self.checkpoints = Checkpoints(out, keep=train.keep)
+
+    def go(self, previous: Path | None) -> None:
+        found = self.ranks.share(lambda: self._found(previous))
+        with self._loader(found) as loader, closing(self._engine(found)) as engine:
+            curve = Curve(read_points(found.folder), found.state["window"]) if found else Curve()
+            self._steps(engine, loader, curve, found.step if found else 0)
+            weights = engine.weights()
+            if self.ranks.first:
+                save_weights(self.out, weights, self.config)
+                draw(curve.points, self.out / PICTURE_FILE)
+            self.ranks.barrier()
+
+    def _found(self, previous: Path | None) -> Checkpoint | None:
+        """The checkpoint to go on from, if there is one that fits."""
+        found = self.checkpoints.newest()
+        if found is None and previous is not None:
+            found = Checkpoints(previous).newest()
+        if found is not None:
+            self._check(found)
+        return found
+
+    def _check(self, found: Checkpoint) -> None:
+        for key in sorted(self.settings.keys() | found.state["settings"].keys()):
+            then, now = found.state["settings"].get(key), self.settings.get(key)
+            if then != now:
+                raise UserError(
+                    f"{found.folder}: was made with {key} {then}, not {now}; give the same or another output folder"
+                )
+        if found.step > self.train.steps:
+            raise UserError(
+                f"{found.folder}: has already {found.step} steps; give --train.steps {found.step} or more, "
+                "or another output folder"
+            )
+
+    def _settings(self) -> dict[str, Any]:
+        """Whatever decides what a step does; what is found under other settings is not gone on from."""
+        stage = build_config(self.train, self.ranks.device)["zero_optimization"]["stage"]
+        settings: dict[str, Any] = {"samples": len(self.samples), "zero-stage": stage}
+        for name, part in (("train", self.train), ("data", self.data)):
+            chosen = [f.name for f in fields(part) if not f.metadata.get(EXECUTION) and not f.metadata.get(EXTENDS)]
+            values = asdict(part)
+            settings |= {f"{name}.{field.replace('_', '-')}": _plain(values[field]) for field in chosen}
+        for name in ("start", "deepspeed", "zero-stage"):  # of no more effect, or said by the stage
+            settings.pop(f"train.{name}")
+        return settings | {f"recipe.{key}": _plain(value) for key, value in self.config["recipe"].items()}
+
+    def _loader(self, found: Checkpoint | None) -> Loader:
+        preprocess = self.config["open_clip"]["preprocess_cfg"]
+        transform = Transform(
+            size=preprocess["size"],
+            mean=tuple(preprocess["mean"]),
+            std=tuple(preprocess["std"]),
+            crop_scale=self.data.crop_scale,
+            flip=self.data.flip,
+        )
+        return Loader(
+            self.samples,
+            tokenize=tokenizer_of(self.config["tokenizer"]),
+            transform=transform,
+            seed=self.train.seed,
+            batch_size=self.train.batch_size,
+            rank=self.ranks.rank,
+            world=self.ranks.world,
+            cursor=found.state["samples"] if found else 0,
+            block=self.data.block,
+            window=self.data.window,
+            threads=self.data.threads,
+            prefetch=self.data.prefetch,
+            pin=self.ranks.device.type == "cuda",
+        )
+
+    def _engine(self, found: Checkpoint | None) -> Engine:
+        torch.manual_seed(key_of(self.train.seed, "weights"))
+        system = self.recipe.build()
+        if found is None:
+            if self.train.start is not None:
+                load_start(system, self.train.start, self.config["open_clip"]["model_cfg"])
+            return Engine(system, self.train, self.ranks)
+        # Without ZeRO every rank has all of the state; with it, the state is cut by the number of ranks.
+        universal = found.state["ranks"] != self.ranks.world and found.state["settings"]["zero-stage"] > 0
+        engine = Engine(system, self.train, self.ranks, universal=universal)
+        folder = self.ranks.share(lambda: self._universal(found)) if universal else found.folder
+        engine.load(folder, universal=universal)
+        return engine
+
+    def _universal(self, found: Checkpoint) -> Path:
+        folder = self.checkpoints.partial(found.step)
+        convert(found.folder, folder)
+        return folder
+
+    def _steps(self, engine: Engine, loader: Loader, curve: Curve, done: int) -> None:
+        train, ranks = self.train, self.ranks
+        if ranks.first:
+            curve.write(self.out)
+        pace = _Pace(self.tracker, train, loader, done, listen=ranks.first)
+        for step in range(done + 1, train.steps + 1):
+            batch = next(loader)
+            # Whatever the model draws depends on the step, so that a resumed run draws the same.
+            torch.manual_seed(key_of(train.seed, "step", step, ranks.rank))
+            lr = learning_rate(step, train)
+            curve.add(engine.step(batch.to(ranks.device), lr))
+            last = step == train.steps
+            if last or step % train.log_every == 0:
+                curve.read(step, ranks)
+                point = curve.point(step=step, samples=loader.cursor, lr=lr)
+                if ranks.first:
+                    curve.append(self.out)
+                pace.point(step, point)
+            if last or step % train.checkpoint_every == 0:
+                curve.read(step, ranks)  # refuses to keep weights that are not finite
+                self._save(engine, curve, step, loader.cursor)
+            pace.progress(step)
+
+    def _save(self, engine: Engine, curve: Curve, step: int, samples: int) -> None:
+        folder = self.ranks.share(lambda: self.checkpoints.partial(step))
+        engine.save(folder)
+        self.ranks.barrier()
+        if self.ranks.first:
+            curve.write(folder)
+            state = {
+                "samples": samples,
+                "ranks": self.ranks.world,
+                "window": curve.window,
+                "settings": self._settings(),
+            }
+            self.checkpoints.publish(step, state)
+
+
+class _Pace:
+    """Tells the tracker how the run goes, on the rank it listens to, and seldom enough not to hold it up."""
+
+    SECONDS = 0.5
+
+    def __init__(self, tracker: Tracker, train: Train, loader: Loader, done: int, *, listen: bool) -> None:
+        self._tracker, self._train, self._loader, self._listen = tracker, train, loader, listen
+        self._told = 0.0
+        self._since = (time.perf_counter(), loader.wait_seconds, done)
+        self.progress(done)
+
+    def progress(self, step: int) -> None:
+        now = time.monotonic()
+        if self._listen and (step == self._train.steps or now - self._told >= self.SECONDS):
+            self._told = now
+            size = self._train.batch_size
+            self._tracker.progress(step * size, self._train.steps * size, unit="pairs")
+
+    def point(self, step: int, point: dict[str, float]) -> None:
+        now, waited = time.perf_counter(), self._loader.wait_seconds
+        began, had_waited, before = self._since
+        self._since = (now, waited, step)
+        if not self._listen:
+            return
+        seconds = now - began
+        values = {name: value for name, value in point.items() if name not in ("step", "samples")}
+        values["samples_per_second"] = (step - before) * self._train.batch_size / seconds
+        values["data_wait_share"] = (waited - had_waited) / seconds
+        self._tracker.metrics(values, step=step)
+
+
+def summary(out: Path) -> Summary:
+    """Headline numbers of a finished run."""
+    last = read_points(out)[-1]
+    counts = {name: last[name] for name in ("step", "samples", "loss", "scale")}
+    return Summary(counts={"steps": counts.pop("step"), **counts}, pictures={"curve": PICTURE_FILE})
+
+
+def _plain(value: Any) -> Any:
+    """A value as it comes back from JSON."""
+    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
