@@ -7,18 +7,19 @@ import base64
 import io
 from typing import Any
 
-import mlflow
 import open_clip
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
 from PIL import Image
 
 BATCH = 64
 
 
-class Embeddings(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """A row with `text`, `image` (encoded bytes or base64) or both gives unit vectors as `*_embedding`, lists of floats."""
+class Embeddings(PythonModel):
+    """A row with `text`, `image` (encoded bytes or base64) or both gives unit vectors as `…_embedding`."""
 
     def load_context(self, context: Any) -> None:
         folder = f"local-dir:{context.artifacts['export']}"
@@ -26,7 +27,7 @@ class Embeddings(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         self.model = model.eval()
         self.tokenize = open_clip.get_tokenizer(folder)
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(self, context: Any, model_input: pd.DataFrame) -> pd.DataFrame:  # noqa: ARG002
         answers = {}
         for column, encode in (("text", self._texts), ("image", self._images)):
             if column in model_input:
@@ -56,4 +57,4 @@ class Embeddings(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         return self.model.encode_image(torch.stack(pictures))
 
 
-mlflow.models.set_model(Embeddings())
+set_model(Embeddings())

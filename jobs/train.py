@@ -1,5 +1,6 @@
 """train: Ray Train starts the workers, and each of them runs the library's loop."""
 
+import json
 import logging
 import os
 from dataclasses import dataclass, replace
@@ -40,10 +41,12 @@ def run(
     data: Data,
     out: Path,
     tracker: Tracker,
+    shards: Path | None = None,
     previous: Path | None = None,
 ) -> Summary:
     """Train `recipe` on the selected pictures into a model folder; goes on from the checkpoints in `out`.
 
+    `shards` is what the shard stage made of the selection, which is read in place of `images` where it was rewritten.
     `previous` is a finished result with fewer steps, which this one carries on. Raises UserError for settings and data
     that do not fit; workers that are lost are replaced `train.restarts` times.
     """
@@ -53,6 +56,7 @@ def run(
 
     from vlp_core.train.loop import summary
 
+    images = _rewritten(shards) or images
     gpu = ray.cluster_resources().get("GPU", 0) > 0 if train.gpu is None else train.gpu
     _check_size(images, selection, train)
     work = _Work(
@@ -77,6 +81,13 @@ def run(
                 raise
             log.warning("%s; starting again from the last checkpoint", error)
     return summary(out)
+
+
+def _rewritten(shards: Path | None) -> Path | None:
+    """The folder of rewritten shards, if there is one and its manifest says that it holds the pictures."""
+    if shards is None or not json.loads((shards / "manifest.json").read_text())["resharded"]:
+        return None
+    return shards
 
 
 def _check_size(images: Path, selection: Path, train: Train) -> None:

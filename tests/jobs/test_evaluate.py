@@ -18,7 +18,7 @@ class Heard(Silent):
     def __init__(self) -> None:
         self.last: tuple[int, int | None] = (0, None)
 
-    def progress(self, done: int, total: int | None, *, failed: int = 0, unit: str = "rows") -> None:
+    def progress(self, done: int, total: int | None, *, failed: int = 0, unit: str = "rows") -> None:  # noqa: ARG002
         self.last = (done, total)
 
 
@@ -78,4 +78,6 @@ def test_a_model_that_sees_nothing_is_at_chance_or_less(inputs: Mapping[str, Pat
     (tmp_path / "out").mkdir()
     summary = evaluate.run(**{**inputs, "model": blind}, evaluate=Evaluate(), out=tmp_path / "out", tracker=Silent())
     found = {name: value for name, value in summary.counts.items() if name.startswith("retrieval/text_to_image_r")}
-    assert all(found[f"retrieval/text_to_image_r@{k}"] <= found[f"retrieval/text_to_image_r@{k}_chance"] for k in (1, 5, 10))
+    assert all(
+        found[f"retrieval/text_to_image_r@{k}"] <= found[f"retrieval/text_to_image_r@{k}_chance"] for k in (1, 5, 10)
+    )

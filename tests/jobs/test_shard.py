@@ -139,7 +139,7 @@ def test_only_a_sparse_or_asked_for_selection_is_rewritten(
 def test_a_run_that_was_killed_goes_on_to_the_same_files(
     images: Path, selection: Path, tmp_path: Path, format: str
 ) -> None:
-    """Whole shards stay as they are, a half-written one is written again, leftovers go; all bytes are equal in the end."""
+    """Whole shards stay, a half-written one is written again, leftovers go; in the end all bytes are equal."""
     settings = replace(SETTINGS, format=format)
     run(images, selection, tmp_path / "whole", settings)
     run(images, selection, tmp_path / "out", settings)

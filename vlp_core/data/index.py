@@ -4,6 +4,7 @@ import os
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
@@ -127,11 +128,16 @@ class Reader:
     """
 
     def __init__(self, *, open_files: int = 64, row_groups: int = 8) -> None:
+        self._sizes = {"open_files": open_files, "row_groups": row_groups}
         self._lock = Lock()
         self._descriptors: _Recent[_Descriptor] = _Recent(open_files)
         self._parquet_lock = Lock()
         self._parquet: _Recent[_RowGroups] = _Recent(open_files)
         self._groups: _Recent[pa.ChunkedArray] = _Recent(row_groups)
+
+    def __reduce__(self) -> tuple[Callable[[], "Reader"], tuple[()]]:
+        """Sent to another process, it opens its own files there."""
+        return partial(Reader, **self._sizes), ()
 
     def read(self, path: Path, offset: int, length: int) -> bytes:
         """Raises UserError where the file is gone or does not hold these bytes."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -34,16 +35,20 @@ class Transform:
         Raises whatever Pillow raises for bytes that it cannot decode.
         """
         with Image.open(io.BytesIO(picture)) as image:
-            box = random_crop(image.width, image.height, self.crop_scale, rng)
-            pixels = self._resize(image, box, self.size)
-        if self.flip and rng.random() < self.flip:
-            pixels = pixels.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return _tensor(pixels)
+            box = decode(image, random_crop(image.width, image.height, self.crop_scale, rng), self.size)
+            whole = _tensor(_colours(image))
+        left, upper, right, lower = (round(side) for side in box)
+        crop = whole[None, :, upper:lower, left:right]
+        # on uint8 some three times as fast as Pillow, for the same filter
+        pixels = F.interpolate(crop, (self.size, self.size), mode="bicubic", antialias=True)[0]
+        return pixels.flip(-1) if self.flip and rng.random() < self.flip else pixels
 
     def evaluate(self, picture: bytes) -> Tensor:
         """The shortest side resized, the centre cut out, as open_clip does for evaluation: uint8 [3, size, size]."""
         with Image.open(io.BytesIO(picture)) as image:
-            return _tensor(self._resize(image, centre(image.width, image.height, self.size), _MARGIN * self.size))
+            box = decode(image, centre(image.width, image.height, self.size), _MARGIN * self.size)
+            side = (self.size, self.size)
+            return _tensor(_colours(image).resize(side, Image.Resampling.BICUBIC, box))
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 [..., 3, H, W] to float32 with the model's mean and standard deviation."""
@@ -51,17 +56,18 @@ class Transform:
         std = torch.tensor(self.std, device=pixels.device).mul_(255)[:, None, None]
         return (pixels.float() - mean) / std
 
-    def _resize(self, image: Image.Image, box: Box, needed: int) -> Image.Image:
-        """The box of a picture at `size`, after decoding so that each of its sides has at least `needed` pixels."""
-        width, height = image.size
-        shrink = min(box[2] - box[0], box[3] - box[1]) / needed
-        if shrink >= 2:  # a JPEG decodes to 1/2, 1/4 or 1/8 at less cost; other formats decline
-            drafted = image.draft("RGB", (math.ceil(width / shrink), math.ceil(height / shrink)))
-            if drafted:
-                by = drafted[1][2] / width  # 1/2, 1/4 or 1/8, where the sides themselves are rounded up
-                box = (box[0] * by, box[1] * by, box[2] * by, box[3] * by)
-        colours = image if image.mode == "RGB" else image.convert("RGB")
-        return colours.resize((self.size, self.size), Image.Resampling.BICUBIC, box)
+
+def decode(image: Image.Image, box: Box, needed: int) -> Box:
+    """Decode a picture, a JPEG no larger than leaves `needed` pixels to each side of the box; the box in what came."""
+    width, height = image.size
+    shrink = min(box[2] - box[0], box[3] - box[1]) / needed
+    if shrink >= 2:  # a JPEG decodes to 1/2, 1/4 or 1/8 at less cost; other formats decline
+        drafted = image.draft("RGB", (math.ceil(width / shrink), math.ceil(height / shrink)))
+        if drafted:
+            by = drafted[1][2] / width  # 1/2, 1/4 or 1/8, where the sides themselves are rounded up
+            box = (box[0] * by, box[1] * by, box[2] * by, box[3] * by)
+    image.load()
+    return box
 
 
 def random_crop(width: int, height: int, scale: tuple[float, float], rng: np.random.Generator) -> Box:
@@ -90,6 +96,10 @@ def centre(width: int, height: int, size: int) -> Box:
     left, upper = round((wide - size) / 2), round((high - size) / 2)
     by_x, by_y = width / wide, height / high
     return left * by_x, upper * by_y, (left + size) * by_x, (upper + size) * by_y
+
+
+def _colours(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _tensor(image: Image.Image) -> Tensor:

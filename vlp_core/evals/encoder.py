@@ -48,7 +48,7 @@ class Encoder:
     threads: int = 1
 
     def images(self, bodies: Iterable[bytes], *, done: Done = _silent) -> Tensor:
-        """Unit vectors float32 [N, D] on the CPU of encoded pictures; `done` is told the size of each batch that is done.
+        """Unit vectors float32 [N, D] on the CPU of encoded pictures; `done` is told the size of each batch.
 
         Raises:
             UserError: a body is no picture, or the vectors are not finite.
@@ -86,8 +86,8 @@ def load_encoder(spec: str | Path, evaluate: Evaluate | None = None, *, allow_do
 
     Args:
         spec: a model folder of ours (model.safetensors, config.json); an open_clip export folder, with or without
-            `local-dir:` before it; or any open_clip checkpoint as `ARCH:FILE`. With `allow_download` also `ARCH:TAG` and
-            `hf-hub:ORG/NAME`, which open_clip fetches.
+            `local-dir:` before it; or any open_clip checkpoint as `ARCH:FILE`. With `allow_download` also `ARCH:TAG`
+            and `hf-hub:ORG/NAME`, which open_clip fetches.
         evaluate: batch size, device and threads.
 
     Raises:
@@ -127,7 +127,9 @@ def _load(spec: str, allow_download: bool) -> tuple[Any, Callable[[list[str]], T
         model, config = load_model(folder)
         return model, tokenizer_of(config["tokenizer"]), config["open_clip"]["preprocess_cfg"]
     if folder.is_dir():
-        raise UserError(f"{folder}: neither {CONFIG_FILE} (a trained model) nor {EXPORT_CONFIG} (an export) in this folder")
+        raise UserError(
+            f"{folder}: neither {CONFIG_FILE} (a trained model) nor {EXPORT_CONFIG} (an export) in this folder"
+        )
     if spec.startswith("hf-hub:"):
         if not allow_download:
             raise UserError(f"{spec}: would be downloaded; give a local file as ARCH:FILE, or allow the download")
@@ -146,13 +148,17 @@ def _checkpoint(spec: str, allow_download: bool) -> tuple[Any, Callable[[list[st
         raise UserError(f"{spec}: {weights!r} is no local file; give one, or allow open_clip to download that tag")
     hub = config["text_cfg"].get("hf_tokenizer_name") or ("siglip" in architecture.lower() and "its tokenizer")
     if hub and not allow_download:
-        raise UserError(f"{spec}: its tokenizer ({hub}) would be downloaded; give an export folder, or allow the download")
+        raise UserError(
+            f"{spec}: its tokenizer ({hub}) would be downloaded; give an export folder, or allow the download"
+        )
     return _create(architecture, weights)
 
 
 def _hint(architecture: str) -> str:
     near = nearest(architecture, open_clip.list_models())
-    return near if near.startswith("; did you mean") else "; python -c 'import open_clip; print(open_clip.list_models())'"
+    return (
+        near if near.startswith("; did you mean") else "; python -c 'import open_clip; print(open_clip.list_models())'"
+    )
 
 
 def _create(name: str, weights: str | None) -> tuple[Any, Callable[[list[str]], Tensor], dict[str, Any]]:

@@ -77,7 +77,9 @@ class Suite:
             raise UserError(f"{zero_shot}: a zero-shot set needs a file of classes and templates; give that too")
         return cls(
             retrieval=None if retrieval is None else read_retrieval(retrieval),
-            zero_shot=None if zero_shot is None or classes is None else read_zero_shot(zero_shot, Classes.read(classes)),
+            zero_shot=None
+            if zero_shot is None or classes is None
+            else read_zero_shot(zero_shot, Classes.read(classes)),
         )
 
     @property

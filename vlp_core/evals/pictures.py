@@ -36,7 +36,7 @@ def draw_queries(path: Path, data: RetrievalSet, images: Tensor, texts: Tensor, 
     figure = Figure(figsize=(3.2 + 1.25 * found, 0.5 + 1.4 * len(chosen)), dpi=100)
     grid = figure.subplots(
         len(chosen), found + 1, squeeze=False, width_ratios=[2.4] + [1.0] * found,
-        gridspec_kw={"left": 0.015, "right": 0.99, "top": 1 - 0.4 / figure.get_figheight(), "bottom": 0.01, "wspace": 0.08},
+        gridspec_kw={"left": 0.015, "right": 0.99, "bottom": 0.01, "top": 1 - 0.4 / figure.get_figheight(), "wspace": 0.08}
     )  # fmt: skip
     figure.suptitle(
         f"Text to image: the {found} nearest of {len(images):,} pictures (green: right, red: wrong)",
@@ -118,7 +118,8 @@ def _draw_weakest(data: ZeroShotSet, counts: Tensor, totals: Tensor) -> Figure:
 
 def _headline(counts: Tensor, totals: Tensor) -> str:
     top1 = (counts.diagonal().sum() / totals.sum()).item()
-    return f"Zero-shot top-1: {top1:.1%} of {int(totals.sum()):,} pictures\n{len(totals)} classes, chance {1 / len(totals):.1%}"
+    chance = 1 / len(totals)
+    return f"Zero-shot top-1: {top1:.1%} of {int(totals.sum()):,} pictures\n{len(totals)} classes, chance {chance:.1%}"
 
 
 def _short(name: str) -> str:

@@ -1,9 +1,9 @@
 """Text-to-image and image-to-text retrieval, with several captions a picture.
 
-Pictures are known by their identity and so are texts: two uids of one picture are one picture with the captions of both,
-and a text that describes several pictures is one query with several right answers. R@k is the share of queries with a
-right answer among the first k (Karpathy & Fei-Fei, 2015). Ties go against the model: a wrong answer as near as the best
-right one counts as found before it, so that a model that gives the same vector for everything finds nothing.
+Pictures are known by their identity and so are texts: two uids of one picture are one picture with the captions of
+both, and a text that describes several pictures is one query with several right answers. R@k is the share of queries
+with a right answer among the first k (Karpathy & Fei-Fei, 2015). Ties go against the model: a wrong answer as near as
+the best right one counts as found before it, so that a model that gives one vector for everything finds nothing.
 """
 
 from collections.abc import Iterator

@@ -136,7 +136,9 @@ def _rows(folder: Path, columns: tuple[str, ...]) -> Iterator[tuple[dict[str, An
     for name in names:
         rows = read_rows(folder, name)
         if "label" in columns and "label" not in rows.column_names:
-            raise UserError(f"{folder}: no column 'label' (there are {', '.join(rows.column_names)}); name one in the list")
+            raise UserError(
+                f"{folder}: no column 'label' (there are {', '.join(rows.column_names)}); name one in the list"
+            )
         extra = rows.select(["uid", "url", *(column for column in columns if column in rows.column_names)])
         known = {row["uid"]: row for row in extra.to_pylist()}
         file, index = index_shard(folder, name)

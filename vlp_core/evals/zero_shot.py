@@ -26,7 +26,7 @@ class Classes:
 
     @classmethod
     def read(cls, path: Path) -> "Classes":
-        """Read `{"classes": [...], "templates": ["a photo of a {}", ...]}` from a file, or from classes.json in a folder.
+        """Read `{"classes": [...], "templates": ["a photo of a {}", ...]}`: a file, or classes.json in a folder.
 
         Raises:
             UserError: no such file, not that JSON, a name twice, or a template without `{}`.
@@ -51,12 +51,14 @@ class Classes:
 def _texts(content: object, key: str, path: Path) -> tuple[str, ...]:
     texts = content.get(key) if isinstance(content, dict) else None
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise UserError(f'{path}: needs "{key}", a list of texts: {{"classes": [...], "templates": ["a photo of a {{}}"]}}')
+        raise UserError(
+            f'{path}: needs "{key}", a list of texts: {{"classes": [...], "templates": ["a photo of a {{}}"]}}'
+        )
     return tuple(texts)
 
 
 def classifier(encoder: Encoder, classes: Classes) -> Tensor:
-    """One unit vector a class, float32 [C, D]: the mean over the templates of the texts' unit vectors, made unit again."""
+    """One unit vector a class, float32 [C, D]: the mean of its texts' unit vectors, made unit again."""
     texts = [template.replace("{}", name) for name in classes.names for template in classes.templates]
     vectors = encoder.texts(texts).view(len(classes.names), len(classes.templates), -1)
     return F.normalize(vectors.mean(dim=1), dim=-1)

@@ -12,7 +12,7 @@ from vlp_core.miniature.scenes import BACKGROUNDS, COLOURS, Colour, Scene, Thing
 
 SUPERSAMPLING = 3
 QUALITY = 90
-APART = 10.0  # least mean absolute difference (of 255) between the 8x8 thumbnails of two scenes
+APART = 12.0  # least mean absolute difference (of 255) between the 8x8 thumbnails of two scenes
 Points = list[tuple[float, float]]
 
 

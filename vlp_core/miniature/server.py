@@ -1,22 +1,23 @@
 """Serves a miniature web over HTTP on loopback, each host and path as recorded."""
 
 import asyncio
-import contextlib
 import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 from aiohttp import web
 
 from vlp_core.errors import UserError
 from vlp_core.miniature.web import RETRY_AFTER, WEB_PACK, WEB_TABLE
+
+Result = TypeVar("Result")
 
 LOOPBACK = "127.0.0.1"
 
@@ -76,29 +77,31 @@ def serve(folder: Path, port: int = 0) -> Iterator[str]:
     """
     answers = _Answers(folder)
     loop = asyncio.new_event_loop()
-    runner = web.ServerRunner(web.Server(answers, access_log=None), shutdown_timeout=1.0)
     thread = threading.Thread(target=loop.run_forever, name="miniature-web", daemon=True)
     thread.start()
     try:
-        bound = _within(loop, _start(runner, port))
-        yield f"{LOOPBACK}:{bound}"
-    finally:
-        with contextlib.suppress(TimeoutError):  # a client that hangs on must not hold up the end
+        runner = _within(loop, _start(answers, port))
+        try:
+            yield f"{LOOPBACK}:{runner.addresses[0][1]}"
+        finally:
             _within(loop, runner.cleanup())
+    finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
         answers.close()
 
 
-def _within(loop: asyncio.AbstractEventLoop, work: Any) -> Any:
+def _within(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Result]) -> Result:
     return asyncio.run_coroutine_threadsafe(work, loop).result(timeout=10)
 
 
-async def _start(runner: web.ServerRunner, port: int) -> int:
+async def _start(answers: _Answers, port: int) -> web.ServerRunner:
+    runner = web.ServerRunner(web.Server(answers, access_log=None), shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, LOOPBACK, port, backlog=1024).start()
     except OSError as error:
+        await runner.cleanup()
         raise UserError(f"port {port} of {LOOPBACK} cannot be had ({error.strerror}); give another") from error
-    return runner.addresses[0][1]
+    return runner

@@ -63,6 +63,8 @@ class Fetcher:
                 hdrs.ACCEPT_ENCODING: "identity",
             },
         )
+        # aiohttp asks again by itself, at once, when a connection is lost; whether and when is for `get` to say.
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(

@@ -32,17 +32,25 @@ class Resolver(AbstractResolver):
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="lookup")
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002
     ) -> list[ResolveResult]:
-        """Addresses of `host` that may be connected to; RefusedAddressError where it has others only."""
+        """Addresses of `host`, of both families, that may be connected to; RefusedAddressError where it has none such.
+
+        OSError where the name has no address at all.
+        """
         mapping = self._gate.mapped(host)
         if mapping is not None:
             return [_result(host, str(mapping.address), mapping.port)]
         found = await asyncio.get_running_loop().run_in_executor(self._pool, self._lookup, host)
         allowed = [_result(host, address, port) for address in found if self._gate.allows(host, address, port)]
-        if found and not allowed:
+        if not found:
+            raise OSError("no address")
+        if not allowed:
             raise RefusedAddressError(host)
-        return [result for result in allowed if family in (socket.AF_UNSPEC, result["family"])]
+        return allowed
 
     async def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

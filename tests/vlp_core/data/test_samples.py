@@ -1,4 +1,5 @@
 import json
+import pickle
 from pathlib import Path
 
 import pyarrow as pa
@@ -39,6 +40,14 @@ def test_a_selection_gives_its_rows_captions_and_weights(tmp_path: Path) -> None
         assert samples.captions(i) == [samples.uid(i)[:4], "b"]
         assert samples.weights[i] == chosen.index(samples.uid(i)) + 0.5
         assert samples.image_id(i) % 2**64 == int(sha256_of(samples.image_bytes(i))[:16], 16)
+
+
+def test_samples_travel_to_another_process(tmp_path: Path) -> None:
+    """Rank 0 opens them and sends them to the others; open files stay behind."""
+    pictures = write_images(tmp_path, [5, 4])
+    samples = Samples.open(tmp_path)
+    samples.image_bytes(0)
+    assert contents(pickle.loads(pickle.dumps(samples))) == pictures
 
 
 def test_uids_that_no_shard_holds_are_counted_and_one_is_named(tmp_path: Path) -> None:
@@ -98,3 +107,21 @@ def test_text_ids_are_signed_64_bits_and_tell_captions_apart() -> None:
     ids = {text_id(f"caption {number}") for number in range(1000)}
     assert len(ids) == 1000 and all(-(2**63) <= name < 2**63 for name in ids)
     assert min(ids) < 0 < max(ids) and text_id("caption 0") in ids
+
+
+def test_what_img2dataset_itself_wrote_is_read(tmp_path: Path) -> None:
+    """By its own writers, with failed rows; it knows neither uid nor lists of captions."""
+    from img2dataset.writer import WebDatasetSampleWriter
+
+    names = ("key", "url", "caption", "status", "sha256")
+    schema = pa.schema([(name, pa.string()) for name in names])
+    writer = WebDatasetSampleWriter(0, str(tmp_path), True, 5, schema, "jpg")
+    for number in range(4):
+        body = jpeg(number) if number != 2 else None
+        meta = {name: value for name, value in row(number, 0, body).items() if name in names}
+        writer.write(body, meta["key"], meta["caption"], meta)
+    writer.close()
+    samples = Samples.open(tmp_path)
+    assert contents(samples) == {row(n, 0, None)["uid"]: jpeg(n) for n in (0, 1, 3)}
+    assert [samples.captions(i) for i in range(3)] == [["picture 0"], ["picture 1"], ["picture 3"]]
+    assert samples.image_id(2) % 2**64 == int(sha256_of(jpeg(3))[:16], 16)

@@ -15,7 +15,8 @@ from vlp_core.errors import UserError
 from vlp_core.evals.encoder import load_encoder
 from vlp_core.evals.settings import Evaluate
 
-BODIES = [picture(colour, seed, size) for seed, (colour, size) in enumerate(zip(COLOURS.values(), [(48, 40), (33, 90)] * 2))]
+SIZES = [(48, 40), (33, 90), (32, 32), (200, 100)]
+BODIES = [picture(colour, 0, size) for colour, size in zip(COLOURS.values(), SIZES, strict=True)]
 TEXTS = ["a red picture", "A GREEN picture", "", "word " * 40, "blue"]
 
 

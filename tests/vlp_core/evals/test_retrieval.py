@@ -15,7 +15,9 @@ def drawn(seed: int, queries: int, gallery: int, *, levels: int | None = None) -
     generator = torch.Generator().manual_seed(seed)
     pool = normalize(torch.randn(levels or queries + gallery, 8, generator=generator), dim=-1)
     pick = torch.randint(len(pool), (queries + gallery,), generator=generator) if levels else torch.arange(len(pool))
-    pairs = {(query, int(torch.randint(gallery, (1,), generator=generator))) for query in range(queries) for _ in range(3)}
+    pairs = {
+        (query, int(torch.randint(gallery, (1,), generator=generator))) for query in range(queries) for _ in range(3)
+    }
     shuffled = torch.tensor(sorted(pairs))[torch.randperm(len(pairs), generator=generator)]
     return pool[pick[:queries]], pool[pick[queries:]], shuffled
 

@@ -56,7 +56,7 @@ def test_what_no_evaluation_can_use_is_refused(tmp_path: Path) -> None:
     unlabelled = images_folder(tmp_path / "unlabelled", [rows(3)])
     silent = images_folder(tmp_path / "silent", [[Row(url="a", body=picture((1, 2, 3), 0))]])
     dead = images_folder(tmp_path / "dead", [[Row(url="a", body=None, label="red")]], labelled=True)
-    with pytest.raises(UserError, match="no column 'label' .*captions"):
+    with pytest.raises(UserError, match=r"no column 'label' .*captions"):
         read_zero_shot(unlabelled, CLASSES)
     with pytest.raises(UserError, match="no picture with a caption"):
         read_retrieval(silent)

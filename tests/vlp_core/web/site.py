@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Self
 
 import numpy as np
+import pytest
 from aiohttp import web
 from PIL import Image
 
@@ -25,10 +26,10 @@ def picture(width: int = 64, height: int = 48, *, kind: str = "JPEG", seed: int 
 
 
 class Site:
-    """Answers every path with `handler`; counts requests by path, keeps Host headers."""
+    """Answers every path with `handler`, which may be set later; counts requests by path, keeps Host headers."""
 
-    def __init__(self, handler: Handler, host: str = "127.0.0.1") -> None:
-        self._handler, self._host = handler, host
+    def __init__(self, handler: Handler | None = None, host: str = "127.0.0.1") -> None:
+        self.handler, self._host = handler, host
         self.seen: Counter[str] = Counter()
         self.hosts: list[str] = []
         self.port = 0
@@ -68,14 +69,18 @@ class Site:
     async def _count(self, request: web.Request) -> web.StreamResponse:
         self.seen[request.match_info["path"]] += 1
         self.hosts.append(request.headers["Host"])
-        return await self._handler(request)
+        assert self.handler is not None
+        return await self.handler(request)
 
 
 class Canary:
     """A listening socket that must see nobody."""
 
     def __init__(self, host: str) -> None:
-        self._socket = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            self._socket = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        except OSError as error:
+            pytest.skip(f"this machine has no address {host}: {error}")
         self._socket.setblocking(False)
         self.port = self._socket.getsockname()[1]
 

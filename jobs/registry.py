@@ -1,0 +1,265 @@
+"""MLflow's side of registering: the logged model with its data and scores, its version, and who is the champion."""
+
+import json
+import os
+import re
+import socket
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from jobs.champion import Decision, Rival, decide
+from jobs.evaluate import DATA_DIGEST
+from jobs.model_card import CONFIG, Sources, scores_table
+from vlp_core.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
+    from mlflow.entities.model_registry import ModelVersion
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+DECISION = "champion_decision"
+SERVED = Path(__file__).with_name("served_clip.py")
+REQUIREMENTS = ("mlflow", "open_clip_torch", "torch", "torchvision", "pillow", "pandas")
+DIGEST = 36  # characters that MLflow keeps of a data set's digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A version's score: by which metric, how much, and the digest of the data; kept as tags of the version."""
+
+    metric: str
+    score: float
+    data: str
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return {"metric": self.metric, "score": repr(self.score), DATA_DIGEST: self.data}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """One registered model seen from one run; the run is the caller's to end."""
+
+    client: "MlflowClient"
+    name: str
+    run_id: str
+    experiment_id: str
+
+    @classmethod
+    def connect(cls, name: str) -> "Registry":
+        """Raises UserError where the server does not answer or no run is open."""
+        run_id = os.environ.get("MLFLOW_RUN_ID")
+        if not run_id:
+            raise UserError("MLFLOW_RUN_ID is not set: register runs as a step of a pipeline, which opens its run")
+        import mlflow
+
+        uri = mlflow.get_tracking_uri()
+        _check_server(uri)
+        client = mlflow.MlflowClient()
+        try:
+            experiment = client.get_run(run_id).info.experiment_id
+        except mlflow.exceptions.MlflowException as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"MLflow at {uri} does not know the run {run_id} ({reason}); see MLFLOW_TRACKING_URI"
+            ) from error
+        return cls(client=client, name=name, run_id=run_id, experiment_id=experiment)
+
+    def log_model(self, export: Path, sources: Sources, digest: str) -> str:
+        """The id of the logged model with this digest: the registered one, or one made here, now if need be."""
+        from mlflow.entities import LoggedModelOutput
+
+        version = self._find(digest)
+        model_id = (version and version.model_id) or self._left_whole(digest) or self._upload(export, sources, digest)
+        self.client.log_outputs(self.run_id, [LoggedModelOutput(model_id, step=0)])
+        return model_id
+
+    def _left_whole(self, digest: str) -> str | None:
+        """What a run that was killed before it registered has left: whole ones are used, others deleted."""
+        from mlflow.entities import LoggedModelStatus
+
+        found = self.client.search_logged_models([self.experiment_id], filter_string=f"tags.model_digest = '{digest}'")
+        ready = [model.model_id for model in found if model.status == LoggedModelStatus.READY]
+        for model in found:
+            if model.status != LoggedModelStatus.READY:
+                self.client.delete_logged_model(model.model_id)
+        return ready[0] if ready else None
+
+    def _find(self, digest: str) -> "ModelVersion | None":
+        found = self.client.search_model_versions(f"name = '{self.name}' and tags.model_digest = '{digest}'")
+        return found[0] if found else None
+
+    def _upload(self, export: Path, sources: Sources, digest: str) -> str:
+        import mlflow
+        from mlflow.entities import LoggedModelStatus
+        from mlflow.models import Model
+
+        logged = self.client.create_logged_model(
+            self.experiment_id,
+            name=self.name,
+            source_run_id=self.run_id,
+            tags={"model_digest": digest, "selection_digest": str(sources.selection["digest"])},
+            model_type="clip",
+        )
+        kept = Model(
+            artifact_path=logged.artifact_location,
+            model_uuid=logged.model_id,
+            run_id=self.run_id,
+            model_id=logged.model_id,
+        )
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*input example")
+            mlflow.pyfunc.save_model(
+                path=f"{folder}/model",
+                python_model=str(SERVED),
+                artifacts={"export": str(export)},
+                signature=_signature(),
+                pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
+                mlflow_model=kept,
+            )
+            self.client.log_model_artifacts(logged.model_id, f"{folder}/model")
+        self.client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+        return logged.model_id
+
+    def log_lineage(self, model_id: str, sources: Sources, selection: Path) -> None:
+        """The selection and the evaluation data as inputs of the run; the scores on run, model and that data."""
+        from mlflow.entities import Metric
+
+        digest = str(sources.selection["digest"])
+        selected = _dataset("selection", digest, "training", selection, sources.selection)
+        judged = _dataset("evaluation", sources.data_digest, "evaluation", None, {})
+        self.client.log_inputs(self.run_id, datasets=[selected, judged])
+        now = int(time.time() * 1000)
+        on: dict[str, Any] = {"dataset_name": judged.dataset.name, "dataset_digest": judged.dataset.digest}
+        metrics = [
+            Metric(metric_name(name), value, now, 0, model_id=model_id, run_id=self.run_id, **on)
+            for name, value in sources.scores.items()
+        ]
+        self.client.log_batch(self.run_id, metrics=metrics)
+
+    def version(self, model_id: str, sources: Sources, digest: str) -> str:
+        """The version of this model, made if the registry has none, as the candidate."""
+        from mlflow.exceptions import MlflowException
+        from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+
+        try:
+            self.client.create_registered_model(self.name, description="Contrastive image-text models (CLIP).")
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                raise
+        found = self._find(digest)
+        number = found.version if found else self._create_version(model_id, sources, digest)
+        self.client.set_registered_model_alias(self.name, CANDIDATE, str(number))
+        return str(number)
+
+    def _create_version(self, model_id: str, sources: Sources, digest: str) -> str:
+        selection = str(sources.selection["digest"])
+        return self.client.create_model_version(
+            self.name,
+            source=f"models:/{model_id}",
+            run_id=self.run_id,
+            model_id=model_id,
+            tags={"model_digest": digest, "selection_digest": selection, DATA_DIGEST: sources.data_digest},
+            description=f"Trained on the selection `{selection}`.\n\n{scores_table(sources.scores)}",
+        ).version
+
+    def settle(self, version: str, standing: Standing, rescore: Callable[[Path], float]) -> Decision:
+        """Move the champion's alias if `version` wins it, and tag run and version with the reason.
+
+        The tags come before the alias: a kill between them leaves a reason that the next run finds again.
+
+        Args:
+            rescore: gives the score of an export folder on the present data.
+        """
+        champion = self._champion()
+        if champion is not None and str(champion.version) == version:
+            decision = self._already(champion, standing)
+        else:
+            rival = None if champion is None else self._rival(champion, standing, rescore)
+            decision = decide(standing.metric, standing.score, rival, standing.data)
+        self._tag(version, standing.tags | {DECISION: decision.reason})
+        if decision.champion:
+            self.client.set_registered_model_alias(self.name, CHAMPION, version)
+        self.client.set_tag(self.run_id, DECISION, decision.reason)
+        self.client.set_tag(self.run_id, "registered_as", f"{self.name} version {version}")
+        return decision
+
+    def _champion(self) -> "ModelVersion | None":
+        aliases = self.client.get_registered_model(self.name).aliases
+        return self.client.get_model_version(self.name, str(aliases[CHAMPION])) if CHAMPION in aliases else None
+
+    def _already(self, champion: "ModelVersion", standing: Standing) -> Decision:
+        """The reason it became the champion, as long as that still speaks of this score."""
+        if standing.tags.items() <= champion.tags.items() and DECISION in champion.tags:
+            return Decision(champion=True, reason=champion.tags[DECISION])
+        where = f"{standing.metric} {standing.score:.6g} on data {standing.data[:8]}"
+        return Decision(champion=True, reason=f"{where}: this version was the champion already")
+
+    def _rival(self, champion: "ModelVersion", standing: Standing, rescore: Callable[[Path], float]) -> Rival:
+        """The champion's score by the same metric on the same data: as it is kept, or made now."""
+        number, tags = str(champion.version), champion.tags
+        if tags.get("metric") == standing.metric and tags.get(DATA_DIGEST) == standing.data and "score" in tags:
+            return Rival(version=number, score=float(tags["score"]))
+        import mlflow
+
+        with tempfile.TemporaryDirectory() as folder:
+            mlflow.artifacts.download_artifacts(f"models:/{self.name}/{number}", dst_path=folder)
+            exports = sorted(Path(folder).rglob(CONFIG))
+            if not exports:
+                raise UserError(
+                    f"{self.name}@{CHAMPION} (version {number}) holds no open_clip export, so it cannot be scored on "
+                    f"the new evaluation data; give the alias to a version of this pipeline, or register under another name"
+                )
+            score = rescore(exports[0].parent)
+        self._tag(number, Standing(metric=standing.metric, score=score, data=standing.data).tags)
+        return Rival(version=number, score=score, again=True)
+
+    def _tag(self, version: str, tags: dict[str, str]) -> None:
+        for key, value in tags.items():
+            self.client.set_model_version_tag(self.name, version, key, value)
+
+
+def metric_name(name: str) -> str:
+    """A score's name in MLflow, which takes no '@': `r@10` is `r_at_10` there."""
+    return re.sub(r"[^\w/.\- ]", "_", name.replace("@", "_at_"))
+
+
+def _dataset(name: str, digest: str, context: str, source: Path | None, profile: Mapping[str, Any]) -> "DatasetInput":
+    """A data set that MLflow shows as an input of the run; the folder is where it lay, the digest what it was."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    place = json.dumps({"uri": str(source or name)})
+    dataset = Dataset(name, digest[:DIGEST], "local", place, profile=json.dumps(profile, sort_keys=True))
+    return DatasetInput(dataset=dataset, tags=[InputTag("mlflow.data.context", context)])
+
+
+def _signature() -> Any:
+    """Texts, pictures (bytes, or base64 where JSON carries them), or both."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType, Array, DataType
+
+    vector = Array(DataType.double)
+    inputs = Schema([ColSpec(DataType.string, "text", required=False), ColSpec(AnyType(), "image", required=False)])
+    outputs = Schema([ColSpec(vector, f"{name}_embedding", required=False) for name in ("text", "image")])
+    return ModelSignature(inputs=inputs, outputs=outputs)
+
+
+def _check_server(uri: str) -> None:
+    """MLflow itself would try for minutes."""
+    server = urlsplit(uri)
+    if server.scheme not in ("http", "https"):
+        return
+    try:
+        port = server.port or (443 if server.scheme == "https" else 80)
+        socket.create_connection((server.hostname or "", port), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"no MLflow server answers at {uri} ({error}); start it or set MLFLOW_TRACKING_URI") from error

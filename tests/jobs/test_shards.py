@@ -1,0 +1,57 @@
+"""A task a shard: bounded, complete, and honest about failures."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.shards import ShardTask, map_shards
+from vlp_core.errors import UserError
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def refuse(number: int) -> int:
+    if number == 3:
+        raise UserError("shard 3 is bad; delete it")
+    return number
+
+
+def die_once(marker: str) -> str:
+    """Kills its own worker the first time, as an out-of-memory killer would."""
+    path = Path(marker)
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
+
+
+def test_every_item_comes_back_once(cluster: str) -> None:
+    assert dict(map_shards(square, range(20), task=ShardTask(cpus=0.1))) == {number: number**2 for number in range(20)}
+
+
+def note_start(marker: str) -> None:
+    Path(marker).touch()
+
+
+def test_no_more_than_the_window_is_submitted_before_results_are_taken(cluster: str, tmp_path: Path) -> None:
+    markers = [str(tmp_path / str(number)) for number in range(8)]
+    results = map_shards(note_start, markers, window=2, task=ShardTask(cpus=0.1))
+    next(results)
+    time.sleep(0.5)
+    assert len(list(tmp_path.iterdir())) <= 3
+    results.close()
+
+
+def test_a_users_error_comes_out_as_it_is(cluster: str) -> None:
+    with pytest.raises(UserError, match="shard 3 is bad; delete it"):
+        list(map_shards(refuse, range(5), task=ShardTask(cpus=0.1)))
+
+
+def test_a_lost_worker_is_replaced(cluster: str, tmp_path: Path) -> None:
+    marker = str(tmp_path / "marker")
+    assert list(map_shards(die_once, [marker])) == [(marker, "done")]

@@ -1,0 +1,172 @@
+"""Rules: what each lets pass, and how they are read."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from vlp_core.curation.language import detector_named, fasttext
+from vlp_core.curation.rules import QUANTITIES, RULE_SETS, parse_rules
+from vlp_core.curation.verdicts import NO_CAPTION, Judge, Verdicts, caption_counts
+from vlp_core.errors import UserError
+
+CAPTION = "a dog runs over the green grass"
+
+
+def judge(
+    rules: Sequence[str], *, width: int = 256, height: int = 256, size: int = 9000, captions: Sequence[str] = (CAPTION,)
+) -> list[str]:
+    """The captions of one picture that pass; none where it is lost."""
+    pictures = table([(width, height, size, list(captions))])
+    counts = {"everywhere": 11, "often": 10}
+    shared = caption_counts(pa.array([[text] for text, count in counts.items() for _ in range(count)]))
+    found = Judge(rules=parse_rules(rules), detector=fasttext, shared=shared)(pictures)
+    passed: list[str] = found.captions.to_pylist()[0]
+    assert bool(passed) == (found.rule[0] < 0)
+    return passed
+
+
+def table(rows: list[tuple[int, int, int, list[str]]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) if rows else [[], [], [], []]
+    schema = pa.schema(
+        [
+            ("original_width", pa.int32()),
+            ("original_height", pa.int32()),
+            ("bytes", pa.int64()),
+            ("captions", pa.list_(pa.string())),
+        ]
+    )
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("rule", "passes", "fails"),
+    [
+        ("side>=200", {"width": 200, "height": 900}, {"width": 900, "height": 199}),
+        ("side>200", {"width": 201}, {"width": 200}),
+        ("ratio<=3", {"width": 300, "height": 900}, {"width": 901, "height": 300}),
+        ("ratio<3", {"width": 300, "height": 899}, {"width": 300, "height": 900}),
+        ("bytes>=5000", {"size": 5000}, {"size": 4999}),
+        ("captions<=1", {"captions": ["one"]}, {"captions": ["one", "two"]}),
+        ("chars>5", {"captions": ["ångstr"]}, {"captions": ["ångst"]}),
+        ("chars<=1_000", {"captions": ["x" * 1000]}, {"captions": ["x" * 1001]}),
+        ("words>2", {"captions": ["a  red\tdog"]}, {"captions": [" red   dog "]}),
+        ("words!=2", {"captions": ["one"]}, {"captions": ["two words"]}),
+        ("shared<=10", {"captions": ["often"]}, {"captions": ["everywhere"]}),
+        ("shared<2", {"captions": ["nowhere else"]}, {"captions": ["often"]}),
+        ("language=en", {"captions": [CAPTION]}, {"captions": ["ein Hund läuft über die grüne Wiese"]}),
+        ("language!=en", {"captions": ["un chien court dans l'herbe verte"]}, {"captions": [CAPTION]}),
+        ("language == de", {"captions": ["ein Hund läuft\nüber die Wiese"]}, {"captions": [CAPTION]}),
+        *[
+            ("filename=no", {"captions": [good]}, {"captions": [bad]})
+            for good, bad in [
+                ("a photo of 3 dogs", "IMG_20190401_1234.JPG"),
+                ("see example.com for more", "https://example.com/dogs"),
+                ("version 2.0 of the jpg format", "/images/a/photo-12.jpeg?w=300"),
+                ("dog", "DSC00123"),
+                ("1 dog", "my holiday in rome.png"),
+                ("Image of a dog", "image 12"),
+                ("added facade", "3f2a9c0be1d24c77"),
+                ("in the year 1984", "1984-02"),
+            ]
+        ],
+        ("filename=yes", {"captions": ["IMG_1.jpg"]}, {"captions": ["a dog"]}),
+    ],
+)
+def test_a_rule_passes_and_fails(rule: str, passes: dict, fails: dict) -> None:
+    assert judge([rule], **passes)
+    assert not judge([rule], **fails)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"width": 199},
+        {"width": 1000},
+        {"captions": ["two words"]},
+        {"captions": ["a b c"]},
+        {"captions": ["ein Hund läuft über die grüne Wiese"]},
+    ],
+)
+def test_datacomp_basic_asks_for_size_ratio_words_characters_and_english(spoilt: dict) -> None:
+    assert judge(["datacomp_basic"]) == [CAPTION]
+    assert not judge(["datacomp_basic"], **spoilt)
+
+
+def verdicts(rules: Sequence[str], rows: list[tuple[int, int, int, list[str]]]) -> Verdicts:
+    empty = np.empty(0, np.uint64), np.empty(0, np.int64)
+    return Judge(rules=(NO_CAPTION, *parse_rules(rules)), detector=fasttext, shared=empty)(table(rows))
+
+
+def test_captions_are_judged_one_by_one_and_a_picture_falls_with_its_last() -> None:
+    rows = [
+        (300, 300, 1, ["a dog", "IMG_1.jpg", "a red dog"]),
+        (300, 300, 1, ["dog", "IMG_1.jpg"]),
+        (100, 300, 1, ["a very good dog"]),
+        (300, 300, 1, []),
+    ]
+    found = verdicts(["words>=2", "filename=no", "side>=200"], rows)
+    assert found.captions.to_pylist() == [["a dog", "a red dog"], [], [], []]
+    assert found.rule.tolist() == [-1, 1, 3, 0]
+    assert found.captions_lost == [0, 3, 0, 1]
+
+
+def test_a_picture_whose_last_caption_falls_to_the_second_rule_is_lost_to_that() -> None:
+    found = verdicts(["words>=2", "chars>6"], [(300, 300, 1, ["dogs", "a dog"])])
+    assert found.rule.tolist() == [2]
+    assert found.captions_lost == [0, 1, 1]
+
+
+def test_a_shard_without_pictures_has_no_verdicts() -> None:
+    assert len(verdicts(["datacomp_basic", "shared<=3", "filename=no"], []).rule) == 0
+
+
+def test_a_caption_is_shared_by_pictures_not_by_its_own_repeats() -> None:
+    _, counts = caption_counts(pa.array([["same", "same"], ["same"], ["other"]]))
+    assert sorted(counts.tolist()) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("datacomp_basik", "datacomp_basic"),
+        ("sides>=200", "side"),
+        ("ratoi<=3", "ratio"),
+        ("words", "words>=1"),
+        ("words>many", "not a number"),
+        ("words>nan", "not a number"),
+        ("language>en", "= or !="),
+        ("language=english!", "language=en"),
+        ("filename=maybe", "yes or no"),
+        ("", "side>=200"),
+    ],
+)
+def test_an_unknown_rule_is_refused_with_the_way_out(text: str, hint: str) -> None:
+    with pytest.raises(UserError, match="rule") as refused:
+        parse_rules([text])
+    assert hint in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_sets_and_rules_mix_in_order_each_once() -> None:
+    rules = [str(rule) for rule in parse_rules(["bytes>=5000", "datacomp_basic", "side >= 200.0", "shared<=10"])]
+    assert rules == ["bytes>=5000", *RULE_SETS["datacomp_basic"], "shared<=10"]
+
+
+def test_every_set_is_made_of_known_quantities() -> None:
+    for name in RULE_SETS:
+        assert all(rule.quantity in QUANTITIES for rule in parse_rules([name]))
+
+
+def test_another_language_detector_can_be_named() -> None:
+    assert detector_named("tests.vlp_core.curation.test_rules:klingon")(["nuqneH"]) == ["tlh"]
+
+
+def klingon(texts: Sequence[str]) -> list[str]:
+    return ["tlh" for _ in texts]
+
+
+@pytest.mark.parametrize("name", ["fasttext", "no.such.module:detect", "vlp_core.curation.language:detekt", ":", "json:x:y"])
+def test_an_unknown_language_detector_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="module:function"):
+        detector_named(name)

@@ -1,0 +1,20 @@
+import pytest
+
+from vlp_core.errors import UserError
+from vlp_core.miniature.settings import Corpus
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"scenes": 3}, "scenes is 3"),
+        ({"per_class": 0}, "per_class is 0"),
+        ({"held_out": 17}, "held_out is 17"),
+        ({"dead": 1.5}, "dead is 1.5"),
+        ({"wrong": -0.1}, "wrong is -0.1"),
+        ({"slow": 0.4, "flaky": 0.2}, "slow, flaky and redirect"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(wrong: dict, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        Corpus(**wrong)

@@ -1,0 +1,96 @@
+import json
+import math
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.vlp_core.train.builders import SMALL, system
+from vlp_core.errors import UserError
+from vlp_core.model import MAX_LOG_SCALE, DualEncoder, architecture, load_model, save_model
+
+
+def configs():
+    plain = SMALL.config()
+    custom = SMALL.config()
+    custom["open_clip"]["model_cfg"] |= {"custom_text": True, "init_logit_bias": -10.0}
+    return [pytest.param(plain, id="clip"), pytest.param(custom, id="custom text tower with a bias")]
+
+
+def inputs():
+    torch.manual_seed(1)
+    pixels = torch.randint(0, 256, (4, 3, SMALL.image_size, SMALL.image_size), dtype=torch.uint8)
+    return pixels, torch.randint(1, 49408, (4, SMALL.context))
+
+
+@pytest.mark.parametrize("config", configs())
+def test_folder_is_what_open_clip_writes_and_loads(config, tmp_path):
+    """Names and shapes are open_clip's, its `local-dir:` loads the folder, and the embeddings are the same."""
+    torch.manual_seed(0)
+    model = DualEncoder(config["open_clip"]).eval()
+    save_model(tmp_path, model, config)
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config["open_clip"]))
+    theirs, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{tmp_path}")
+    theirs.eval()
+
+    saved = load_file(tmp_path / "model.safetensors")
+    assert {name: value.shape for name, value in saved.items()} == {
+        name: value.shape for name, value in theirs.state_dict().items()
+    }
+    pixels, tokens = inputs()
+    normalise = preprocess.transforms[-1]
+    with torch.no_grad():
+        image = theirs.encode_image(normalise(pixels / 255), normalize=True)
+        text = theirs.encode_text(tokens, normalize=True)
+        torch.testing.assert_close(model.encode_image(model.normalise(pixels)), image)
+        torch.testing.assert_close(model.encode_text(tokens), text)
+        torch.testing.assert_close(model.scale(), theirs.logit_scale.exp().reshape(1))
+
+
+@pytest.mark.parametrize("config", configs())
+def test_a_saved_model_loads_as_it_was_and_writes_equal_bytes(config, tmp_path):
+    torch.manual_seed(0)
+    model = DualEncoder(config["open_clip"])
+    save_model(tmp_path / "a", model, config)
+    again, read = load_model(tmp_path / "a")
+    assert read == json.loads(json.dumps(config)) and not again.training
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
+    save_model(tmp_path / "b", again, read)
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize(("log_scale", "push", "expected"), [(1.0, 1.0, 1), (1.0, -1.0, 1), (6.0, 1.0, 1), (6.0, -1.0, 0)])
+def test_scale_stays_at_100_and_can_come_back(log_scale, push, expected):
+    """Above ln 100 the scale is 100; the gradient that would raise it further is cut, the one that lowers it is not."""
+    model = system().model
+    model.clip.logit_scale.data.fill_(log_scale)
+    scale = model.scale()
+    assert scale.item() == pytest.approx(math.exp(min(log_scale, MAX_LOG_SCALE)))
+    (push * scale).sum().backward()
+    assert bool(model.clip.logit_scale.grad) == bool(expected)
+
+
+def test_unknown_architectures_suggest_the_nearest():
+    with pytest.raises(UserError, match="ViT-B-32"):
+        architecture("ViT-B32")
+
+
+def test_what_is_no_model_folder_is_named(tmp_path):
+    with pytest.raises(UserError, match="not a model folder"):
+        load_model(tmp_path)
+    save_model(tmp_path, system().model, SMALL.config())
+    (tmp_path / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"model\.safetensors: not readable"):
+        load_model(tmp_path)
+
+
+def test_weights_of_another_size_are_refused_in_one_line():
+    smaller = DualEncoder(SMALL.config()["open_clip"])
+    config = SMALL.config()
+    config["open_clip"]["model_cfg"]["embed_dim"] = 16
+    with pytest.raises(UserError, match=r"^here: its weights do not fit") as error:
+        DualEncoder(config["open_clip"]).load_weights(smaller.weights(), origin="here")
+    assert "\n" not in str(error.value)

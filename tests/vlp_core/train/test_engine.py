@@ -1,0 +1,156 @@
+import copy
+import json
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from tests.vlp_core.train.builders import SMALL, TRAIN, batch, system
+from vlp_core.errors import UserError
+from vlp_core.train.engine import Engine, build_config, parameter_groups
+from vlp_core.train.ranks import joined
+from vlp_core.train.schedule import learning_rate
+
+STAGES = (0, 1, 2, 3)
+RANKS = 2
+
+
+def plain_losses(steps, batches):
+    """The same training with open_clip's own model, loss and transforms' numbers, and torch's AdamW, written out."""
+    import open_clip
+    from open_clip.loss import ClipLoss
+
+    config = SMALL.config()["open_clip"]
+    model = open_clip.CLIP(**copy.deepcopy(config["model_cfg"]))
+    model.load_state_dict(system().model.weights())
+    mean, std = (torch.tensor(config["preprocess_cfg"][name]).view(3, 1, 1) for name in ("mean", "std"))
+    bare = [p for name, p in model.named_parameters() if p.ndim < 2 or "bias" in name or "ln" in name]
+    rest = [p for p in model.parameters() if not any(p is other for other in bare)]
+    optimizer = torch.optim.AdamW(
+        [{"params": bare, "weight_decay": 0.0}, {"params": rest, "weight_decay": 0.1}], betas=(0.9, 0.98), eps=1e-6
+    )
+    losses = []
+    for step in range(1, steps + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, replace(TRAIN, steps=steps))
+        given = batches[step % len(batches)]
+        image, text, scale = model((given.pixels / 255 - mean) / std, given.tokens)
+        loss = ClipLoss()(image, text, scale)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_200_steps_are_those_of_a_plain_loop_over_open_clip():
+    """One rank, fp32, equal weights and batches: each step's loss to 1e-4."""
+    steps = 200
+    torch.set_num_threads(1)
+    batches = [batch(i, 16) for i in range(5)]  # few enough that the loss falls far within 200 steps
+    train = replace(TRAIN, steps=steps, batch_size=16)
+    with joined(False) as ranks, closing(Engine(system(), train, ranks)) as engine:
+        losses = [
+            engine.step(batches[step % len(batches)], learning_rate(step, train)).loss.item()
+            for step in range(1, steps + 1)
+        ]
+    expected = plain_losses(steps, batches)
+    assert losses == pytest.approx(expected, abs=1e-4)
+    assert expected[-1] < 0.5 * expected[0], "the comparison means little where nothing is learnt"
+
+
+def three_steps(folder: Path, stage: int) -> dict[str, torch.Tensor]:
+    """Weights after three steps on this process's share of the batches."""
+    deepspeed = folder / "deepspeed.json"
+    # Small parameters stay whole under ZeRO-3 by default: here none does.
+    deepspeed.write_text(json.dumps({"zero_optimization": {"stage3_param_persistence_threshold": 0}}))
+    train = replace(TRAIN, zero_stage=stage, deepspeed=deepspeed if stage == 3 else None)
+    torch.set_num_threads(1)
+    with joined(False) as ranks, closing(Engine(system(seed=ranks.rank), train, ranks)) as engine:
+        share = train.batch_size // ranks.world
+        for step in range(1, 4):
+            engine.step(batch(step, train.batch_size, start=ranks.rank * share, stop=(ranks.rank + 1) * share), 1e-3)
+        return engine.weights()
+
+
+def one_rank(rank: int, folder: str) -> None:
+    import os
+
+    import torch.distributed as dist
+
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(RANKS), "LOCAL_RANK": str(rank)}
+    for stage in STAGES:
+        store = dist.FileStore(f"{folder}/store-{stage}", RANKS)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=RANKS)
+        torch.save(three_steps(Path(folder), stage), f"{folder}/{stage}-{rank}.pt")
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(one_rank, args=(str(folder),), nprocs=RANKS)
+    return folder
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_two_ranks_end_with_the_parameters_of_one(stage, two_ranks, tmp_path):
+    """Three steps under each ZeRO stage: parameters to 1e-5, on both ranks, which began with other weights."""
+    alone = three_steps(tmp_path, 0)
+    start = system().model.weights()
+    for rank in range(RANKS):
+        together = torch.load(two_ranks / f"{stage}-{rank}.pt")
+        assert together.keys() == alone.keys()
+        for name, value in alone.items():
+            torch.testing.assert_close(
+                together[name], value, rtol=0, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}"
+            )
+    moved = max((alone[name] - start[name]).abs().max().item() for name in alone)
+    assert moved > 1e-3, "parameters that did not move would be equal too"
+
+
+def test_bf16_computes_in_bf16_and_keeps_fp32_weights():
+    train = replace(TRAIN, precision="bf16")
+    with joined(False) as ranks, closing(Engine(system(), train, ranks)) as engine:
+        seen = []
+        engine.system.model.clip.visual.register_forward_hook(lambda _module, _input, output: seen.append(output.dtype))
+        loss = engine.step(batch(0, 8), 1e-3).loss
+        assert seen == [torch.bfloat16] and loss.dtype == torch.float32
+        assert {p.dtype for p in engine.system.parameters()} == {torch.float32}
+
+
+def test_weight_decay_is_for_matrices():
+    bare, decayed = parameter_groups(system(), 0.1)
+    assert (bare["weight_decay"], decayed["weight_decay"]) == (0.0, 0.1)
+    assert {p.ndim for p in bare["params"]} == {1} and min(p.ndim for p in decayed["params"]) == 2
+    assert len(bare["params"]) + len(decayed["params"]) == len(list(system().parameters()))
+
+
+def test_a_deepspeed_file_lies_over_what_is_built(tmp_path):
+    path = tmp_path / "offload.json"
+    path.write_text(
+        '{"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}, "wall_clock_breakdown": true}'
+    )
+    config = build_config(replace(TRAIN, deepspeed=path), torch.device("cpu"))
+    assert config["zero_optimization"] == {"stage": 2, "offload_optimizer": {"device": "cpu"}}
+    assert config["wall_clock_breakdown"] and config["train_batch_size"] == TRAIN.batch_size
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not a readable"),
+        ("[]", "a JSON object"),
+        ('{"bf16": {"enabled": true}}', "--train.precision"),
+        (None, "No such file"),
+    ],
+)
+def test_deepspeed_files_that_do_not_fit_are_refused(text, says, tmp_path):
+    path = tmp_path / "deepspeed.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=says):
+        build_config(replace(TRAIN, deepspeed=path), torch.device("cpu"))

@@ -1,0 +1,257 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.vlp_core.data.folders import write_images, write_selection
+from tests.vlp_core.train.builders import SMALL, TRAIN
+from vlp_core.data.settings import Data
+from vlp_core.errors import UserError
+from vlp_core.model import load_model
+from vlp_core.tracker import Silent
+from vlp_core.train.curve import read_points
+from vlp_core.train.loop import train_model
+
+FLAGS = [
+    *("--model.image-size", "32", "--model.vision-width", "64", "--model.vision-layers", "1"),
+    *("--model.text-width", "32", "--model.text-layers", "1", "--model.text-heads", "1"),
+    *("--model.embed-dim", "32", "--model.context", "8"),
+    *("--train.batch-size", "8", "--train.warmup", "3", "--train.log-every", "2", "--train.checkpoint-every", "3"),
+    *("--train.threads", "1", "--train.gpu", "False"),
+]
+RECORD = ("model.safetensors", "config.json", "curve.jsonl", "curve.png")
+
+
+class Listener(Silent):
+    def __init__(self):
+        self.points, self.done = [], []
+
+    def metrics(self, values, *, step):
+        self.points.append((step, dict(values)))
+
+    def progress(self, done, total, *, failed=0, unit="rows"):
+        self.done.append((done, total))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """21 pictures in two shards, 20 of them selected."""
+    folder = tmp_path_factory.mktemp("corpus")
+    uids = list(write_images(folder / "images", [11, 10]))
+    return folder / "images", write_selection(folder / "selection", uids[:20])
+
+
+@pytest.fixture
+def train(corpus, tmp_path):
+    """Train into a folder by name with changed settings; gives the folder."""
+
+    def run(name, *, tracker=None, previous=None, data=None, **changes):
+        out = tmp_path / name
+        out.mkdir(exist_ok=True)
+        images, selection = corpus
+        train_model(
+            images=images,
+            selection=selection,
+            recipe=SMALL,
+            train=replace(TRAIN, **changes),
+            data=data or Data(threads=1),
+            out=out,
+            tracker=tracker or Silent(),
+            previous=previous,
+        )
+        return out
+
+    return run
+
+
+def start(corpus, out, *more, ranks=1):
+    images, selection = corpus
+    module = ["-m", "vlp_core.train", "--images", str(images), "--selection", str(selection), "--out", str(out)]
+    launch = [sys.executable]
+    if ranks > 1:
+        launch += ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+        launch += ["--nproc-per-node", str(ranks)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*launch, *module, *FLAGS, *more], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def assert_equal_records(one, other):
+    for name in RECORD:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def step_reached(out):
+    latest = out / "_checkpoints" / "latest"
+    return int(latest.read_text().removeprefix("step-")) if latest.exists() else 0
+
+
+def test_a_killed_run_ends_as_one_that_was_never_killed(train, corpus, tmp_path):
+    """kill -9 between two points of the curve and two checkpoints; the second start goes on, byte for byte."""
+    steps = 300
+    whole = train("whole", steps=steps)
+    killed = tmp_path / "killed"
+    process = start(corpus, killed, "--train.steps", str(steps))
+    while step_reached(killed) < 6 and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, process.communicate()
+    process.communicate()
+    reached = step_reached(killed)
+    assert 6 <= reached < steps and not (killed / "model.safetensors").exists()
+
+    again = start(corpus, killed, "--train.steps", str(steps))
+    said, _ = again.communicate()
+    assert again.returncode == 0
+    first_point = int(said.split("/")[0].removeprefix("step "))
+    assert reached < first_point <= reached + TRAIN.log_every, "went on at the checkpoint, not at the beginning"
+    assert_equal_records(whole, killed)
+
+
+def test_a_finished_run_is_carried_on_with_more_steps(train):
+    """The points so far stay; the rest is what a run with those steps does from there; the old result is untouched."""
+    short = train("short", steps=6)
+    before = {path: path.read_bytes() for path in short.rglob("*") if path.is_file()}
+    long = train("long", steps=12, previous=short)
+    points = read_points(long)
+    assert points[:3] == read_points(short) and [point["step"] for point in points] == [2, 4, 6, 8, 10, 12]
+    assert points[3]["lr"] > points[2]["lr"], "the schedule is that of the longer run"
+    assert before == {path: path.read_bytes() for path in short.rglob("*") if path.is_file()}
+    assert_equal_records(long, train("short", steps=12))  # in place
+
+
+def test_a_finished_run_started_again_changes_nothing(train):
+    once = train("once")
+    before = {name: (once / name).read_bytes() for name in RECORD}
+    train("once")
+    assert before == {name: (once / name).read_bytes() for name in RECORD}
+
+
+def test_what_only_changes_how_leaves_the_result_alone(train):
+    assert_equal_records(
+        train("one"), train("other", checkpoint_every=5, keep=1, data=Data(threads=2, prefetch=1))
+    )
+
+
+def test_a_damaged_checkpoint_costs_its_steps_and_nothing_else(train, caplog):
+    whole = train("whole", steps=9)
+    hurt = train("hurt", steps=6)
+    states = hurt / "_checkpoints" / "step-00000006" / "deepspeed" / "mp_rank_00_model_states.pt"
+    states.write_bytes(b"X" + states.read_bytes()[1:])
+    # steps=9 from step 3: the schedule of the first three steps is all that may differ, and warm-up is the same
+    train("hurt", steps=9)
+    assert "step-00000006: damaged" in caplog.text
+    assert_equal_records(whole, hurt)
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_another_number_of_ranks_goes_on_where_the_first_was(stage, train, corpus, tmp_path):
+    """Two ranks begin, one ends: the curve is that of one rank, to the order in which sums are taken."""
+    out = tmp_path / "ranks"
+    process = start(corpus, out, "--train.steps", "6", "--train.zero-stage", str(stage), ranks=2)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert json.loads((out / "_checkpoints" / "step-00000006" / "state.json").read_text())["ranks"] == 2
+    train("ranks", steps=12, zero_stage=stage)
+    alone = train("alone", steps=12, previous=train("alone", steps=6, zero_stage=stage), zero_stage=stage)
+    losses, expected = ([point["loss"] for point in read_points(folder)] for folder in (out, alone))
+    assert losses == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_tracker_hears_of_points_and_progress(train):
+    listener = Listener()
+    out = train("heard", tracker=listener)
+    steps = [step for step, _ in listener.points]
+    assert steps == [point["step"] for point in read_points(out)] == list(range(2, TRAIN.steps + 1, 2))
+    for (_, heard), point in zip(listener.points, read_points(out), strict=True):
+        assert {name: heard[name] for name in ("loss", "scale", "lr", "grad_norm")} == {
+            name: point[name] for name in ("loss", "scale", "lr", "grad_norm")
+        }
+        assert heard["samples_per_second"] > 0 and 0 <= heard["data_wait_share"] <= 1
+    assert listener.done[-1] == (TRAIN.steps * TRAIN.batch_size,) * 2
+
+
+def test_weights_to_start_from(train):
+    """A model folder, a checkpoint and a file of open_clip's give the first step the same loss; another model is refused."""
+    done = train("done", steps=3)
+    checkpoint = done / "_checkpoints" / "step-00000003"
+    first = [
+        read_points(train(name, steps=1, log_every=1, start=str(folder)))[0]["loss"]
+        for name, folder in (("folder", done), ("checkpoint", checkpoint))
+    ]
+    fresh = read_points(train("fresh", steps=1, log_every=1))[0]["loss"]
+    assert first[0] == first[1] != fresh
+    with pytest.raises(UserError, match="neither a model nor a checkpoint"):
+        train("nothing", start=str(done.parent))
+    with pytest.raises(UserError, match="no such folder"):
+        train("nowhere", start="nowhere")
+    with pytest.raises(UserError, match="set its open_clip to ViT-B-32"):
+        train("else", start="ViT-B-32:weights.pt")
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_zero_checkpoints_resume_and_export(stage, train):
+    whole = train("whole", zero_stage=stage)
+    train("parts", zero_stage=stage, steps=12, checkpoint_every=6)
+    (whole / "model.safetensors").unlink()
+    parts = train("parts", zero_stage=stage)
+    again = train("whole", zero_stage=stage)
+    assert_equal_records(again, parts)
+    started = train("started", steps=1, log_every=1, start=str(again / "_checkpoints" / "step-00000012"))
+    assert read_points(started)[0]["loss"] == pytest.approx(
+        read_points(train("model", steps=1, log_every=1, start=str(again)))[0]["loss"], abs=1e-6
+    )
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_the_last_good_checkpoint_stays(train):
+    with pytest.raises(UserError, match=r"step \d+: loss .* not finite; lower --train\.lr"):
+        train("burst", steps=60, lr=1e30, warmup=40, clip_norm=None)
+    out = train.__closure__ and Path(os.environ.get("PYTEST_CURRENT_TEST", ""))  # noqa: F841
+
+
+def test_other_settings_do_not_go_on_from_this_runs_checkpoints(train):
+    train("run", steps=3)
+    with pytest.raises(UserError, match=r"made with train\.lr 0\.001, not 0\.002"):
+        train("run", lr=2e-3)
+    with pytest.raises(UserError, match="already 3 steps"):
+        train("run", steps=2)
+    with pytest.raises(UserError, match="zero-stage"):
+        train("run", zero_stage=1)
+
+
+def test_fewer_samples_than_a_batch_are_refused(train):
+    with pytest.raises(UserError, match="20 samples are fewer than one batch of 32"):
+        train("few", batch_size=32)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--recipe", "tinny"], "did you mean 'tiny'?"),
+        (["--train.batch-size", "0"], "--train.batch-size 0"),
+        (["--train.start", "nowhere"], "no such folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(more, says, corpus, tmp_path, capsys):
+    from vlp_core.train.__main__ import main
+
+    images, selection = corpus
+    words = ["--images", str(images), "--selection", str(selection), "--out", str(tmp_path / "out"), *FLAGS, *more]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_the_exported_model_is_what_was_trained(train):
+    model, config = load_model(train("out"))
+    assert config["recipe"]["image_size"] == SMALL.image_size
+    fresh = SMALL.build().model
+    assert not torch.equal(model.clip.visual.proj, fresh.clip.visual.proj)

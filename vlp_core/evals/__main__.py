@@ -1,0 +1,51 @@
+"""`python -m vlp_core.evals`: score any open_clip checkpoint, without Ray and MLflow."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from vlp_core.errors import UserError
+from vlp_core.evals.settings import Evaluate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Score a model on sets of one's own and print the scores as JSON."""
+
+    model: str
+    """A model folder, an open_clip export folder, or an open_clip checkpoint as ARCH:FILE."""
+    retrieval: Path | None = None
+    """An images folder with captions."""
+    zero_shot: Path | None = None
+    """An images folder with the column label, and group if there are groups."""
+    classes: Path | None = None
+    """A JSON file {"classes": [...], "templates": ["a photo of a {}", ...]}."""
+    draw: Path | None = None
+    """A folder for queries.png and zero_shot.png."""
+    allow_download: bool = False
+    """Let open_clip fetch ARCH:TAG or hf-hub:ORG/NAME."""
+    evaluate: Evaluate = field(default_factory=Evaluate)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = tyro.cli(Arguments, args=arguments, prog="python -m vlp_core.evals")
+    from vlp_core.evals.encoder import load_encoder
+    from vlp_core.evals.evaluators import Suite, score
+
+    try:
+        suite = Suite.read(retrieval=given.retrieval, zero_shot=given.zero_shot, classes=given.classes)
+        encoder = load_encoder(given.model, given.evaluate, allow_download=given.allow_download)
+        scores = score(encoder, suite.evaluators(draw=given.draw, queries=given.evaluate.queries))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(scores, indent=2, sort_keys=True))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
