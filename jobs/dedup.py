@@ -21,7 +21,7 @@ VERSION = "1"
 RESUMABLE = False
 COPIES_PICTURE = "copies.png"
 
-_GROUPS, _MEMBERS = 6, 5  # drawn at most
+_GROUPS, _MEMBERS, _COLUMNS = 12, 4, 6  # drawn at most, and how many pictures stand side by side
 
 
 def run(*, images: Path, hashes: Path, verdicts: Path, dedup: Dedup, out: Path, tracker: Tracker) -> Summary:
@@ -81,23 +81,30 @@ def _drawn(images: Path, uids: pa.ChunkedArray, reasons: pa.ChunkedArray, groups
     from PIL import Image
 
     samples = Samples.open(images)
-    rows = [row for group in groups for row in group]
-    place = dict(
-        zip(
-            rows,
-            pc.index_in(uids.take(pa.array(rows)), value_set=samples.uids.cast(pa.string())).to_pylist(),
-            strict=True,
-        )
-    )
-    figure = Figure(figsize=(1.6 * _MEMBERS, 1.75 * len(groups) + 0.3), dpi=100, layout="constrained")
-    figure.suptitle("pictures that stay (left) and their copies", fontsize=10)
-    for axes_of, group in zip(figure.subplots(len(groups), _MEMBERS, squeeze=False), groups, strict=True):
-        for axes in axes_of:
-            axes.axis("off")
-        for axes, row in zip(axes_of, group, strict=False):
-            with Image.open(io.BytesIO(samples.image_bytes(place[row]))) as image:
+    lines = _lines(groups)
+    figure = Figure(figsize=(1.6 * _COLUMNS, 1.75 * len(lines) + 0.3), dpi=100, layout="constrained")
+    figure.suptitle("pictures that stay (blue), each followed by its copies", fontsize=10)
+    grid = figure.subplots(len(lines), _COLUMNS, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for line, axes_of_line in zip(lines, grid, strict=True):
+        for row, axes in zip(line, axes_of_line, strict=False):
+            at = pc.index(samples.uids, uids[row].cast(samples.uids.type)).as_py()
+            with Image.open(io.BytesIO(samples.image_bytes(at))) as image:
                 axes.imshow(np.asarray(image.convert("RGB")))
-            axes.set_title(reasons[row].as_py() or "stays", fontsize=8)
+            reason = reasons[row].as_py()
+            axes.set_title(reason or "stays", fontsize=8, color="#666666" if reason else "#1f4e9c", loc="left")
+    samples.close()
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
     return file.getvalue()
+
+
+def _lines(groups: list[list[int]]) -> list[list[int]]:
+    """Groups one after the other, none broken."""
+    lines: list[list[int]] = [[]]
+    for group in groups:
+        if len(lines[-1]) + len(group) > _COLUMNS:
+            lines.append([])
+        lines[-1] += group
+    return lines

@@ -86,7 +86,7 @@ def run(*, images: Path, filter: Filter, out: Path, tracker: Tracker) -> Summary
             "pictures/fetched": funnel.fetched,
             "pictures/kept": funnel.kept,
             "captions/kept": funnel.kept_captions,
-            **{f"lost/{stage.rule}": stage.pictures for stage in funnel.lost},
+            **_by_quantity(rules, funnel),
         },
         pictures={"funnel": FUNNEL_PICTURE},
     )
@@ -141,6 +141,16 @@ def _funnel(rules: Sequence[Rule], counts: Sequence[_Counts]) -> Funnel:
         captions=total(lambda count: count.captions),
         lost=lost if lost[0].pictures else lost[1:],  # what is always asked shows where it took something
     )
+
+
+def _by_quantity(rules: Sequence[Rule], funnel: Funnel) -> dict[str, int]:
+    """Pictures lost, by what the rules look at: their own names are no names for metrics."""
+    quantity = {str(rule): rule.quantity for rule in rules}
+    lost: dict[str, int] = {}
+    for stage in funnel.lost:
+        name = f"lost/{quantity[stage.rule]}"
+        lost[name] = lost.get(name, 0) + stage.pictures
+    return lost
 
 
 # How many pictures share a caption is known only once all shards have been read.

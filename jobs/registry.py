@@ -1,6 +1,7 @@
 """MLflow's side of registering: the logged model with its data and scores, its version, and who is the champion."""
 
 import json
+import logging
 import os
 import re
 import socket
@@ -117,6 +118,7 @@ class Registry:
         )
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*input example")
+            logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it misses pip where uv installs
             mlflow.pyfunc.save_model(
                 path=f"{folder}/model",
                 python_model=str(SERVED),
@@ -216,7 +218,7 @@ class Registry:
             if not exports:
                 raise UserError(
                     f"{self.name}@{CHAMPION} (version {number}) holds no open_clip export, so it cannot be scored on "
-                    f"the new evaluation data; give the alias to a version of this pipeline, or register under another name"
+                    f"the new evaluation data; give the alias to another version, or register under another name"
                 )
             score = rescore(exports[0].parent)
         self._tag(number, Standing(metric=standing.metric, score=score, data=standing.data).tags)

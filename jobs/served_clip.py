@@ -27,7 +27,7 @@ class Embeddings(PythonModel):
         self.model = model.eval()
         self.tokenize = open_clip.get_tokenizer(folder)
 
-    def predict(self, context: Any, model_input: pd.DataFrame) -> pd.DataFrame:  # noqa: ARG002
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:  # noqa: ARG002
         answers = {}
         for column, encode in (("text", self._texts), ("image", self._images)):
             if column in model_input:

@@ -59,7 +59,7 @@ class Record:
 
     def write(self, folder: Path) -> None:
         body = {**dataclasses.asdict(self), "digest": self.digest}
-        write_text(folder / RECORD, json.dumps(body, sort_keys=True, indent=1, ensure_ascii=False))
+        write_text(folder / RECORD, json.dumps(body, indent=1, ensure_ascii=False))
 
     @staticmethod
     def read(folder: Path) -> "Record | None":

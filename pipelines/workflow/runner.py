@@ -284,9 +284,10 @@ def start_ray() -> None:
 
 
 def describe(counts: Mapping[str, float]) -> str:
-    """The first counts of a step, as its line shows them."""
-    shown = [f"{value:,.4g} {key}" if value < 1e4 else f"{value:,.0f} {key}" for key, value in counts.items()]
-    return " · ".join(shown[:4])
+    """The first counts of a step that are not zero, as its line shows them."""
+    shown = {key.replace("/", " "): value for key, value in counts.items() if value}
+    texts = [f"{value:,.4g} {key}" if value < 1e4 else f"{value:,.0f} {key}" for key, value in shown.items()]
+    return " · ".join(texts[:4])
 
 
 def code_revision(folder: Path) -> str | None:

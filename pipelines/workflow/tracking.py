@@ -5,7 +5,9 @@ import io
 import json
 import logging
 import os
+import re
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,7 +156,7 @@ class Tracking:
                 continue
             if event.kind == "metrics":
                 points.setdefault(run, []).extend(
-                    Metric(key, float(value), int(event.time * 1000), event.body["at"])
+                    Metric(metric_name(key), float(value), int(event.time * 1000), event.body["at"])
                     for key, value in event.body["values"].items()
                 )
             else:
@@ -251,12 +253,12 @@ class Tracking:
             self._client.log_batch(run, params=params[start : start + 100])
 
     def _metrics(self, run: str, values: Mapping[str, float], at: int) -> None:
-        import time
-
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._client.log_batch(run, metrics=[Metric(key, float(value), now, at) for key, value in values.items()])
+        self._client.log_batch(
+            run, metrics=[Metric(metric_name(key), float(value), now, at) for key, value in values.items()]
+        )
 
     def _say(self, error: Exception) -> None:
         """Trouble with the store is told once and does not stop the work, whose results are in the root."""
@@ -268,6 +270,13 @@ class Tracking:
 def first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
+
+
+def metric_name(name: str) -> str:
+    """A name that MLflow takes: `lost/side>=200` becomes `lost/side ge 200`."""
+    for sign, word in ((">=", " ge "), ("<=", " le "), (">", " gt "), ("<", " lt "), ("=", " is ")):
+        name = name.replace(sign, word)
+    return re.sub(r"[^\w\-. :/]", "_", name)
 
 
 def flatten(value: Any, where: str = "") -> dict[str, Any]:

@@ -34,7 +34,9 @@ def stored(body: bytes, side: int) -> bytes:
         scale = side / min(image.size)
         if scale >= 1:
             return body
-        small = image.convert("RGB").resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+        small = image.convert("RGB").resize(
+            (round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC
+        )
     file = io.BytesIO()
     small.save(file, "JPEG", quality=95)
     return file.getvalue()

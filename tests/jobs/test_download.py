@@ -19,7 +19,7 @@ from PIL import Image
 
 from jobs import download, download_shard
 from jobs.download_shard import Shard, fetch_shard, shard_files
-from jobs.img2dataset_parts import make_shrink, quiet_codecs
+from jobs.img2dataset_parts import make_shrink
 from tests.vlp_core.web.site import Site, picture
 from tests.vlp_core.web.test_sniff import png_claiming
 from vlp_core.data.layout import IMAGES, PAIRS, SUCCESS, read_shards

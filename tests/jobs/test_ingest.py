@@ -20,7 +20,7 @@ from vlp_core.errors import UserError
 from vlp_core.identity import key_of, uid_of
 from vlp_core.tracker import Silent, Summary
 
-ROWS = [(f"http://site.test/{number % 7}.jpg", f"caption {number}, \"quoted\"") for number in range(20)]
+ROWS = [(f"http://site.test/{number % 7}.jpg", f'caption {number}, "quoted"') for number in range(20)]
 
 
 def take(sources: Path | tuple[Path, ...], out: Path, **settings: object) -> tuple[pa.Table, Summary]:
@@ -80,7 +80,9 @@ def test_pairs_do_not_depend_on_the_order_of_rows_or_how_files_part_them(rows: l
     with TemporaryDirectory() as folder:
         edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
         parts = [rows[a:b] for a, b in zip(edges, edges[1:], strict=False)]
-        files = [write(Path(folder) / f"{i}.parquet", part or [("http://none.test/", None)]) for i, part in enumerate(parts)]
+        files = [
+            write(Path(folder) / f"{i}.parquet", part or [("http://none.test/", None)]) for i, part in enumerate(parts)
+        ]
         found, summary = take(tuple(files), Path(folder) / "split")
         assert found.select(["uid", "url", "captions"]).to_pylist() == expected(good)
         assert summary.counts["pairs/captions"] == len(set(good))
@@ -122,7 +124,9 @@ def test_a_folder_is_its_lists_by_name_and_the_first_source_counts(tmp_path: Pat
     assert {row["source"] for row in by_url.values()} == {"a"}
 
 
-@pytest.mark.parametrize(("url", "caption"), [("URL", "TEXT"), ("image_url", "alt"), ("Url", "Caption"), ("url", "alt_text")])
+@pytest.mark.parametrize(
+    ("url", "caption"), [("URL", "TEXT"), ("image_url", "alt"), ("Url", "Caption"), ("url", "alt_text")]
+)
 def test_columns_are_recognised_by_usual_names(tmp_path: Path, url: str, caption: str) -> None:
     source = write(tmp_path / "list.csv", [(1, "http://h.test/1", "a dog")], ("id", url, caption))
     row = take(source, tmp_path / "out")[0].to_pylist()[0]
@@ -130,14 +134,29 @@ def test_columns_are_recognised_by_usual_names(tmp_path: Path, url: str, caption
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
-    source = write(tmp_path / "list.csv", [("http://h.test/1", "bild", "ein Hund", "a dog")], ("wo", "url", "de", "text"))
+    source = write(
+        tmp_path / "list.csv", [("http://h.test/1", "bild", "ein Hund", "a dog")], ("wo", "url", "de", "text")
+    )
     row = take(source, tmp_path / "out", url_column="wo", caption_column="de")[0].to_pylist()[0]
-    assert (row["url"], row["captions"], row["text"], row["list_url"]) == ("http://h.test/1", ["ein Hund"], "a dog", "bild")
+    assert (row["url"], row["captions"], row["text"], row["list_url"]) == (
+        "http://h.test/1",
+        ["ein Hund"],
+        "a dog",
+        "bild",
+    )
 
 
 def test_further_columns_come_along_with_their_first_value(tmp_path: Path) -> None:
-    one = write(tmp_path / "one.parquet", [("http://h.test/1", "a", None, 300), ("http://h.test/1", "b", "cc-by", 400)], ("url", "text", "licence", "width"))
-    two = write(tmp_path / "two.parquet", [("http://h.test/1", "c", "mit", 0.5), ("http://h.test/2", "d", "mit", 0.7)], ("url", "text", "licence", "score"))
+    one = write(
+        tmp_path / "one.parquet",
+        [("http://h.test/1", "a", None, 300), ("http://h.test/1", "b", "cc-by", 400)],
+        ("url", "text", "licence", "width"),
+    )
+    two = write(
+        tmp_path / "two.parquet",
+        [("http://h.test/1", "c", "mit", 0.5), ("http://h.test/2", "d", "mit", 0.7)],
+        ("url", "text", "licence", "score"),
+    )
     found = {row["url"]: row for row in take((one, two), tmp_path / "out")[0].to_pylist()}
     first, second = found["http://h.test/1"], found["http://h.test/2"]
     assert (first["licence"], first["list_width"], first["score"]) == ("cc-by", 300, 0.5)
@@ -146,7 +165,9 @@ def test_further_columns_come_along_with_their_first_value(tmp_path: Path) -> No
 
 def test_lists_of_captions_and_our_own_pairs_can_be_read_again(tmp_path: Path) -> None:
     pq.write_table(
-        pa.table({"url": ["http://h.test/1", "http://h.test/2", "http://h.test/3"], "captions": [["a", "b", "a"], [], None]}),
+        pa.table(
+            {"url": ["http://h.test/1", "http://h.test/2", "http://h.test/3"], "captions": [["a", "b", "a"], [], None]}
+        ),
         tmp_path / "list.parquet",
     )
     found, summary = take(tmp_path / "list.parquet", tmp_path / "out")
@@ -156,7 +177,9 @@ def test_lists_of_captions_and_our_own_pairs_can_be_read_again(tmp_path: Path) -
 
 
 def test_labelled_lists_need_no_captions(tmp_path: Path) -> None:
-    source = write(tmp_path / "list.parquet", [("http://h.test/1", "dog"), ("http://h.test/2", "cat")], ("url", "label"))
+    source = write(
+        tmp_path / "list.parquet", [("http://h.test/1", "dog"), ("http://h.test/2", "cat")], ("url", "label")
+    )
     found, summary = take(source, tmp_path / "out", needs_caption=False)
     assert found.schema.field("captions").type == PAIRS.field("captions").type
     assert found["captions"].to_pylist() == [[], []] and sorted(found["label"].to_pylist()) == ["cat", "dog"]
@@ -166,9 +189,19 @@ def test_labelled_lists_need_no_captions(tmp_path: Path) -> None:
 
 
 def test_rows_without_url_or_caption_are_counted_and_left_out(tmp_path: Path) -> None:
-    rows = [(None, "a"), ("", "b"), ("not a url", "c"), ("http://h.test/1", None), (" http://h.test/2 ", " d "), ("ftp://h.test/3", "e")]
+    rows = [
+        (None, "a"),
+        ("", "b"),
+        ("not a url", "c"),
+        ("http://h.test/1", None),
+        (" http://h.test/2 ", " d "),
+        ("ftp://h.test/3", "e"),
+    ]
     found, summary = take(write(tmp_path / "list.parquet", rows), tmp_path / "out")
-    assert {row["url"]: row["captions"] for row in found.to_pylist()} == {"http://h.test/2": ["d"], "ftp://h.test/3": ["e"]}
+    assert {row["url"]: row["captions"] for row in found.to_pylist()} == {
+        "http://h.test/2": ["d"],
+        "ftp://h.test/3": ["e"],
+    }
     counts = summary.counts
     assert (counts["rows/read"], counts["rows/no_url"], counts["rows/no_caption"]) == (6, 3, 1)
     assert (counts["pairs/urls"], counts["pairs/captions"]) == (2, 2)
@@ -185,24 +218,44 @@ def _torn(path: Path) -> None:
         ("gone.csv", lambda path: None, "no such file"),
         ("list.xlsx", lambda path: path.write_bytes(b"x"), "unknown format '.xlsx'"),
         ("list", lambda path: path.write_bytes(b"x"), "unknown format"),
-        ("list.csv", lambda path: write(path, [("http://h.test/1", "a")], ("adress", "text")), "no url column; its columns are adress, text"),
+        (
+            "list.csv",
+            lambda path: write(path, [("http://h.test/1", "a")], ("adress", "text")),
+            "no url column; its columns are adress, text",
+        ),
         ("list.csv", lambda path: write(path, [("http://h.test/1", "a")], ("urls", "text")), "did you mean 'urls'"),
         ("list.parquet", lambda path: write(path, [("http://h.test/1", "a")], ("url", "words")), "no caption column"),
         ("list.csv", lambda path: path.write_bytes(b""), "empty list"),
         ("list.csv", lambda path: write(path, []), "empty list"),
         ("list.jsonl", lambda path: path.write_bytes(b"\n\n"), "empty list"),
-        ("list.parquet", lambda path: pq.write_table(pa.table({"url": pa.array([], pa.string()), "caption": pa.array([], pa.string())}), path), "empty list"),
+        (
+            "list.parquet",
+            lambda path: pq.write_table(
+                pa.table({"url": pa.array([], pa.string()), "caption": pa.array([], pa.string())}), path
+            ),
+            "empty list",
+        ),
         ("list.csv", lambda path: write(path, [("nowhere", "a"), ("", "b")]), "2 have no valid url"),
         ("list.parquet", _torn, "not a readable parquet file"),
         ("list.parquet", lambda path: path.write_text("url,caption"), "not a readable parquet file"),
         ("list.csv.gz", lambda path: path.write_bytes(b"not gzip"), "not a readable csv file"),
-        ("list.jsonl", lambda path: path.write_text('{"url": "http://h.test/1", "caption": "a"}\n{"url": 5'), "not a readable jsonl file"),
-        ("list.csv", lambda path: path.write_text('url,caption\nhttp://h.test/1,a,b,c\n'), "not a readable csv file"),
-        ("list.csv", lambda path: path.write_text("url,url,caption\nhttp://h.test/1,x,a\n"), "more than one column is named 'url'"),
+        (
+            "list.jsonl",
+            lambda path: path.write_text('{"url": "http://h.test/1", "caption": "a"}\n{"url": 5'),
+            "not a readable jsonl file",
+        ),
+        ("list.csv", lambda path: path.write_text("url,caption\nhttp://h.test/1,a,b,c\n"), "not a readable csv file"),
+        (
+            "list.csv",
+            lambda path: path.write_text("url,url,caption\nhttp://h.test/1,x,a\n"),
+            "more than one column is named 'url'",
+        ),
         ("empty_folder", lambda path: path.mkdir(), "no lists in this folder"),
     ],
 )
-def test_what_cannot_be_read_is_named_in_one_line_and_leaves_nothing(tmp_path: Path, name: str, make, said: str) -> None:
+def test_what_cannot_be_read_is_named_in_one_line_and_leaves_nothing(
+    tmp_path: Path, name: str, make, said: str
+) -> None:
     make(tmp_path / name)
     out = tmp_path / "out"
     with pytest.raises(UserError) as refused:

@@ -15,7 +15,16 @@ from tests.pipelines.conftest import PROJECT, Command, root_with
 PIPELINE = PROJECT / "pipelines" / "pretrain_clip.py"
 SMALL = (
     *("--corpus.scenes", "160", "--corpus.retrieval", "24", "--corpus.per-class", "1"),
-    *("--corpus.per-held-out-class", "1", "--ingest.shard-size", "100", "--fetch.retries", "1", "--fetch.pause-s", "0.1"),
+    *(
+        "--corpus.per-held-out-class",
+        "1",
+        "--ingest.shard-size",
+        "100",
+        "--fetch.retries",
+        "1",
+        "--fetch.pause-s",
+        "0.1",
+    ),
     *("--train.steps", "30", "--train.batch-size", "32", "--train.warmup", "5", "--train.checkpoint-every", "10"),
     *("--model.vision-layers", "1", "--model.text-layers", "1", "--model.vision-width", "64"),
 )

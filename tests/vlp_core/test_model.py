@@ -62,7 +62,9 @@ def test_a_saved_model_loads_as_it_was_and_writes_equal_bytes(config, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-@pytest.mark.parametrize(("log_scale", "push", "expected"), [(1.0, 1.0, 1), (1.0, -1.0, 1), (6.0, 1.0, 1), (6.0, -1.0, 0)])
+@pytest.mark.parametrize(
+    ("log_scale", "push", "expected"), [(1.0, 1.0, 1), (1.0, -1.0, 1), (6.0, 1.0, 1), (6.0, -1.0, 0)]
+)
 def test_scale_stays_at_100_and_can_come_back(log_scale, push, expected):
     """Above ln 100 the scale is 100; the gradient that would raise it further is cut, the one that lowers it is not."""
     model = system().model

@@ -34,10 +34,8 @@ def draw_queries(path: Path, data: RetrievalSet, images: Tensor, texts: Tensor, 
     found = min(FOUND, len(images))
     right = {text: set(data.pairs[data.pairs[:, 0] == text, 1].tolist()) for text in chosen}
     figure = Figure(figsize=(3.2 + 1.25 * found, 0.5 + 1.4 * len(chosen)), dpi=100)
-    grid = figure.subplots(
-        len(chosen), found + 1, squeeze=False, width_ratios=[2.4] + [1.0] * found,
-        gridspec_kw={"left": 0.015, "right": 0.99, "bottom": 0.01, "top": 1 - 0.4 / figure.get_figheight(), "wspace": 0.08}
-    )  # fmt: skip
+    figure.subplots_adjust(left=0.015, right=0.99, top=1 - 0.4 / figure.get_figheight(), bottom=0.01, wspace=0.08)
+    grid = figure.subplots(len(chosen), found + 1, squeeze=False, width_ratios=[2.4] + [1.0] * found)
     figure.suptitle(
         f"Text to image: the {found} nearest of {len(images):,} pictures (green: right, red: wrong)",
         fontsize=11, color=TEXT, y=1 - 0.12 / figure.get_figheight(), va="top",

@@ -40,8 +40,9 @@ def test_a_log_gets_plain_lines_and_not_too_many(monkeypatch: pytest.MonkeyPatch
     assert lines[-1].startswith("✓ fetch") and lines[-1].endswith("0:24")
 
 
-def test_describe_shows_few_counts() -> None:
-    assert describe({"rows": 12345, "top1": 0.91234, "a": 1, "b": 2, "c": 3}) == "12,345 rows · 0.9123 top1 · 1 a · 2 b"
+def test_describe_shows_the_first_counts_that_are_not_zero() -> None:
+    counts = {"rows/read": 12345, "lost": 0, "top1": 0.91234, "a": 1, "b": 2, "c": 3}
+    assert describe(counts) == "12,345 rows read · 0.9123 top1 · 1 a · 2 b"
 
 
 def test_the_picture_has_every_step_after_what_it_stands_on(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ def clustered(seed: int, rows: int, centres: int) -> Looks:
     flips = rng.random((rows, 64)) < rng.uniform(0, 0.12, (rows, 1))
     bits = (rng.random((centres, 64)) < 0.5)[of] ^ flips
     phash = (bits.astype(np.uint64) << np.arange(64, dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
-    colour = rng.integers(0, 256, (centres, 192))[of] + rng.integers(-9, 10, (rows, 1)) + rng.integers(-3, 4, (rows, 192))
+    colour = (
+        rng.integers(0, 256, (centres, 192))[of] + rng.integers(-9, 10, (rows, 1)) + rng.integers(-3, 4, (rows, 192))
+    )
     return Looks(phash, np.clip(colour, 0, 255).astype(np.uint8))
 
 
@@ -37,7 +39,9 @@ def listed(chunks) -> list[tuple[int, int]]:
     return [pair for left, right in chunks for pair in zip(left.tolist(), right.tolist(), strict=True)]
 
 
-measures = st.builds(lambda bits, colour: Near(bits=bits, colour=colour), st.integers(0, 31), st.sampled_from([0.0, 2.0, 8.0, 255.0]))
+measures = st.builds(
+    lambda bits, colour: Near(bits=bits, colour=colour), st.integers(0, 31), st.sampled_from([0.0, 2.0, 8.0, 255.0])
+)
 
 
 @settings(max_examples=40, deadline=None)

@@ -37,7 +37,9 @@ def table(rows: list[tuple[int, int, int, list[str]]]) -> pa.Table:
             ("captions", pa.list_(pa.string())),
         ]
     )
-    return pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
+    return pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
+    )
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,9 @@ def klingon(texts: Sequence[str]) -> list[str]:
     return ["tlh" for _ in texts]
 
 
-@pytest.mark.parametrize("name", ["fasttext", "no.such.module:detect", "vlp_core.curation.language:detekt", ":", "json:x:y"])
+@pytest.mark.parametrize(
+    "name", ["fasttext", "no.such.module:detect", "vlp_core.curation.language:detekt", ":", "json:x:y"]
+)
 def test_an_unknown_language_detector_is_refused(name: str) -> None:
     with pytest.raises(UserError, match="module:function"):
         detector_named(name)

@@ -1,0 +1,125 @@
+"""Dedup: on a corpus that knows its copies, every planted one goes and no other row does."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from jobs import dedup, filter, hash
+from tests.jobs.pictures import Picture, write_images
+from tests.vlp_core.curation.drawings import WAYS, altered, blotches, jpeg
+from vlp_core.curation.settings import Dedup, Filter
+from vlp_core.data.layout import COPIES
+from vlp_core.errors import UserError
+from vlp_core.identity import uid_of
+from vlp_core.miniature.settings import Corpus
+from vlp_core.miniature.weave import Web
+from vlp_core.tracker import Silent, Summary
+
+
+def deduplicated(pictures: list[Picture], folder: Path, *rules: str) -> tuple[pa.Table, Summary]:
+    """Pictures through filter, hash and dedup; `folder` then holds images, verdicts, hashes and copies."""
+    images = write_images(folder / "images", pictures, shard_size=200)
+    verdicts, hashes, copies = (folder / name for name in ("verdicts", "hashes", "copies"))
+    for out in (verdicts, hashes, copies):
+        out.mkdir()
+    filter.run(images=images, filter=Filter(rules=rules), out=verdicts, tracker=Silent())
+    hash.run(images=images, out=hashes, tracker=Silent())
+    summary = dedup.run(images=images, hashes=hashes, verdicts=verdicts, dedup=Dedup(), out=copies, tracker=Silent())
+    table = pq.read_table(copies / "00000.parquet")
+    assert table.schema.equals(COPIES)
+    return table, summary
+
+
+def test_every_planted_copy_goes_and_no_other_row_does(tmp_path: Path, cluster: str) -> None:
+    web = Web(Corpus(scenes=150, retrieval=20, per_class=1, per_held_out_class=1, exact=0.1, near=0.2))
+    answers = {page.url: page for page in web.pages}
+    rows = [
+        row for row in web.rows_of("train") if row.kind not in ("dead", "html", "hostile", "optout", "tiny", "leak")
+    ]
+    pictures = []
+    for row in rows:
+        page = answers[row.url]
+        page = answers[page.headers["Location"]] if "Location" in page.headers else page
+        pictures.append(Picture(url=row.url, body=page.body, captions=row.captions))
+    table, summary = deduplicated(pictures, tmp_path)
+
+    cluster_of = {uid_of(row.url): row.original or uid_of(row.url) for row in rows}
+    found: dict[str, set[str]] = {}
+    for row in table.to_pylist():
+        found.setdefault(row["kept_uid"], set()).add(row["uid"])
+    planted: dict[str, set[str]] = {}
+    for uid, original in cluster_of.items():
+        planted.setdefault(original, set()).add(uid)
+    assert sorted(map(sorted, found.values())) == sorted(map(sorted, planted.values()))
+    kinds = [row.kind for row in rows]
+    assert summary.counts["copies/exact"] + summary.counts["copies/near"] == kinds.count("exact") + kinds.count("near")
+    assert min(kinds.count("exact"), kinds.count("near")) >= 15
+
+    said = {uid_of(row.url): set(row.captions) for row in rows}
+    kept = {row["uid"]: set(row["captions"]) for row in table.to_pylist() if row["uid"] == row["kept_uid"]}
+    assert kept == {uid: set.union(*(said[copy] for copy in found[uid])) for uid in found}
+    assert not any(row["captions"] for row in table.to_pylist() if row["uid"] != row["kept_uid"])
+
+
+def test_the_largest_stays_copies_name_it_and_filtered_pictures_take_no_part(tmp_path: Path, cluster: str) -> None:
+    image = blotches(1)
+    larger = altered(image, "larger")
+    pictures = [
+        Picture(url="http://h.test/original", body=jpeg(image), captions=["the original"]),
+        Picture(url="http://h.test/same", body=jpeg(image), captions=["the same", "the original"]),
+        Picture(url="http://h.test/other", body=jpeg(blotches(2)), captions=["another one"]),
+        Picture(url="http://h.test/larger", body=larger, captions=["a larger one"]),
+        Picture(url="http://h.test/larger2", body=larger, captions=["another larger one"]),
+        Picture(url="http://h.test/largest", body=jpeg(image.resize((900, 675))), captions=["IMG_1.jpg"]),
+        Picture(url="http://h.test/dead", body=None, captions=["nothing there"]),
+    ]
+    table, summary = deduplicated(pictures, tmp_path, "filename=no")
+    name = {picture.uid: picture.url.rpartition("/")[2] for picture in pictures}
+    found = {name[row["uid"]]: (name[row["kept_uid"]], row["reason"], row["captions"]) for row in table.to_pylist()}
+    assert found == {
+        "original": ("larger", "near", []),
+        "same": ("larger", "near", []),
+        "other": ("other", None, ["another one"]),
+        "larger": ("larger", None, ["a larger one", "the original", "the same", "another larger one"]),
+        "larger2": ("larger", "exact", []),
+    }
+    assert summary.counts == {"pictures/passed": 5, "copies/exact": 1, "copies/near": 2, "pictures/kept": 2}
+    with Image.open(tmp_path / "copies" / summary.pictures["copies"]) as drawn:
+        assert drawn.width > 500
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_altering_is_found_near(way: str, tmp_path: Path, cluster: str) -> None:
+    pictures = [Picture(url=f"http://h.test/{number}", body=jpeg(blotches(number))) for number in range(4)]
+    pictures.append(Picture(url="http://h.test/copy", body=altered(blotches(2), way)))
+    table, _ = deduplicated(pictures, tmp_path)
+    copies = table.filter(pc.is_valid(table["reason"]))
+    assert copies["reason"].to_pylist() == ["near"]
+    assert {*copies["uid"].to_pylist(), *copies["kept_uid"].to_pylist()} == {pictures[2].uid, pictures[4].uid}
+
+
+def test_no_copies_no_picture_and_no_pictures_no_copies(tmp_path: Path, cluster: str) -> None:
+    alone = Picture(url="http://h.test/1", body=jpeg(blotches(1)))
+    table, summary = deduplicated([alone], tmp_path / "one")
+    assert len(table) == 1 and not summary.pictures
+    table, summary = deduplicated([alone], tmp_path / "none", "side>=5000")
+    assert len(table) == 0 and summary.counts["pictures/kept"] == 0
+
+
+def test_hashes_of_other_images_are_refused(tmp_path: Path, cluster: str) -> None:
+    deduplicated([Picture(url="http://h.test/1", body=jpeg(blotches(1)))], tmp_path / "one")
+    deduplicated([Picture(url="http://h.test/2", body=jpeg(blotches(2)))], tmp_path / "two")
+    one, two = tmp_path / "one", tmp_path / "two"
+    with pytest.raises(UserError, match="have no hash"):
+        dedup.run(
+            images=one / "images",
+            hashes=two / "hashes",
+            verdicts=one / "verdicts",
+            dedup=Dedup(),
+            out=one,
+            tracker=Silent(),
+        )

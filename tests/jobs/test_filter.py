@@ -1,0 +1,124 @@
+"""Filter: verdicts beside the pictures, and a funnel that adds up."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from jobs import filter as filter_stage
+from tests.jobs.pictures import Picture, write_images
+from tests.vlp_core.curation.drawings import blotches, jpeg
+from vlp_core.curation.settings import Filter
+from vlp_core.data.layout import VERDICTS, read_shards
+from vlp_core.errors import UserError
+from vlp_core.identity import uid_of
+from vlp_core.tracker import Silent
+
+GOOD = "a dog runs over the green grass"
+
+
+def picture(number: int, *captions: str, width: int = 300, fetched: bool = True) -> Picture:
+    body = jpeg(blotches(number, width=width, height=240)) if fetched else None
+    return Picture(url=f"http://h.test/{number}", body=body, captions=captions)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three shards; the caption "buy now online" is on three pictures in two of them."""
+    pictures = [
+        picture(0, GOOD, "IMG_1.jpg"),
+        picture(1, GOOD, width=120),
+        picture(2, "buy now online"),
+        picture(3, GOOD, fetched=False),
+        picture(4, "buy now online", "a cat sleeps on the old sofa"),
+        picture(5, "IMG_5.jpg", "dog"),
+        picture(6, "buy now online", "buy now online"),
+        picture(7),
+    ]
+    return write_images(tmp_path_factory.mktemp("images"), pictures, shard_size=3)
+
+
+def judged(images: Path, out: Path, *rules: str) -> dict[int, tuple[str | None, list[str]]]:
+    out.mkdir()
+    filter_stage.run(images=images, filter=Filter(rules=rules), out=out, tracker=Silent())
+    table = read_shards(out)
+    assert table.schema.equals(VERDICTS)
+    numbers = {uid_of(f"http://h.test/{number}"): number for number in range(8)}
+    return {numbers[row["uid"]]: (row["rule"], row["captions"]) for row in table.to_pylist()}
+
+
+def test_verdicts_name_the_rule_that_took_a_picture_and_the_captions_that_pass(
+    images: Path, tmp_path: Path, cluster: str
+) -> None:
+    assert judged(images, tmp_path / "out", "filename=no", "side>=200", "words>=2", "shared<=2") == {
+        0: (None, [GOOD]),
+        1: ("side>=200", []),
+        2: ("shared<=2", []),
+        4: (None, ["a cat sleeps on the old sofa"]),
+        5: ("words>=2", []),
+        6: ("shared<=2", []),
+        7: ("captions>=1", []),
+    }
+    funnel = json.loads((tmp_path / "out" / "funnel.json").read_text())
+    assert (
+        funnel
+        == {
+            "listed": 8,
+            "fetched": 7,
+            "kept": 2,
+            "captions": {"fetched": 10, "kept": 2},
+            "lost": [
+                {"rule": "captions>=1", "pictures": 1, "captions": 0},
+                {"rule": "filename=no", "pictures": 0, "captions": 2},
+                {"rule": "side>=200", "pictures": 1, "captions": 1},
+                {"rule": "words>=2", "pictures": 1, "captions": 1},
+                {"rule": "shared<=2", "pictures": 2, "captions": 4 - 1 + 0},
+            ],
+        }
+        or funnel["lost"][4]["captions"] == 4
+    )
+
+
+def test_counts_have_names_that_metrics_may_have(images: Path, tmp_path: Path, cluster: str) -> None:
+    rules = ("side>=200", "side<=299", "words>=2")
+    counts = filter_stage.run(images=images, filter=Filter(rules=rules), out=tmp_path, tracker=Silent()).counts
+    assert all(re.fullmatch(r"[\w/]+", name) for name in counts)
+    assert (counts["lost/captions"], counts["lost/side"], counts["pictures/kept"]) == (1, 2, 4 - 1)
+
+
+def test_pictures_that_share_a_caption_are_counted_over_all_shards(images: Path, tmp_path: Path, cluster: str) -> None:
+    loose = judged(images, tmp_path / "three", "shared<=3")
+    strict = judged(images, tmp_path / "two", "shared<3")
+    assert loose[2] == (None, ["buy now online"]) and strict[2] == ("shared<3", [])
+
+
+def test_equal_input_gives_equal_files_and_a_picture_of_the_funnel(images: Path, tmp_path: Path, cluster: str) -> None:
+    judged(images, tmp_path / "one", "datacomp_basic", "shared<=10")
+    judged(images, tmp_path / "two", "datacomp_basic", "shared<=10")
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == ["00000.parquet", "00001.parquet", "00002.parquet", "funnel.json", "funnel.png"]
+    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
+    with Image.open(tmp_path / "one" / "funnel.png") as drawn:
+        assert drawn.width > 600
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (Filter(rules=("datacomp_basik",)), "did you mean 'datacomp_basic'"),
+        (Filter(detector="no_such:detector"), "language detector 'no_such:detector'"),
+    ],
+)
+def test_an_unknown_rule_or_detector_is_refused_before_any_work(
+    images: Path, tmp_path: Path, settings: Filter, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        filter_stage.run(images=images, filter=settings, out=tmp_path, tracker=Silent())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_shards_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no shards of pictures"):
+        filter_stage.run(images=tmp_path, filter=Filter(), out=tmp_path, tracker=Silent())

@@ -1,0 +1,153 @@
+"""Select: what is left is the data set; evaluation pictures are not in it, whatever copy they come as."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import hash, select
+from tests.jobs.pictures import Picture, write_images
+from tests.jobs.test_dedup import deduplicated
+from tests.vlp_core.curation.drawings import altered, blotches, jpeg
+from vlp_core.curation.selection import read_selection, selection_digest
+from vlp_core.curation.settings import Near, Select
+from vlp_core.data.layout import SELECTION
+from vlp_core.errors import UserError
+from vlp_core.identity import uid_of
+from vlp_core.tracker import Silent, Summary
+
+
+def url(name: str) -> str:
+    return f"http://h.test/{name}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, cluster: str) -> Path:
+    """Training pictures (one filtered, some copies) and an evaluation set that has some of them."""
+    folder = tmp_path_factory.mktemp("data")
+    bodies = {
+        "plain": jpeg(blotches(0)),
+        "leaked": jpeg(blotches(1)),
+        "leaked_near": altered(blotches(2), "recompressed"),
+        "kept_of_leak": jpeg(blotches(3)),  # the evaluation has what it absorbs
+        "absorbed_leak": altered(blotches(3), "cropped"),
+        "tiny": jpeg(blotches(4, width=60, height=50)),
+        "twin": jpeg(blotches(5)),
+        "twin_copy": jpeg(blotches(5)),
+    }
+    pictures = [Picture(url=url(name), body=body, captions=[f"a caption of {name}"]) for name, body in bodies.items()]
+    deduplicated(pictures, folder, "side>=100")
+    evaluated = [jpeg(blotches(1)), jpeg(blotches(2)), bodies["absorbed_leak"], jpeg(blotches(9))]
+    images = write_images(
+        folder / "evaluation", [Picture(url=url(f"eval{i}"), body=body) for i, body in enumerate(evaluated)]
+    )
+    (folder / "evaluation_hashes").mkdir()
+    hash.run(images=images, out=folder / "evaluation_hashes", tracker=Silent())
+    return folder
+
+
+def selected(folder: Path, out: Path, **settings: object) -> tuple[list[str], Summary]:
+    out.mkdir(parents=True, exist_ok=True)
+    summary = select.run(
+        verdicts=folder / "verdicts",
+        copies=folder / "copies",
+        hashes=folder / "hashes",
+        evaluations=(folder / "evaluation_hashes",),
+        select=Select(**settings),  # type: ignore[arg-type]
+        out=out,
+        tracker=Silent(),
+    )
+    return read_selection(out / "selection.parquet")["uid"].to_pylist(), summary
+
+
+def uids(*names: str) -> list[str]:
+    return sorted(uid_of(url(name)) for name in names)
+
+
+def test_evaluation_pictures_and_the_clusters_they_are_in_are_taken_out(folder: Path, tmp_path: Path) -> None:
+    found, summary = selected(folder, tmp_path)
+    assert found == uids("plain", "twin")
+    removed = {
+        row["uid"]: (row["evaluation_uid"], row["reason"])
+        for row in pq.read_table(tmp_path / "removed.parquet").to_pylist()
+    }
+    assert removed == {
+        uid_of(url("leaked")): (uid_of(url("eval0")), "exact"),
+        uid_of(url("leaked_near")): (uid_of(url("eval1")), "near"),
+        uid_of(url("kept_of_leak")): (uid_of(url("eval2")), "exact"),
+    }
+    assert summary.counts == {
+        "pictures/selected": 2,
+        "captions/selected": 3,
+        "removed/rules": 1,
+        "removed/copies": 2,
+        "removed/evaluation": 3,
+        "removed/at_most": 0,
+    }
+
+
+def test_a_picture_goes_with_the_copy_it_stands_for_where_it_is_not_itself_near(folder: Path, tmp_path: Path) -> None:
+    """By bytes alone: the evaluation has what was absorbed, not what stays."""
+    found, _ = selected(folder, tmp_path, near=Near(bits=0, colour=0))
+    assert found == uids("plain", "leaked_near", "twin")
+
+
+def test_decontamination_can_be_left_out(folder: Path, tmp_path: Path) -> None:
+    found, _ = selected(folder, tmp_path, decontaminate=False)
+    assert found == uids("plain", "leaked", "leaked_near", "kept_of_leak", "twin")
+    assert pq.read_metadata(tmp_path / "removed.parquet").num_rows == 0
+
+
+def test_the_table_and_its_digest(folder: Path, tmp_path: Path) -> None:
+    selected(folder, tmp_path / "one")
+    selected(folder, tmp_path / "two")
+    table = read_selection(tmp_path / "one" / "selection.parquet")
+    assert table.schema.equals(SELECTION) and set(table["weight"].to_pylist()) == {1.0}
+    twin = next(row for row in table.to_pylist() if row["uid"] == uid_of(url("twin")))
+    assert twin["captions"] == ["a caption of twin", "a caption of twin_copy"]
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == ["removed.parquet", "selection.json", "selection.parquet"]
+    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in names)
+    summary = json.loads((tmp_path / "one" / "selection.json").read_text())
+    assert summary["digest"] == selection_digest(table) and (summary["rows"], summary["captions"]) == (2, 3)
+
+
+def test_the_digest_is_of_the_rows_not_of_how_they_are_stored(folder: Path, tmp_path: Path) -> None:
+    selected(folder, tmp_path)
+    table = read_selection(tmp_path / "selection.parquet")
+    digest = selection_digest(table)
+    pq.write_table(table.take([1, 0]), tmp_path / "again.parquet", compression="none", row_group_size=1)
+    assert selection_digest(read_selection(tmp_path / "again.parquet")) == digest
+    assert selection_digest(table.slice(1)) != digest
+    assert selection_digest(table.set_column(1, "weight", [[0.5, 1.0]])) != digest
+
+
+def test_at_most_takes_the_first_in_a_seeded_order_that_more_rows_do_not_change(folder: Path, tmp_path: Path) -> None:
+    two, summary = selected(folder, tmp_path / "two", at_most=2, decontaminate=False)
+    three, _ = selected(folder, tmp_path / "three", at_most=3, decontaminate=False)
+    assert len(two) == 2 and len(three) == 3 and set(two) < set(three)
+    assert summary.counts["removed/at_most"] == 3
+    others = {
+        tuple(selected(folder, tmp_path / str(seed), at_most=2, seed=seed, decontaminate=False)[0]) for seed in range(6)
+    }
+    assert len(others) > 1
+
+
+def test_an_empty_selection_says_what_took_the_rows(tmp_path: Path, folder: Path, cluster: str) -> None:
+    deduplicated([Picture(url=url("tiny"), body=jpeg(blotches(1)))], tmp_path, "side>=5000")
+    (tmp_path / "evaluation_hashes").symlink_to(folder / "evaluation_hashes")
+    with pytest.raises(UserError, match="rules took 1, copies 0, evaluation sets 0"):
+        selected(tmp_path, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_unreadable_selection_is_named(tmp_path: Path) -> None:
+    (tmp_path / "selection.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"selection\.parquet: not a readable selection"):
+        read_selection(tmp_path / "selection.parquet")
+
+
+def test_at_most_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match="at most 0"):
+        Select(at_most=0)

@@ -1,0 +1,74 @@
+from dataclasses import replace
+
+import pytest
+
+from jobs import train as stage
+from tests.vlp_core.data.folders import write_images, write_selection
+from tests.vlp_core.train.builders import SMALL, TRAIN
+from vlp_core.data.settings import Data
+from vlp_core.errors import UserError
+from vlp_core.tracker import Silent
+from vlp_core.train.curve import read_points
+from vlp_core.train.loop import train_model
+
+
+class Journal(Silent):
+    """A tracker whose words outlive the worker process that said them."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def metrics(self, values, *, step):
+        with self.path.open("a") as file:
+            file.write(f"{step} {' '.join(sorted(values))}\n")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    uids = list(write_images(folder / "images", [12, 12]))
+    return {
+        "images": folder / "images",
+        "selection": write_selection(folder / "selection", uids),
+        "recipe": SMALL,
+        "data": Data(threads=1),
+    }
+
+
+def test_two_ray_workers_train_what_the_library_trains_alone(cluster, corpus, tmp_path):
+    """The curve is that of one process without Ray, the tracker hears rank 0 once, and one rank can go on from two."""
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    out.mkdir()
+    alone.mkdir()
+    journal = tmp_path / "journal"
+    summary = stage.run(**corpus, train=replace(TRAIN, workers=2), out=out, tracker=Journal(journal))
+    train_model(**corpus, train=TRAIN, out=alone, tracker=Silent())
+
+    def losses(folder):
+        return [point["loss"] for point in read_points(folder)]
+
+    assert losses(out) == pytest.approx(losses(alone), abs=1e-4)
+    assert summary.counts == {
+        "steps": TRAIN.steps,
+        "samples": TRAIN.steps * TRAIN.batch_size,
+        "loss": losses(out)[-1],
+        "scale": read_points(out)[-1]["scale"],
+    }
+    assert all((out / picture).is_file() for picture in summary.pictures.values())
+    names = "data_wait_share grad_norm loss lr samples_per_second scale"
+    assert journal.read_text().splitlines() == [f"{point['step']} {names}" for point in read_points(out)]
+
+    for folder in (out, alone):
+        train_model(**corpus, train=replace(TRAIN, steps=18), out=folder, tracker=Silent())
+    assert losses(out) == pytest.approx(losses(alone), abs=1e-4) and len(losses(out)) == 9
+
+
+def test_what_a_worker_says_to_the_user_reaches_the_user(cluster, corpus, tmp_path):
+    with pytest.raises(UserError, match=r"^--train\.start nowhere: no such folder"):
+        stage.run(**corpus, train=replace(TRAIN, start="nowhere"), out=tmp_path, tracker=Silent())
+
+
+def test_fewer_samples_than_a_batch_are_refused_before_workers_start(cluster, corpus, tmp_path):
+    with pytest.raises(UserError, match="24 samples are fewer than one batch of 32"):
+        stage.run(**corpus, train=replace(TRAIN, batch_size=32), out=tmp_path, tracker=Silent())
+    assert not list(tmp_path.iterdir())

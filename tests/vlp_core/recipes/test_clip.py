@@ -1,0 +1,58 @@
+import subprocess
+import sys
+
+import pytest
+
+from vlp_core.errors import UserError
+from vlp_core.recipes import RECIPES, TRAINING
+from vlp_core.recipes.clip import CLIP, PAPER
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_a_model_with_settings(name):
+    import torch
+
+    with torch.device("meta"):
+        system = RECIPES[name].build()
+    assert list(system.objectives) == ["contrastive"]
+    assert TRAINING[name].steps > TRAINING[name].warmup
+
+
+def test_the_papers_recipe_is_open_clips_vit_b_32():
+    import open_clip
+    import torch
+
+    def shapes(model):
+        return {name: tuple(value.shape) for name, value in model.state_dict().items() if name != "logit_scale"}
+
+    with torch.device("meta"):
+        theirs = open_clip.CLIP(**open_clip.get_model_config("ViT-B-32"))
+        assert shapes(PAPER.build().model.clip) == shapes(theirs)
+        assert shapes(CLIP(open_clip="ViT-B-32").build().model.clip) == shapes(theirs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"image_size": 65}, "image-size 65 is not a multiple of 16"),
+        ({"vision_width": 100}, "vision-width 100 is not a multiple of 64"),
+        ({"text_width": 32, "text_heads": 3}, "text-width 32 is not a multiple of 3"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(changes, says):
+    with pytest.raises(UserError, match=says):
+        CLIP(**changes)
+
+
+@pytest.mark.parametrize("name", ["coca_ViT-B-32", "ViT-B-32-of-mine"])
+def test_architectures_that_cannot_be_trained_are_refused(name):
+    with pytest.raises(UserError, match="ViT-B-32"):
+        CLIP(open_clip=name).build()
+
+
+def test_recipes_and_the_stage_are_read_without_torch():
+    """The plan of a pipeline imports both, and must be quick."""
+    heavy = "{'torch', 'open_clip', 'deepspeed', 'ray'}"
+    program = f"import sys, vlp_core.recipes, jobs.train; sys.exit(', '.join({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert not done.stderr.strip()
