@@ -230,8 +230,8 @@ class Registry:
 
 
 def metric_name(name: str) -> str:
-    """A score's name in MLflow, which takes no '@': `r@10` is `r_at_10` there."""
-    return re.sub(r"[^\w/.\- ]", "_", name.replace("@", "_at_"))
+    """A score's name in MLflow, which takes no '@': `r@10` is `r_10` there, as on the run of the evaluation."""
+    return re.sub(r"[^\w\-. :/]", "_", name)
 
 
 def _dataset(name: str, digest: str, context: str, source: Path | None, profile: Mapping[str, Any]) -> "DatasetInput":

@@ -147,7 +147,7 @@ def build(config: PretrainClip) -> list[Step]:
     ]
 
 
-HEADLINE = ("select", "train", "evaluate")
+HEADLINE = ("train", "evaluate")
 
 if __name__ == "__main__":
     raise SystemExit(run_pipeline("pretrain-clip", PretrainClip, build, headline=HEADLINE))

@@ -1,9 +1,11 @@
 """The runner: hands steps to Ray as their inputs get ready, publishes what they make, and tells MLflow and the user."""
 
+import json
 import os
 import platform
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ from pipelines.workflow.worker import Assignment, Mailbox, Outcome, perform
 from vlp_core.identity import sha256_of_file
 
 POLL_S = 0.25
+LINKS = "_LINKS.json"
 PRIVATE_OBJECT_STORE_BYTES = 512 * 2**20  # steps exchange folders, not objects
 
 
@@ -100,26 +103,39 @@ class Runner:
         self._running.clear()
 
     def close(self, pipeline: str, status: str, headline: tuple[str, ...]) -> None:
-        """The picture, the headline metrics and the map of the child runs on the parent run."""
-        picture = self.results.root / ".dag" / f"{os.getpid()}-dag.png"
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        final = picture.with_name("dag.png")
-        dag.draw(self.steps, self.states, self.notes, picture)
-        picture.replace(final)
-        metrics = {
-            f"{name}/{key}": value
-            for name in headline
-            if name in self.planner.records
-            for key, value in self.planner.records[name].counts.items()
-        }
-        rows = [
-            f"| {self.tracking.link(step.name)} | {self.states.get(step.name, 'waiting')} | "
-            f"{self.notes.get(step.name, '')} |"
-            for step in self.steps
-            if step.name in self.tracking.children
-        ]
-        note = "\n".join([f"**{pipeline}** in `{self.results.root}`", "", "| step | | |", "|---|---|---|", *rows])
-        self.tracking.close(status=status, picture=final, headline=metrics, note=note)
+        """The DAG, pictures, headline metrics and the map of the child runs on the parent run."""
+        with tempfile.TemporaryDirectory() as folder:
+            picture = Path(folder) / "dag.png"
+            dag.draw(self.steps, self.states, self.notes, picture)
+            records = self.planner.records
+            self.tracking.close(
+                status=status,
+                dag=picture,
+                pictures={
+                    name: self.results.folder(name, record.fingerprint) / file
+                    for name, record in records.items()
+                    for file in record.pictures.values()
+                },
+                headline={
+                    f"{name}/{key}": value
+                    for name in headline
+                    if name in records
+                    for key, value in records[name].counts.items()
+                },
+                note=self._note(pipeline),
+            )
+
+    def _note(self, pipeline: str) -> str:
+        """Markdown for the parent's page: what came of each step, with links to its run and to what it registered."""
+        rows, links = [], []
+        for step in self.steps:
+            if step.name in self.tracking.children:
+                state, note = self.states.get(step.name, "waiting"), self.notes.get(step.name, "")
+                rows.append(f"| {self.tracking.link(step.name)} | {state} | {note} |")
+            if step.name in self.planner.records:
+                links += _links(self.planner.folder_of(step))
+        lines = [f"**{pipeline}** in `{self.results.root}`", *links, "| step | | |\n|---|---|---|\n" + "\n".join(rows)]
+        return "\n\n".join(lines)
 
     def _advance(self, step: Step) -> bool:
         """Move a waiting step on as far as it goes; True when it needs no more waiting for its turn."""
@@ -297,6 +313,15 @@ def code_revision(folder: Path) -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _links(folder: Path) -> list[str]:
+    """Links into the MLflow UI that a step left in `_LINKS.json` (text -> address), as Markdown."""
+    try:
+        found = json.loads((folder / LINKS).read_text())
+    except (OSError, ValueError):
+        return []
+    return [f"[{text}]({address})" for text, address in found.items()]
 
 
 STATUS = {True: FINISHED, False: FAILED}

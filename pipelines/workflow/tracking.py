@@ -93,7 +93,8 @@ class Tracking:
         if found is not None:
             return str(found.experiment_id)
         location = (self.root / "mlartifacts").as_uri() if self.uri.startswith("sqlite:") else None
-        return str(client.create_experiment(self.pipeline, artifact_location=location))
+        kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI then opens on runs and models
+        return str(client.create_experiment(self.pipeline, artifact_location=location, tags=kind))
 
     def _hold(self, run: str) -> None:
         self._lock = Lock(self.root / ".runs" / run)
@@ -141,9 +142,9 @@ class Tracking:
                 self._client.set_tag(run, "vlp.made_by", made_by)
                 self._client.set_tag(run, "mlflow.note.content", f"Reused: [made by this run]({link}).")
             self._metrics(run, {f"count/{key}": value for key, value in record.counts.items()}, 0)
-            self._client.set_terminated(run, FINISHED)
         except Exception as error:
             self._say(error)
+        self._end(run, FINISHED)
 
     def events(self, events: Iterable[Event]) -> None:
         """Write what steps reported: all points of a step in one call."""
@@ -155,10 +156,11 @@ class Tracking:
             if not run:
                 continue
             if event.kind == "metrics":
-                points.setdefault(run, []).extend(
-                    Metric(metric_name(key), float(value), int(event.time * 1000), event.body["at"])
-                    for key, value in event.body["values"].items()
-                )
+                at, when = event.body["at"], int(event.time * 1000)
+                for key, value in event.body["values"].items():
+                    points.setdefault(run, []).append(Metric(metric_name(key), float(value), when, at))
+                    parents = metric_name(f"{event.step}/{key}")  # where runs are compared
+                    points.setdefault(self.parent, []).append(Metric(parents, float(value), when, at))
             else:
                 self._write(run, event)
         for run, metrics in points.items():
@@ -191,9 +193,9 @@ class Tracking:
                 self._client.log_artifact(run, str(folder / picture))
             self._client.set_tag(run, "vlp.record", record.digest)
             self._client.set_tag(run, "vlp.folder", str(folder))
-            self._client.set_terminated(run, FINISHED)
         except Exception as error:
             self._say(error)
+        self._end(run, FINISHED)
 
     def failed(self, step: str, why: str, *, status: str = FAILED) -> None:
         run = self.children.get(step)
@@ -202,25 +204,32 @@ class Tracking:
         try:
             self._client.set_tag(run, "vlp.error", why.strip().splitlines()[-1][:500])
             self._client.log_text(run, why, "error.txt")
-            self._client.set_terminated(run, status)
         except Exception as error:
             self._say(error)
+        self._end(run, status)
 
-    def close(self, *, status: str, picture: Path | None, headline: Mapping[str, float], note: str) -> None:
-        """The DAG's picture, the headline metrics and the map of child runs on the parent, which ends."""
-        if not self.parent:
-            return
+    def close(
+        self, *, status: str, dag: Path, pictures: Mapping[str, Path], headline: Mapping[str, float], note: str
+    ) -> None:
+        """The DAG, the steps' pictures, the headline metrics and the map of child runs on the parent, which ends."""
         try:
-            if picture is not None:
-                self._client.log_artifact(self.parent, str(picture))
+            self._client.log_artifact(self.parent, str(dag))
+            for name, path in pictures.items():
+                self._client.log_artifact(self.parent, str(path), f"pictures/{name}")
             self._metrics(self.parent, headline, 0)
             self._client.set_tag(self.parent, "mlflow.note.content", note)
-            self._client.set_terminated(self.parent, status)
         except Exception as error:
             self._say(error)
+        self._end(self.parent, status)
         if self._lock is not None:
             self._lock.path.unlink(missing_ok=True)
             self._lock.release()
+
+    def _end(self, run: str, status: str) -> None:
+        try:
+            self._client.set_terminated(run, status)
+        except Exception as error:
+            self._say(error)
 
     def link(self, step: str) -> str:
         return f"[{step}](#/experiments/{self.experiment}/runs/{self.children[step]})"

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -73,13 +74,13 @@ lists = st.lists(st.tuples(st.sampled_from([f"http://h.test/{i}" for i in range(
 @settings(max_examples=25, deadline=None)
 @given(rows=lists, cuts=st.lists(st.integers(0, 40), max_size=3), swap=st.randoms(use_true_random=False))
 def test_pairs_do_not_depend_on_the_order_of_rows_or_how_files_part_them(rows: list, cuts: list[int], swap) -> None:
-    """Rows come in the seeded order with the same captions whatever the lists' order; ordered lists give ordered captions."""
+    """The same rows in the seeded order with the same captions; ordered lists give ordered captions."""
     good = [(url, text.strip()) for url, text in rows if text and text.strip()]
     if not good:
         return
     with TemporaryDirectory() as folder:
         edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
-        parts = [rows[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+        parts = [rows[a:b] for a, b in pairwise(edges)]
         files = [
             write(Path(folder) / f"{i}.parquet", part or [("http://none.test/", None)]) for i, part in enumerate(parts)
         ]
@@ -215,7 +216,7 @@ def _torn(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "make", "said"),
     [
-        ("gone.csv", lambda path: None, "no such file"),
+        ("gone.csv", lambda _: None, "no such file"),
         ("list.xlsx", lambda path: path.write_bytes(b"x"), "unknown format '.xlsx'"),
         ("list", lambda path: path.write_bytes(b"x"), "unknown format"),
         (

@@ -123,7 +123,7 @@ def test_killed_once_in_every_stage_it_ends_with_the_records_and_curve_of_an_und
 
 
 def kill_in(command: Command, stage: str) -> None:
-    """Start the pipeline and kill -9 its driver as soon as `stage` is at work; training is killed after a checkpoint."""
+    """Start the pipeline and kill -9 its driver as soon as `stage` is at work, or has a checkpoint in training."""
     process = command.start()
     assert process.stdout is not None
     for line in process.stdout:

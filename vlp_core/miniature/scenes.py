@@ -3,8 +3,10 @@
 Positions and sizes are in units of the shorter side, within the central square, so that a centre crop cuts nothing off.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -28,7 +30,7 @@ COLOURS: dict[str, Colour] = {
     "pink": (248, 126, 186),
     "black": (22, 22, 26),
 }
-SIZES: dict[str, tuple[float, float]] = {"small": (0.15, 0.165), "large": (0.21, 0.235)}
+SIZES: dict[str, tuple[float, float]] = {"small": (0.17, 0.19), "large": (0.255, 0.28)}
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 PLACES: dict[str, tuple[int, int]] = {
     "upper left": (-1, -1),
@@ -124,7 +126,7 @@ def one_object(rng: np.random.Generator, kind: Class, sides: tuple[int, int] = S
     """A scene of one object of this class; `sides` bounds the shorter side in pixels."""
     place = pick(rng, tuple(PLACES))
     dx, dy = PLACES[place]
-    thing = _thing(rng, kind, 0.235 * dx, 0.235 * dy, jitter=0.025)
+    thing = _thing(rng, kind, 0.2 * dx, 0.2 * dy, jitter=0.02)
     return _scene(rng, (thing,), place, None, sides)
 
 
@@ -134,7 +136,7 @@ def two_objects(rng: np.random.Generator, first: Class, second: Class, sides: tu
     dx, dy = RELATIONS[relation]
     slant = float(rng.uniform(-0.1, 0.1))
     x, y = 0.24 * dx + slant * abs(dy), 0.24 * dy + slant * abs(dx)
-    things = (_thing(rng, first, x, y, jitter=0.015, scale=0.92), _thing(rng, second, -x, -y, jitter=0.015, scale=0.92))
+    things = (_thing(rng, first, x, y, jitter=0.015, scale=0.78), _thing(rng, second, -x, -y, jitter=0.015, scale=0.78))
     return _scene(rng, things, None, relation, sides)
 
 
@@ -144,7 +146,7 @@ def _thing(rng: np.random.Generator, kind: Class, x: float, y: float, *, jitter:
     return Thing(
         kind=kind,
         size=size,
-        texture=pick(rng, TEXTURES) if rng.random() < 0.6 else "plain",
+        texture=pick(rng, TEXTURES) if rng.random() < 0.45 else "plain",
         x=x + float(dx),
         y=y + float(dy),
         radius=scale * float(rng.uniform(*SIZES[size])),
@@ -158,17 +160,22 @@ def _scene(
     short = int(rng.integers(sides[0], sides[1] + 1))
     long = min(round(short * (1 + 0.5 * float(rng.random()) ** 2)), max(320, short))
     width, height = (long, short) if rng.random() < 0.6 else (short, long)
-    behind = [name for name, base in BACKGROUNDS.items() if all(_apart(thing, base) for thing in things)]
     return Scene(
         things=things,
         place=place,
         relation=relation,
-        background=pick(rng, behind),
+        background=pick(rng, backgrounds_for(*(thing.kind.colour for thing in things))),
         width=width,
         height=height,
         noise=int(rng.integers(2**31)),
     )
 
 
-def _apart(thing: Thing, base: Colour) -> bool:
-    return float(np.linalg.norm(np.subtract(COLOURS[thing.kind.colour], base))) >= CONTRAST
+@cache
+def backgrounds_for(*colours: str) -> tuple[str, ...]:
+    """The backgrounds that objects of all these colours stand out from."""
+    far = [
+        {name for name, base in BACKGROUNDS.items() if math.dist(COLOURS[colour], base) >= CONTRAST}
+        for colour in colours
+    ]
+    return tuple(name for name in BACKGROUNDS if all(name in names for names in far))

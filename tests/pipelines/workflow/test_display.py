@@ -52,6 +52,6 @@ def test_the_picture_has_every_step_after_what_it_stands_on(tmp_path: Path) -> N
     left, right = (step(name, stages.shout, words=words, mark=name) for name in ("left", "right"))
     steps = [words, left, right, step("both", stages.read, files=(left, right))]
     at = dag.places(steps)
-    assert at["write"][0] < at["left"][0] < at["both"][0] and len(set(at.values())) == 4
+    assert at["write"][1] < at["left"][1] < at["both"][1] and len(set(at.values())) == 4
     dag.draw(steps, {"write": "made", "left": "failed"}, {"write": "2 words"}, tmp_path / "dag.png")
     assert Image.open(tmp_path / "dag.png").width > 300

@@ -1,6 +1,9 @@
+import itertools
+
 import pytest
 
 from vlp_core.errors import UserError
+from vlp_core.miniature.scenes import COLOURS, backgrounds_for
 from vlp_core.miniature.settings import Corpus
 
 
@@ -18,3 +21,8 @@ from vlp_core.miniature.settings import Corpus
 def test_impossible_settings_are_refused_by_name(wrong: dict, named: str) -> None:
     with pytest.raises(UserError, match=named):
         Corpus(**wrong)
+
+
+def test_every_pair_of_colours_has_backgrounds_to_stand_out_from() -> None:
+    for pair in itertools.combinations_with_replacement(COLOURS, 2):
+        assert len(backgrounds_for(*pair)) >= 2, pair

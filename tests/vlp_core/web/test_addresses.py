@@ -99,6 +99,7 @@ def test_a_mapping_matches_names_by_glob_whatever_their_case_and_opens_no_addres
         "a.test.example": None,
     }
     assert not gate.allows("127.0.0.1", "127.0.0.1", 2)
+    assert not Gate(resolve=["*=127.0.0.1:2"]).allows("127.0.0.1", "127.0.0.1", 2)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -270,6 +271,17 @@ def test_a_compressed_body_is_inflated_within_the_cap(body: bytes, encoding: str
         answer = get(site.url(""), allow_private=(site.address,), max_bytes=1_000_000)
     assert answer.reason == reason
     assert answer.body == (None if reason else BODY)
+
+
+def test_a_compressed_bomb_takes_no_memory_beyond_the_cap() -> None:
+    bomb = gzip.compress(bytes(100_000_000))
+    with Site(always(bomb, headers={"Content-Encoding": "gzip"})) as site:
+        tracemalloc.start()
+        answer = get(site.url(""), allow_private=(site.address,), max_bytes=1_000_000)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert answer.reason == "too many bytes"
+    assert peak < 10_000_000
 
 
 @pytest.mark.parametrize(
