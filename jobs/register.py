@@ -7,7 +7,7 @@ from pathlib import Path
 from jobs.champion import choose_metric
 from jobs.evaluate import DATA_DIGEST, SCORES_FILE
 from jobs.model_card import Sources, read_json, write_export
-from jobs.registry import CHAMPION, Registry, Standing
+from jobs.registry import Registry, Standing
 from vlp_core.errors import UserError
 from vlp_core.evals.settings import Register
 from vlp_core.files import write_text
@@ -26,10 +26,11 @@ def run(
     zero_shot: Path | None = None,
     classes: Path | None = None,
     register: Register,
+    registry: str | None = None,
     out: Path,
     tracker: Tracker,
 ) -> Summary:
-    """Write `export/` and register it with the MLflow server that MLFLOW_TRACKING_URI names, under MLFLOW_RUN_ID.
+    """Write `export/` and register it with MLflow under the run MLFLOW_RUN_ID.
 
     Running it again for the same model adds nothing to the registry.
 
@@ -38,6 +39,7 @@ def run(
         scores: where scores.json of this model lies.
         selection: where selection.json lies: the data it was trained on.
         retrieval, zero_shot, classes: the evaluation data, for scoring the champion again where it changed.
+        registry: the address of the MLflow server; none: MLFLOW_TRACKING_URI.
 
     Raises:
         UserError: a name no registry takes, a metric that the scores lack, or a server that does not answer.
@@ -54,31 +56,34 @@ def run(
         scores=values,
         data_digest=data_digest,
     )
-    registry = Registry.connect(register.name)
+    server = Registry.connect(register.name, registry)
     write_export(out / "export", model / "model.safetensors", sources)
     tracker.progress(1, 3, unit="parts")
 
     digest = digest_of([sha256_of_file(model / "model.safetensors"), config])
-    model_id = registry.log_model(out / "export", sources, digest)
-    registry.log_lineage(model_id, sources, selection)
-    version = registry.version(model_id, sources, digest)
+    model_id = server.log_model(out / "export", sources, digest)
+    server.log_lineage(model_id, sources, selection)
+    version = server.version(model_id, sources, digest)
     tracker.progress(2, 3, unit="parts")
 
     def rescore(folder: Path) -> float:
         return _score(folder, retrieval, zero_shot, classes, expected=data_digest)[metric]
 
-    decision = registry.settle(version, Standing(metric=metric, score=values[metric], data=data_digest), rescore)
+    decision = server.settle(version, Standing(metric=metric, score=values[metric], data=data_digest), rescore)
     told = {
         "name": register.name,
         "version": version,
         "model_id": model_id,
-        "run_id": registry.run_id,
+        "run_id": server.run_id,
         "champion": decision.champion,
         "reason": decision.reason,
     }
     write_text(out / "_registered.json", json.dumps(told, indent=2, sort_keys=True) + "\n")
+    place = f"{register.name} version {version}: {'the champion' if decision.champion else 'a candidate'}"
+    link = {f"{place}, {decision.reason}": f"#/models/{register.name}/versions/{version}"}
+    write_text(out / "_LINKS.json", json.dumps(link) + "\n")
     tracker.progress(3, 3, unit="parts")
-    return Summary(counts={metric: values[metric], CHAMPION: float(decision.champion)})
+    return Summary(counts={metric: values[metric]})  # who is champion is the registry's to say and may change
 
 
 def _check_name(name: str) -> None:

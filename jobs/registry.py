@@ -55,16 +55,16 @@ class Registry:
     experiment_id: str
 
     @classmethod
-    def connect(cls, name: str) -> "Registry":
-        """Raises UserError where the server does not answer or no run is open."""
+    def connect(cls, name: str, uri: str | None = None) -> "Registry":
+        """The registry at `uri`, or where MLflow is set to. UserError where it does not answer or no run is open."""
         run_id = os.environ.get("MLFLOW_RUN_ID")
         if not run_id:
             raise UserError("MLFLOW_RUN_ID is not set: register runs as a step of a pipeline, which opens its run")
         import mlflow
 
-        uri = mlflow.get_tracking_uri()
+        uri = uri or mlflow.get_tracking_uri()
         _check_server(uri)
-        client = mlflow.MlflowClient()
+        client = mlflow.MlflowClient(uri)
         try:
             experiment = client.get_run(run_id).info.experiment_id
         except mlflow.exceptions.MlflowException as error:

@@ -6,6 +6,7 @@ pipelines/pretrain_clip.py --source pairs.parquet --eval.retrieval test.parquet
 ray job submit --working-dir . -- python pipelines/pretrain_clip.py --root /data/runs
 """
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -142,6 +143,7 @@ def build(config: PretrainClip) -> list[Step]:
             scores=scores,
             selection=selection,
             register=config.register,
+            registry=os.environ.get("MLFLOW_TRACKING_URI"),  # another registry has yet to hear of the model
             **evaluation,
         )
     ]

@@ -19,7 +19,7 @@ from pipelines.workflow.plan import Decision, Planner
 from pipelines.workflow.progress import Display
 from pipelines.workflow.record import Record, Results
 from pipelines.workflow.step import Step, resolve
-from pipelines.workflow.tracking import FAILED, FINISHED, KILLED, Tracking
+from pipelines.workflow.tracking import ENVIRONMENT, FAILED, FINISHED, KILLED, Tracking
 from pipelines.workflow.worker import Assignment, Mailbox, Outcome, perform
 from vlp_core.identity import sha256_of_file
 
@@ -199,6 +199,7 @@ class Runner:
             sources=sources,
         )
         environment = {
+            **ENVIRONMENT,
             "MLFLOW_TRACKING_URI": self.tracking.uri,
             "MLFLOW_EXPERIMENT_ID": self.tracking.experiment,
             "MLFLOW_RUN_ID": run,

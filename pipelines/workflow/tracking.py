@@ -23,6 +23,8 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_UV_AUTO_DETECT": "false",
 }
 FAILED, FINISHED, KILLED = "FAILED", "FINISHED", "KILLED"
 DIGEST_CHARS = 36  # MLflow's limit for the digest of a data set

@@ -23,7 +23,7 @@ class Turns:
         for row, host in enumerate(hosts):
             self._rows.setdefault(host, deque()).append(row)
         # A host stands in the line once for each row that it may have in flight.
-        self._line = deque(host for place in range(per_host) for host, rows in self._rows.items() if len(rows) > place)
+        self._line = deque(list(self._rows) * per_host)
 
     def take(self) -> int | None:
         """The next row; None where no host is free to be asked."""

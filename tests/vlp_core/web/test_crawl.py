@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vlp_core.web.site import Site
@@ -13,6 +13,7 @@ from vlp_core.web.fetcher import Answer
 from vlp_core.web.settings import Fetch
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcd"), max_size=60), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_every_row_has_its_turn_and_no_host_more_than_its_share(hosts: list[str], per_host: int, random) -> None:
     turns, flying, seen = Turns(hosts, per_host), [], []

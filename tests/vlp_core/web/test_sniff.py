@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -83,6 +83,7 @@ def test_what_is_no_picture_is_named_by_its_bytes(body: bytes, reason: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@settings(deadline=None)
 @given(data=st.data())
 def test_damaged_pictures_end_in_a_header_or_a_reason(kind: str, data: st.DataObject) -> None:
     body = bytearray(picture(kind=kind))
@@ -101,6 +102,14 @@ def test_a_tiff_whose_pages_form_a_ring_ends() -> None:
     entries = struct.unpack_from("<H", body, at)[0]
     struct.pack_into("<I", body, at + 2 + 12 * entries, at)
     assert sniff(bytes(body)).frames == 1
+
+
+def test_a_tiff_of_endless_pages_is_counted_so_far_and_no_further() -> None:
+    first = struct.pack("<HHHIIHHIII", 2, 256, 4, 1, 9, 257, 4, 1, 9, 38)
+    empty = b"".join(struct.pack("<HI", 0, 38 + 6 * (page + 1)) for page in range(100_000))
+    header = sniff(b"II*\0" + struct.pack("<I", 8) + first + empty)
+    assert 1000 < header.frames < 2000
+    assert refusal(header, max_pixels=10**6, max_frames=1000) == "too many frames"
 
 
 def test_a_jpeg_of_endless_scans_counts_as_too_many_frames() -> None:
