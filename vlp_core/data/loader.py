@@ -26,7 +26,9 @@ _CHUNK = 16  # samples a thread takes at once: few enough that a batch is shared
 class Augment(Protocol):
     """What the loader asks of a transform."""
 
-    size: int
+    @property
+    def size(self) -> int:
+        """Side of the square in pixels."""
 
     def train(self, picture: bytes, rng: np.random.Generator) -> Tensor:
         """uint8 [3, size, size]."""

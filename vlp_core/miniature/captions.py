@@ -122,11 +122,11 @@ def caption(scene: Scene, rng: np.random.Generator, *, detailed: bool = False) -
 
 def _one(scene: Scene, rng: np.random.Generator, detailed: bool) -> str:
     assert scene.place is not None
-    parts = [pick(rng, PLACE_WORDS[scene.place])] if detailed or rng.random() < 0.45 else []
+    parts = [pick(rng, PLACE_WORDS[scene.place])] if detailed or rng.random() < 0.3 else []
     thing = _mention(scene.things[0], rng, detailed)
     if parts and rng.random() < 0.25:
         return pick(rng, ONE_FRONTED).format_map({"…": parts[0], "a": thing})
-    if rng.random() < 0.3:
+    if rng.random() < 0.15:
         parts.append(_background(scene, rng))
     frame = "{a}{…}" if parts and rng.random() < 0.15 else pick(rng, ONE)
     return frame.format_map({"…": "".join(f" {part}" for part in parts), "a": thing})
@@ -156,7 +156,7 @@ def _background(scene: Scene, rng: np.random.Generator) -> str:
 
 def _mention(thing: Thing, rng: np.random.Generator, detailed: bool) -> str:
     """The object with its article; what is not asked for in detail is named now and then."""
-    size = pick(rng, SIZE_WORDS[thing.size]) if detailed or rng.random() < 0.35 else ""
+    size = pick(rng, SIZE_WORDS[thing.size]) if detailed or rng.random() < 0.25 else ""
     colour, shape = _word(rng, COLOUR_WORDS[thing.kind.colour]), _word(rng, SHAPE_WORDS[thing.kind.shape])
     plain = thing.texture == "plain"
     texture, behind = "", ""

@@ -30,7 +30,7 @@ COLOURS: dict[str, Colour] = {
     "pink": (248, 126, 186),
     "black": (22, 22, 26),
 }
-SIZES: dict[str, tuple[float, float]] = {"small": (0.17, 0.19), "large": (0.255, 0.28)}
+SIZES: dict[str, tuple[float, float]] = {"small": (0.2, 0.22), "large": (0.3, 0.33)}
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 PLACES: dict[str, tuple[int, int]] = {
     "upper left": (-1, -1),
@@ -126,7 +126,7 @@ def one_object(rng: np.random.Generator, kind: Class, sides: tuple[int, int] = S
     """A scene of one object of this class; `sides` bounds the shorter side in pixels."""
     place = pick(rng, tuple(PLACES))
     dx, dy = PLACES[place]
-    thing = _thing(rng, kind, 0.2 * dx, 0.2 * dy, jitter=0.02)
+    thing = _thing(rng, kind, 0.15 * dx, 0.15 * dy, jitter=0.02)
     return _scene(rng, (thing,), place, None, sides)
 
 
@@ -136,7 +136,7 @@ def two_objects(rng: np.random.Generator, first: Class, second: Class, sides: tu
     dx, dy = RELATIONS[relation]
     slant = float(rng.uniform(-0.1, 0.1))
     x, y = 0.24 * dx + slant * abs(dy), 0.24 * dy + slant * abs(dx)
-    things = (_thing(rng, first, x, y, jitter=0.015, scale=0.78), _thing(rng, second, -x, -y, jitter=0.015, scale=0.78))
+    things = (_thing(rng, first, x, y, jitter=0.015, scale=0.67), _thing(rng, second, -x, -y, jitter=0.015, scale=0.67))
     return _scene(rng, things, None, relation, sides)
 
 
@@ -146,7 +146,7 @@ def _thing(rng: np.random.Generator, kind: Class, x: float, y: float, *, jitter:
     return Thing(
         kind=kind,
         size=size,
-        texture=pick(rng, TEXTURES) if rng.random() < 0.45 else "plain",
+        texture=pick(rng, TEXTURES) if rng.random() < 0.35 else "plain",
         x=x + float(dx),
         y=y + float(dy),
         radius=scale * float(rng.uniform(*SIZES[size])),

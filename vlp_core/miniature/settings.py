@@ -13,7 +13,7 @@ class Corpus:
     """good training pictures: each its own scene, with one to three true captions"""
     seed: int = 0
     """equal settings give equal bytes"""
-    pairs: float = 0.35
+    pairs: float = 0.25
     """share of the scenes that hold two objects"""
     held_out: int = 8
     """(colour, shape) combinations that only evaluation shows, of 64; at most 16"""

@@ -71,6 +71,10 @@ class CLIP:
         from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
         model = self.model_cfg()
+        if "hf_tokenizer_name" in model["text_cfg"]:
+            raise UserError(
+                f"{self.open_clip}: its tokenizer is Hugging Face's; name one with open_clip's, as ViT-B-32"
+            )
         preprocess = {
             "size": model["vision_cfg"]["image_size"],
             "mode": "RGB",

@@ -44,7 +44,7 @@ def test_sizes_that_do_not_fit_are_refused(changes, says):
         CLIP(**changes)
 
 
-@pytest.mark.parametrize("name", ["coca_ViT-B-32", "ViT-B-32-of-mine"])
+@pytest.mark.parametrize("name", ["coca_ViT-B-32", "ViT-B-32-of-mine", "ViT-B-16-SigLIP"])
 def test_architectures_that_cannot_be_trained_are_refused(name):
     with pytest.raises(UserError, match="ViT-B-32"):
         CLIP(open_clip=name).build()
