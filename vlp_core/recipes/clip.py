@@ -1,7 +1,7 @@
 """CLIP (Radford et al., 2021, arXiv:2103.00020): two towers, one space, symmetric InfoNCE."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vlp_core.errors import UserError
 from vlp_core.train.settings import Train
@@ -16,14 +16,17 @@ HEAD_WIDTH = 64
 class CLIP:
     """The sizes of the two towers, or the name of one of open_clip's architectures."""
 
+    tower: Literal["vit", "resnet"] = "vit"
+    """The image tower: a vision transformer, or CLIP's ResNet, which needs less data. The ResNet's batch norm takes its
+    statistics from each worker's part of a batch, so that its weights depend on the number of workers."""
     image_size: int = 64
     """Side of the square that pictures are brought to, in pixels."""
     patch: int = 16
-    """Side of a patch, in pixels."""
+    """Side of a patch of the transformer, in pixels."""
     vision_width: int = 192
-    """Width of the image tower, a multiple of 64."""
+    """Width of the image tower: a multiple of 64, and for the ResNet (whose last stage is 32 times as wide) of 2."""
     vision_layers: int = 4
-    """Blocks of the image tower."""
+    """Blocks of the transformer, or of each of the ResNet's four stages."""
     text_width: int = 128
     """Width of the text tower."""
     text_layers: int = 2
@@ -38,7 +41,9 @@ class CLIP:
     """One of open_clip's architectures by name (ViT-B-32); it takes the place of all the sizes above."""
 
     def __post_init__(self) -> None:
-        for whole, part in (("image_size", self.patch), ("vision_width", HEAD_WIDTH), ("text_width", self.text_heads)):
+        vit = self.tower == "vit"
+        parts = {"image_size": self.patch if vit else 32, "vision_width": HEAD_WIDTH if vit else 2}
+        for whole, part in {**parts, "text_width": self.text_heads}.items():
             if getattr(self, whole) % part:
                 raise UserError(f"{whole.replace('_', '-')} {getattr(self, whole)} is not a multiple of {part}")
 
@@ -52,10 +57,9 @@ class CLIP:
             "embed_dim": self.embed_dim,
             "vision_cfg": {
                 "image_size": self.image_size,
-                "patch_size": self.patch,
                 "width": self.vision_width,
-                "layers": self.vision_layers,
                 "head_width": HEAD_WIDTH,
+                **self._blocks(),
             },
             "text_cfg": {
                 "context_length": self.context,
@@ -65,6 +69,11 @@ class CLIP:
                 "layers": self.text_layers,
             },
         }
+
+    def _blocks(self) -> dict[str, Any]:
+        if self.tower == "resnet":
+            return {"layers": [self.vision_layers] * 4}
+        return {"layers": self.vision_layers, "patch_size": self.patch}
 
     def config(self) -> dict[str, Any]:
         """What lies beside the weights: the recipe, open_clip's configuration and the tokenizer's."""
@@ -99,8 +108,8 @@ class CLIP:
         return System(DualEncoder(self.config()["open_clip"]), {"contrastive": Contrastive()})
 
 
-TINY = CLIP()
-"""What two cores train in minutes."""
+TINY = CLIP(tower="resnet", vision_width=16, vision_layers=1)
+"""What learns the embedded corpus on two cores in minutes."""
 
 PAPER = CLIP(
     image_size=224,
