@@ -165,8 +165,26 @@ def _as_path(value: Any, field: dataclasses.Field[Any]) -> Any:
     """The file that a `path_or_name` names, where it names one; its content then counts and not its name alone."""
     if not field.metadata.get(PATH_OR_NAME) or not isinstance(value, str):
         return value
-    candidates = [Path(value), Path(value.partition(":")[2] or value)]
-    return next((path for path in candidates if path.exists()), value)
+    _, path = _named_path(value)
+    return path or value
+
+
+def _named_path(value: str) -> tuple[str, Path | None]:
+    """What stands before a path (`NAME:` or nothing), and the path where there is one: FILE or NAME:FILE."""
+    name, colon, rest = value.partition(":")
+    if Path(value).exists():
+        return "", Path(value)
+    return (name + colon, Path(rest)) if rest and Path(rest).exists() else ("", None)
+
+
+def _absolute(value: Any, field: dataclasses.Field[Any]) -> Any:
+    """A path that is still right in another folder: workers have their own."""
+    if isinstance(value, Path):
+        return value.absolute()
+    if field.metadata.get(PATH_OR_NAME) and isinstance(value, str):
+        name, path = _named_path(value)
+        return f"{name}{path.absolute()}" if path else value
+    return value
 
 
 def _steps_in(value: Any) -> list[Step]:
@@ -188,9 +206,10 @@ def resolve(value: Any, folder_of: Callable[[Step], Path]) -> Any:
     if isinstance(value, Path):
         return value.absolute()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        paths = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        moved = {name: path.absolute() for name, path in paths.items() if isinstance(path, Path)}
-        return dataclasses.replace(value, **moved) if moved else value
+        fields = dataclasses.fields(value)
+        return dataclasses.replace(
+            value, **{field.name: _absolute(getattr(value, field.name), field) for field in fields}
+        )
     if isinstance(value, list | tuple):
         return type(value)(resolve(item, folder_of) for item in value)
     return value

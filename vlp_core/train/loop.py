@@ -20,7 +20,7 @@ from vlp_core.settings import EXECUTION, EXTENDS
 from vlp_core.system import System
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.train.checkpoint import Checkpoint, Checkpoints
-from vlp_core.train.curve import PICTURE_FILE, Curve, draw, read_points
+from vlp_core.train.curve import PICTURE_FILE, Curve, Point, draw, read_points
 from vlp_core.train.engine import Engine, build_config, convert
 from vlp_core.train.ranks import Ranks, joined, set_threads
 from vlp_core.train.schedule import learning_rate
@@ -170,6 +170,7 @@ class Run:
         if ranks.first:
             curve.write(self.out)
         pace = _Pace(self.tracker, train, loader, done, listen=ranks.first)
+        pace.tell_again(curve.points)
         for step in range(done + 1, train.steps + 1):
             batch = next(loader)
             # Whatever the model draws depends on the step, so that a resumed run draws the same.
@@ -221,17 +222,27 @@ class _Pace:
             size = self._train.batch_size
             self._tracker.progress(step * size, self._train.steps * size, unit="pairs")
 
-    def point(self, step: int, point: dict[str, float]) -> None:
+    def tell_again(self, points: list[Point]) -> None:
+        """The points of the run that this one goes on from, so that whoever listens has the whole curve."""
+        if self._listen:
+            for point in points:
+                self._tracker.metrics(_curves(point), step=int(point["step"]))
+
+    def point(self, step: int, point: Point) -> None:
         now, waited = time.perf_counter(), self._loader.wait_seconds
         began, had_waited, before = self._since
         self._since = (now, waited, step)
         if not self._listen:
             return
         seconds = now - began
-        values = {name: value for name, value in point.items() if name not in ("step", "samples")}
+        values = _curves(point)
         values["samples_per_second"] = (step - before) * self._train.batch_size / seconds
         values["data_wait_share"] = (waited - had_waited) / seconds
         self._tracker.metrics(values, step=step)
+
+
+def _curves(point: Point) -> dict[str, float]:
+    return {name: value for name, value in point.items() if name not in ("step", "samples")}
 
 
 def summary(out: Path) -> Summary:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from vlp_core.errors import UserError
-from vlp_core.settings import execution, extends
+from vlp_core.settings import execution, extends, path_or_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Train:
     """DeepSpeed ZeRO: 1 shards the optimiser's state over the workers, 2 gradients too, 3 parameters too."""
     deepspeed: Path | None = None
     """JSON file of DeepSpeed's, laid over the configuration that is built."""
-    start: str | None = None
+    start: str | None = path_or_name()
     """Weights to start from: a model folder, a folder with checkpoints, or open_clip's as ARCHITECTURE:FILE."""
     seed: int = 0
     """Seed of the first weights, the order of samples and their augmentation."""

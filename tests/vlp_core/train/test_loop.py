@@ -114,7 +114,9 @@ def test_a_killed_run_ends_as_one_that_was_never_killed(train, corpus, tmp_path)
     again = start(corpus, killed, "--train.steps", str(steps))
     said, _ = again.communicate()
     assert again.returncode == 0
-    first_point = int(said.split("/")[0].removeprefix("step "))
+    points = [(int(line.split("/")[0].removeprefix("step ")), line) for line in said.splitlines()]
+    assert [step for step, _ in points] == list(range(TRAIN.log_every, steps + 1, TRAIN.log_every)), "the whole curve"
+    first_point = next(step for step, line in points if "samples_per_second" in line)  # trained now, not told again
     assert reached < first_point <= reached + TRAIN.log_every, "went on at the checkpoint, not at the beginning"
     assert_equal_records(whole, killed)
 
