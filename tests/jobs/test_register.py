@@ -197,7 +197,7 @@ def test_the_card_says_data_recipe_and_scores(stage: Stage) -> None:
 @pytest.mark.parametrize(("second", "champion"), [(0.6, "2"), (0.4, "1"), (0.5, "1")], ids=["better", "worse", "equal"])
 def test_champion_moves_only_for_a_better_score(stage: Stage, second: float, champion: str) -> None:
     stage.register(1, **{"zero_shot/top1": 0.5})
-,    stage.register(2, **{"zero_shot/top1": second})
+    stage.register(2, **{"zero_shot/top1": second})
     assert (stage.alias("champion"), stage.alias("candidate")) == (champion, "2")
     reason = stage.tags("2")["champion_decision"]
     assert reason == stage.told["reason"]

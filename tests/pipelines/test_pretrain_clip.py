@@ -26,7 +26,7 @@ SMALL = (
         "0.1",
     ),
     *("--train.steps", "30", "--train.batch-size", "32", "--train.warmup", "5", "--train.checkpoint-every", "10"),
-    *("--model.vision-layers", "1", "--model.text-layers", "1", "--model.vision-width", "64"),
+    *("--model.vision-layers", "1", "--model.text-layers", "1", "--model.tower", "vit", "--model.vision-width", "64"),
 )
 STAGES = ("corpus", "ingest", "download", "hash", "filter", "dedup", "select", "shard", "train", "evaluate", "register")
 

@@ -23,7 +23,7 @@ from vlp_core.train.curve import read_points
 from vlp_core.train.loop import train_model
 
 FLAGS = [
-    *("--model.image-size", "32", "--model.vision-width", "64", "--model.vision-layers", "1"),
+    *("--model.image-size", "32", "--model.tower", "vit", "--model.vision-width", "64", "--model.vision-layers", "1"),
     *("--model.text-width", "32", "--model.text-layers", "1", "--model.text-heads", "1"),
     *("--model.embed-dim", "32", "--model.context", "8"),
     *("--train.batch-size", "8", "--train.warmup", "3", "--train.log-every", "2", "--train.checkpoint-every", "3"),
