@@ -27,7 +27,7 @@ FLAGS = [
     *("--model.text-width", "32", "--model.text-layers", "1", "--model.text-heads", "1"),
     *("--model.embed-dim", "32", "--model.context", "8"),
     *("--train.batch-size", "8", "--train.warmup", "3", "--train.log-every", "2", "--train.checkpoint-every", "3"),
-    *("--train.threads", "1", "--train.gpu", "False"),
+    *("--train.lr", "1e-3", "--train.threads", "1", "--train.gpu", "False"),
 ]
 RECORD = ("model.safetensors", "config.json", "curve.jsonl", "curve.png")
 
