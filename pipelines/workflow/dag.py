@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.workflow.step import Step
+from pipelines.workflow.step import Step, walk
 
 COLOURS = {
     "made": "#cfe8cf",
@@ -35,6 +35,13 @@ def places(steps: Sequence[Step]) -> dict[str, tuple[float, float]]:
     return {name: (column[name], float(row[name])) for name in row}
 
 
+def direct(step: Step) -> list[str]:
+    """What a step stands on, without what it stands on through another of these: the arrows that say something."""
+    names = {found.name for found in step.dependencies}
+    through = {deeper.name for found in step.dependencies for deeper in walk([found]) if deeper is not found}
+    return sorted(names - through)
+
+
 def draw(steps: Sequence[Step], states: Mapping[str, str], notes: Mapping[str, str], path: Path) -> None:
     """Write the picture as PNG; `states` is one of COLOURS a step, `notes` a line under its name."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -51,7 +58,7 @@ def draw(steps: Sequence[Step], states: Mapping[str, str], notes: Mapping[str, s
     axes.set_ylim(bottom + 0.5, -0.2)
     axes.axis("off")
     for step in steps:
-        for dependency in sorted({found.name for found in step.dependencies}):
+        for dependency in direct(step):
             _arrow(axes, corner[dependency], corner[step.name])
     for step in steps:
         _box(axes, corner[step.name], step.name, notes.get(step.name, ""), COLOURS[states.get(step.name, "waiting")])

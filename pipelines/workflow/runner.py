@@ -301,8 +301,8 @@ def start_ray() -> None:
 
 
 def describe(counts: Mapping[str, float]) -> str:
-    """The first counts of a step that are not zero, as its line shows them."""
-    shown = {key.replace("/", " "): value for key, value in counts.items() if value}
+    """The first counts of a step that are not zero (nor what chance gives), as its line shows them."""
+    shown = {key.replace("/", " "): value for key, value in counts.items() if value and not key.endswith("_chance")}
     texts = [f"{value:,.4g} {key}" if value < 1e4 else f"{value:,.0f} {key}" for key, value in shown.items()]
     return " · ".join(texts[:4])
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from vlp_core.curation.rules import parse_rules
 from vlp_core.errors import UserError
 
 
@@ -34,6 +35,9 @@ class Filter:
     'filename=no'; a picture must pass all, and keeps the captions that do."""
     detector: str = "vlp_core.curation.language:fasttext"
     """What tells a caption's language: a function from a list of texts to a list of codes, as 'module:function'."""
+
+    def __post_init__(self) -> None:
+        parse_rules(self.rules)  # a rule that is none is told before anything is fetched
 
 
 @dataclass(frozen=True, kw_only=True)

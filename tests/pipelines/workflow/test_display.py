@@ -55,3 +55,9 @@ def test_the_picture_has_every_step_after_what_it_stands_on(tmp_path: Path) -> N
     assert at["write"][1] < at["left"][1] < at["both"][1] and len(set(at.values())) == 4
     dag.draw(steps, {"write": "made", "left": "failed"}, {"write": "2 words"}, tmp_path / "dag.png")
     assert Image.open(tmp_path / "dag.png").width > 300
+
+
+def test_an_arrow_that_others_imply_is_left_out() -> None:
+    words = step("write", stages.write, text=stages.Text())
+    loud = step("loud", stages.shout, words=words, mark="!")
+    assert dag.direct(step("both", stages.read, files=(words, loud))) == ["loud"]
