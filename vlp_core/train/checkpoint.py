@@ -57,6 +57,9 @@ class Checkpoints:
     def publish(self, step: int, state: Mapping[str, Any]) -> None:
         """Name the folder that was filled a checkpoint; then drop all but the newest `keep`."""
         partial, final = self.folder / f".{_name(step)}", self.folder / _name(step)
+        for name in self._names():  # that a kill left before it was `latest`: another future than this one's
+            if name > final.name:
+                shutil.rmtree(self.folder / name)
         files = {}
         for path in sorted(path for path in partial.rglob("*") if path.is_file()):
             _to_disk(path)

@@ -139,7 +139,12 @@ def build_config(train: Train, device: torch.device) -> dict[str, Any]:
         # torch's AdamW under every stage: DeepSpeed's own is compiled at the first step
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
-        "torch_autocast": {"enabled": use_bf16(train.precision, device), "dtype": "bfloat16"},
+        "torch_autocast": {
+            "enabled": use_bf16(train.precision, device),
+            "dtype": "bfloat16",
+            # Modules named here would be gathered and reduced in bf16: ZeRO-3 would export rounded weights.
+            "lower_precision_safe_modules": [],
+        },
     }
     return _overlay(ours, _read_config(train.deepspeed)) if train.deepspeed else ours
 

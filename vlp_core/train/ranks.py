@@ -41,14 +41,14 @@ class Ranks:
             dist.barrier()
 
     def share(self, make: Callable[[], Value]) -> Value:
-        """What `make` returns, or the UserError it raises, on rank 0, given to all; a collective call."""
+        """What `make` returns, or the exception it raises, on rank 0, given to all; a collective call."""
         if self.world == 1:
             return make()
         said: list[Any] = [None, None]
         if self.first:
             try:
                 said[0] = make()
-            except UserError as error:
+            except Exception as error:  # the others would wait for it
                 said[1] = error
         dist.broadcast_object_list(said, src=0)
         if said[1] is not None:
@@ -84,7 +84,10 @@ def _device(gpu: bool | None) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError("--train.gpu: torch sees no GPU here; leave the flag out to train on the CPU")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local >= count:
+        raise UserError(f"{local + 1} or more workers on a machine of {count} GPUs; start one a GPU")
+    device = torch.device("cuda", local)
     torch.cuda.set_device(device)
     return device
 

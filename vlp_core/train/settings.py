@@ -62,6 +62,13 @@ class Train:
         for name in ("lr", "warmup", "weight_decay", "threads", "restarts"):
             if getattr(self, name) < 0:
                 raise UserError(f"{_flag(name)} {getattr(self, name)}: give 0 or more")
+        if self.start is not None and not any(
+            Path(place).exists() for place in (self.start, self.start.partition(":")[2] or self.start)
+        ):
+            raise UserError(
+                f"{_flag('start')} {self.start}: no such file or folder; give a model folder, "
+                "a folder with checkpoints or ARCHITECTURE:FILE"
+            )
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise UserError(f"{_flag('clip_norm')} {self.clip_norm}: give a length above 0, or none")
         if self.batch_size % self.workers:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import ssl
 import zlib
 from dataclasses import dataclass, replace
@@ -45,8 +46,10 @@ class Fetcher:
         self._lookup = lookup
 
     async def __aenter__(self) -> Self:
+        # A thread for each link in flight: names that nobody answers for must not keep the others waiting.
+        self._resolver = Resolver(self._gate, lookup=self._lookup, threads=self._fetch.connections)
         connector = aiohttp.TCPConnector(
-            resolver=Resolver(self._gate, lookup=self._lookup),
+            resolver=self._resolver,
             limit=0,  # the caller bounds what is in flight; waiting here would count against deadlines
             keepalive_timeout=2,  # lists name thousands of hosts: idle connections must not use up the descriptors
             ttl_dns_cache=300,
@@ -71,6 +74,7 @@ class Fetcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.close()
+        await self._resolver.close()  # aiohttp closes only those it made
 
     async def get(self, url: str) -> Answer:
         """Fetch a link, asking again where that can help, within the budget."""
@@ -151,7 +155,13 @@ async def read_bounded(response: aiohttp.ClientResponse, most: int, wbits: int |
         return None
     inflate = zlib.decompressobj(wbits) if wbits else None
     body = bytearray()
+    raw = 0
     async for chunk in response.content.iter_any():
+        raw += len(chunk)
+        if raw > most:
+            return None
+        if inflate is not None and inflate.eof:  # zlib would keep all that follows
+            raise zlib.error("bytes after the end of the compressed body")
         body += inflate.decompress(chunk, most - len(body) + 1) if inflate else chunk
         if len(body) > most:
             return None
@@ -167,7 +177,8 @@ def _reason(error: Exception) -> tuple[str, bool]:
     if isinstance(error, TimeoutError):
         return "time-out", True
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "name not found", False
+        temporary = getattr(error.os_error, "errno", None) == socket.EAI_AGAIN
+        return "name not found", temporary
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError | ssl.CertificateError):
         return "tls", False
     if isinstance(error, aiohttp.InvalidURL):

@@ -23,6 +23,7 @@ class Header:
 # Bounds on what a hostile header can make us, or the decoder, walk.
 _MOST_SCANS = 100  # a progressive JPEG has about ten; each costs a pass over the whole picture
 _MOST_PAGES = 1025  # pages of a TIFF are counted so far
+_MOST_BLOCKS = 2**18  # of a GIF: full ones hold 64 MiB; empty ones would be walked for seconds
 _MOST_TAGS = 512  # of one page
 
 
@@ -110,7 +111,7 @@ def _gif(body: bytes) -> Header:
     """GIF89a: the screen, or a frame that reaches beyond it; frames are counted block by block."""
     width, height, flags = struct.unpack_from("<HHB", body, 6)
     at = 13 + _colours(flags)
-    frames = 0
+    frames = blocks = 0
     while at < len(body) and body[at] in (0x21, 0x2C):
         if body[at] == 0x2C:
             frames += 1
@@ -121,6 +122,9 @@ def _gif(body: bytes) -> Header:
             at += 2
         while at < len(body) and body[at]:
             at += 1 + body[at]
+            blocks += 1
+            if blocks > _MOST_BLOCKS:
+                raise ValueError("too many blocks")
         at += 1
     return Header("gif", width, height, max(1, frames))
 
@@ -147,7 +151,8 @@ def _tiff(body: bytes) -> Header:
         entries = struct.unpack_from(order + "H", body, at)[0]
         if entries > _MOST_TAGS:
             raise ValueError("too many tags")
-        tags = dict(_tiff_tag(body, order, at + 2 + 12 * entry) for entry in range(entries))
+        # Backwards: of a tag that comes twice the first counts, as it does for libtiff.
+        tags = dict(_tiff_tag(body, order, at + 2 + 12 * entry) for entry in reversed(range(entries)))
         width, height = max(width, tags.get(256, 0)), max(height, tags.get(257, 0))
         depth, pages = max(depth, tags.get(258, 1)), pages + 1
         at = struct.unpack_from(order + "I", body, at + 2 + 12 * entries)[0]

@@ -61,6 +61,19 @@ def test_what_a_kill_leaves_half_written_is_not_a_checkpoint(tmp_path):
     assert not list(checkpoints.folder.glob(".*"))
 
 
+def test_a_checkpoint_of_a_future_that_was_given_up_does_not_push_out_the_newest(tmp_path):
+    """Killed before `latest` named step 4, gone on from 2 with checkpoints at other steps, keeping one."""
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    save(checkpoints, 2)
+    latest = (checkpoints.folder / "latest").read_text()
+    checkpoints._keep = 2
+    save(checkpoints, 4)
+    (checkpoints.folder / "latest").write_text(latest)
+    again = Checkpoints(tmp_path, keep=1)
+    save(again, 3)
+    assert again.newest().step == 3
+
+
 def test_a_checkpoint_that_latest_does_not_name_yet_is_passed_over(tmp_path):
     """A kill may fall between the folder's name and the pointer; the run is then one checkpoint behind, not broken."""
     checkpoints = Checkpoints(tmp_path)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import socket
 import time
 import tracemalloc
 import zlib
@@ -262,6 +263,8 @@ def test_the_cap_is_the_largest_body_that_is_taken(cap: int, reason: str | None)
         (BODY, "identity", None),
         (gzip.compress(bytes(50_000_000)), "gzip", "too many bytes"),
         (gzip.compress(BODY)[:-20], "gzip", "broken encoding"),
+        (gzip.compress(BODY) + bytes(900_000), "gzip", "broken encoding"),  # zlib would keep all that follows
+        (gzip.compress(BODY) + bytes(2_000_000), "gzip", "too many bytes"),
         (BODY, "gzip", "broken encoding"),
         (BODY, "br", "unknown encoding"),
     ],
@@ -331,6 +334,17 @@ def test_what_is_not_there_is_asked_for_once(url: str, reason: str) -> None:
         port = closed.port
     answer = get(url.format(port=port), lookup=nobody, allow_private=("127.0.0.1",))
     assert (answer.reason, answer.attempts) == (reason, 1)
+
+
+def test_a_name_server_that_is_busy_is_asked_again() -> None:
+    asked: list[str] = []
+
+    def busy(host: str) -> list[str]:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    answer = get("http://busy.example/", lookup=busy, retries=1)
+    assert (answer.reason, answer.attempts, len(asked)) == ("name not found", 2, 2)
 
 
 def test_tls_keeps_the_name_and_a_false_certificate_is_final() -> None:

@@ -112,6 +112,22 @@ def test_a_tiff_of_endless_pages_is_counted_so_far_and_no_further() -> None:
     assert refusal(header, max_pixels=10**6, max_frames=1000) == "too many frames"
 
 
+def test_of_a_tiff_tag_that_comes_twice_the_first_counts() -> None:
+    """As for libtiff, which decodes it: a small second size must not hide a large first one."""
+    twice = struct.pack("<H", 4)
+    for tag, value in ((256, 60000), (256, 9), (257, 40000), (257, 9)):
+        twice += struct.pack("<HHII", tag, 4, 1, value)
+    header = sniff(b"II*\0" + struct.pack("<I", 8) + twice + bytes(4))
+    assert (header.width, header.height) == (60000, 40000)
+
+
+def test_a_gif_of_tiny_blocks_is_not_walked_to_its_end() -> None:
+    head = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0, 0, 0) + b"\x21\xfe"
+    assert sniff(head + b"\x01a" * 1000 + b"\0;").frames == 1
+    with pytest.raises(NotAnImageError, match="gif"):
+        sniff(head + b"\x01a" * 300_000 + b"\0;")
+
+
 def test_a_jpeg_of_endless_scans_counts_as_too_many_frames() -> None:
     body = picture() + b"\xff\xda\0\x08" * 5000
     assert refusal(sniff(body), max_pixels=10**6, max_frames=1000) == "too many frames"
