@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipelines.workflow.lock import Lock
 from pipelines.workflow.outside import Stamp, stamp_of
 from pipelines.workflow.step import Identity, Step
 from vlp_core.files import write_text
@@ -151,21 +152,38 @@ class Results:
     def partial(self, step: str, fingerprint: str) -> Path:
         return self.root / step / f"{fingerprint}.partial"
 
+    def lock(self, step: str, fingerprint: str) -> Lock:
+        """Whoever holds it is the only one who makes, publishes or takes back this result."""
+        return Lock(self.root / step / f".{fingerprint}.lock")
+
     def read(self, step: str, fingerprint: str) -> Record | None:
-        """The record of a result, after mending a publication that a kill interrupted."""
+        """The record of a result, after mending what a kill interrupted: its publication, or its being taken back."""
         folder, partial = self.folder(step, fingerprint), self.partial(step, fingerprint)
         if not folder.exists() and (partial / RECORD).exists():
             partial.rename(folder)
-        return Record.read(folder)
+        record = Record.read(folder)
+        if record is None and folder.exists() and not partial.exists():
+            folder.rename(partial)
+        return record
 
     def demote(self, step: str, fingerprint: str, bad: list[str]) -> None:
-        """Take a result back to work under way without its bad files, so that only these are made again."""
+        """Take a result back to work under way without its bad files, so that only these are made again.
+
+        Nothing happens where somebody else is at this result.
+        """
         folder, partial = self.folder(step, fingerprint), self.partial(step, fingerprint)
-        for name in (RECORD, STAMPS, *bad):
-            (folder / name).unlink(missing_ok=True)
-        if partial.exists():
-            shutil.rmtree(partial)
-        folder.rename(partial)
+        lock = self.lock(step, fingerprint)
+        if not lock.take():
+            return
+        try:
+            if not folder.exists():
+                return
+            shutil.rmtree(partial, ignore_errors=True)
+            for name in (RECORD, STAMPS, *bad):
+                (folder / name).unlink(missing_ok=True)
+            folder.rename(partial)
+        finally:
+            lock.release()
 
     def publish(
         self,

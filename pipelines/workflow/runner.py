@@ -19,8 +19,9 @@ from pipelines.workflow.plan import Decision, Planner
 from pipelines.workflow.progress import Display
 from pipelines.workflow.record import Record, Results
 from pipelines.workflow.step import Step, resolve
-from pipelines.workflow.tracking import ENVIRONMENT, FAILED, FINISHED, KILLED, Tracking
+from pipelines.workflow.tracking import ENVIRONMENT, FAILED, FINISHED, KILLED, Tracking, first_line
 from pipelines.workflow.worker import Assignment, Mailbox, Outcome, perform
+from vlp_core.errors import UserError
 from vlp_core.identity import sha256_of_file
 
 POLL_S = 0.25
@@ -149,7 +150,7 @@ class Runner:
             self._reuse(step, decision.record)
             return True
         assert decision.identity is not None
-        lock = Lock(self.results.root / step.name / f".{decision.identity.fingerprint}.lock")
+        lock = self.results.lock(step.name, decision.identity.fingerprint)
         if not lock.take():
             if step.name not in self._told:
                 self.display.line(f"… {step.name}: {lock.holder()} is making it; waiting for that")
@@ -295,7 +296,13 @@ def start_ray() -> None:
     common: dict[str, Any] = {"log_to_driver": logs, "logging_level": "INFO" if logs else "ERROR"}
     address = os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address, **common)
+        try:
+            ray.init(address=address, **common)
+        except Exception as error:
+            raise UserError(
+                f"RAY_ADDRESS {address}: no Ray cluster lets us in there ({first_line(error)}); start one with "
+                "`ray start --head`, or unset RAY_ADDRESS for a private one"
+            ) from error
     else:
         ray.init(address="local", include_dashboard=False, object_store_memory=PRIVATE_OBJECT_STORE_BYTES, **common)
 

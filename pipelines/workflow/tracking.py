@@ -54,19 +54,21 @@ class Tracking:
         for key, value in ENVIRONMENT.items():
             os.environ.setdefault(key, value)
         self.uri = store_of(self.root)
-        client = self._connect()
-        self.experiment = self._experiment_id(client)
-        self._client = client
-        self._close_left_open()
-        run = client.create_run(
-            self.experiment,
-            run_name=self.pipeline,
-            tags={"vlp.root": str(self.root), "vlp.command": command, "mlflow.source.name": self.pipeline},
-        )
-        self.parent = run.info.run_id
-        self._hold(self.parent)
-        self._params(self.parent, flatten(config))
-        client.log_text(self.parent, json.dumps(config, indent=1, sort_keys=True, default=str), "config.json")
+        self._client = client = self._connect()
+        try:
+            self.experiment = self._experiment_id(client)
+            self._close_left_open()
+            tags = {"vlp.root": str(self.root), "vlp.command": command, "mlflow.source.name": self.pipeline}
+            run = client.create_run(self.experiment, run_name=self.pipeline, tags=tags)
+            self.parent = run.info.run_id
+            self._hold(self.parent)
+            self._params(self.parent, flatten(config))
+            client.log_text(self.parent, json.dumps(config, indent=1, sort_keys=True, default=str), "config.json")
+        except Exception as error:
+            raise UserError(
+                f"{self.uri}: MLflow takes no run of experiment {self.pipeline!r} ({first_line(error)}); restore the "
+                "experiment if it was deleted, or check that the store can be written"
+            ) from error
 
     def _connect(self) -> Any:
         limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}

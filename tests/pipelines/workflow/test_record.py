@@ -122,6 +122,24 @@ def test_a_publication_that_a_kill_interrupted_is_finished(tmp_path: Path) -> No
     assert planner(tmp_path).decide(WRITE).record == record
 
 
+def test_a_taking_back_that_a_kill_interrupted_keeps_what_was_good(tmp_path: Path) -> None:
+    record = make(WRITE, tmp_path)
+    folder = folder_of(record, tmp_path)
+    (folder / RECORD).unlink()
+    assert not planner(tmp_path).decide(WRITE).reused
+    assert (Results(tmp_path).partial("write", record.fingerprint) / "words.txt").exists()
+
+
+def test_a_damaged_result_that_somebody_else_is_at_is_left_to_them(tmp_path: Path) -> None:
+    record = make(WRITE, tmp_path)
+    (folder_of(record, tmp_path) / "words.txt").write_text("x")
+    lock = Results(tmp_path).lock("write", record.fingerprint)
+    assert lock.take()
+    assert not planner(tmp_path).decide(WRITE).reused
+    assert folder_of(record, tmp_path).exists()
+    lock.release()
+
+
 def test_a_finished_result_is_found_by_a_longer_one_of_its_family(tmp_path: Path) -> None:
     for steps in (3, 5):
         make(step("count", stages.count, count=stages.Count(steps=steps)), tmp_path)
