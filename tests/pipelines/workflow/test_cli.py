@@ -98,6 +98,11 @@ def test_an_unreachable_mlflow_server_is_one_line_and_nothing_runs(toy: Command)
     assert not (toy.root / "write").exists()
 
 
+def test_a_cluster_that_is_not_there_is_one_line(toy: Command) -> None:
+    printed = toy(code=2, RAY_ADDRESS="127.0.0.1:1")
+    assert "RAY_ADDRESS 127.0.0.1:1: no Ray cluster" in printed.strip().splitlines()[-1]
+
+
 def test_a_root_that_cannot_be_made_is_one_line(tmp_path: Path, cluster: str) -> None:
     (tmp_path / "file").write_text("")
     printed = Command(TOY, tmp_path / "file" / "root", cluster)(code=2)
