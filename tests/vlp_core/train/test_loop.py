@@ -240,7 +240,7 @@ def test_fewer_samples_than_a_batch_are_refused(train):
     [
         (["--recipe", "tinny"], "did you mean 'tiny'?"),
         (["--train.batch-size", "0"], "--train.batch-size 0"),
-        (["--train.start", "nowhere"], "no such folder"),
+        (["--train.start", "nowhere"], "no such file or folder"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(more, says, corpus, tmp_path, capsys):
