@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -39,3 +40,13 @@ def write_table(path: Path, table: pa.Table, *, row_group_size: int = 65_536) ->
     """A Parquet file: zstd, the same bytes for the same table."""
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", row_group_size=row_group_size)
+
+
+def full_disk(error: OSError) -> bool:
+    """Whether the disk, or the user's share of it, has no room left."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def no_space(path: Path) -> str:
+    """What the user is told of a full disk, in one line."""
+    return f"{path}: no space left; free some or give --root on another disk (what is finished is kept)"

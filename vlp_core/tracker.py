@@ -15,7 +15,7 @@ class Summary:
 
 
 class Tracker(Protocol):
-    """Listens to a running stage. Calls return at once and never fail the stage."""
+    """Listens to a running stage. A call hands a small message over, no more, and never fails the stage."""
 
     def metrics(self, values: Mapping[str, float], *, step: int) -> None:
         """Points of curves, by name, at a step."""
@@ -29,6 +29,9 @@ class Tracker(Protocol):
     def progress(self, done: int, total: int | None, *, failed: int = 0, unit: str = "rows") -> None:
         """How far the stage is; `done` includes the failed ones."""
 
+    def warn(self, text: str) -> None:
+        """One line that the user should see at once: something was wrong and has been dealt with."""
+
 
 class Silent:
     """A tracker nobody listens to: for the library alone and for tests."""
@@ -40,6 +43,8 @@ class Silent:
     def table(self, name: str, columns: Mapping[str, list[Any]]) -> None: ...
 
     def progress(self, done: int, total: int | None, *, failed: int = 0, unit: str = "rows") -> None: ...
+
+    def warn(self, text: str) -> None: ...
 
 
 class Progress:

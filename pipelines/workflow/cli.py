@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import os
 import re
@@ -11,18 +12,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Any
 
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import Decision, Planner
 from pipelines.workflow.progress import Display, clock
-from pipelines.workflow.record import Results
-from pipelines.workflow.runner import STATUS, Runner
-from pipelines.workflow.step import Step, find, walk
+from pipelines.workflow.results import Results
+from pipelines.workflow.runner import STATUS, Failure, Runner
+from pipelines.workflow.step import Step, find, outside_paths, walk
 from pipelines.workflow.tracking import KILLED, Tracking, store_of
-from pipelines.workflow.worker import no_space
-from vlp_core.errors import UserError, nearest
-from vlp_core.files import write_text
+from vlp_core.errors import UserError, first_line, nearest
+from vlp_core.files import full_disk, no_space, write_text
 
 OK, FAULT, USER_FAULT, INTERRUPTED = 0, 1, 2, 130
 
@@ -58,15 +59,47 @@ def run_pipeline(
 
     Exit codes: 0 done, 1 a fault of the program, 2 something for the user to mend, 130 interrupted.
     """
+    root: Path | None = None
     try:
         config, workflow = parse(config_type, sys.argv[1:] if arguments is None else list(arguments), name)
-        return Invocation(name, config, workflow, build, headline).run()
+        root = open_root(workflow.root)
+        return Invocation(name, config, workflow, build, headline, root).run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return USER_FAULT
+    except OSError as error:
+        if root is None or not _of_the_disk(error):
+            raise
+        print(f"error: {_as_user_error(error, root)}", file=sys.stderr)
         return USER_FAULT
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
+
+
+class Interruption:
+    """Ctrl-C or SIGTERM: at once while things start; then where the runner looks, between two of its moves; a second
+    one at once again."""
+
+    def __init__(self) -> None:
+        self._deferred, self._came = False, Event()
+        self._listen()
+
+    def defer(self) -> None:
+        self._deferred = True
+        self._listen()  # again: Ray has put a handler of its own, which would end this process as it stands
+
+    def asked(self) -> bool:
+        return self._came.is_set()
+
+    def _listen(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._take)
+
+    def _take(self, *_: Any) -> None:
+        if self._came.is_set() or not self._deferred:
+            raise KeyboardInterrupt
+        self._came.set()
 
 
 @dataclass
@@ -78,14 +111,10 @@ class Invocation:
     workflow: Workflow
     build: Callable[[Any], Sequence[Step]]
     headline: tuple[str, ...]
+    root: Path
 
     def run(self) -> int:
-        root = open_root(self.workflow.root)
-        steps = walk(list(self.build(self.config)))
-        for forced in self.workflow.force:
-            find(steps, forced, "--force")
-        if self.workflow.until:
-            steps = walk([find(steps, self.workflow.until, "--until")])
+        root, steps = self.root, self._steps()
         planner = Planner(
             results=Results(root),
             digests=Digests(root / ".digests.json"),
@@ -93,19 +122,44 @@ class Invocation:
             verify=self.workflow.verify,
             repair=not self.workflow.explain,
         )
+        self._register_again(planner, steps)
+        for path in (path for step in steps for value in step.inputs.values() for path in outside_paths(value)):
+            planner.digests.of(path)  # a file that is missing is told before the first step, whichever it is for
         decisions = [planner.decide(step) for step in steps]
-        planner.digests.save()
-        planner.verify = False
-        for warning in planner.warnings:
-            print(f"! {warning}")
-        planner.warnings.clear()
+        for line in planner.tell():
+            print(f"! {line}")
         if self.workflow.explain:
             self._explain(decisions)
             return OK
+        planner.digests.save()
         if all(decision.reused for decision in decisions):
+            Tracking(root, self.name).close_left_open()
             self._nothing_to_do(root, decisions)
             return OK
         return self._execute(root, steps, planner)
+
+    def _steps(self) -> list[Step]:
+        """The DAG as far as it is wanted."""
+        steps = walk(list(self.build(self.config)))
+        for forced in self.workflow.force:
+            find(steps, forced, "--force")
+        if self.workflow.until:
+            steps = walk([find(steps, self.workflow.until, "--until")])
+            left_out = [name for name in self.workflow.force if name not in {step.name for step in steps}]
+            if left_out:
+                raise UserError(
+                    f"--force {left_out[0]}: {self.workflow.until} does not need it; leave out --force or --until"
+                )
+        return steps
+
+    def _register_again(self, planner: Planner, steps: Sequence[Step]) -> None:
+        """Where the store in the root was deleted, a registration that is on record is in no registry."""
+        store = store_of(self.root)
+        lost = store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).exists()
+        registered = [step.name for step in steps if step.accepts("registry") and (self.root / step.name).is_dir()]
+        if lost and registered:
+            planner.warnings.append(f"{store.removeprefix('sqlite:///')} is gone; registering again")
+            planner.forced |= set(registered)
 
     def _explain(self, decisions: Sequence[Decision]) -> None:
         width = max(len(decision.step.name) for decision in decisions)
@@ -121,37 +175,47 @@ class Invocation:
         print(f"nothing to do: all {len(decisions)} steps are made{verified}; the last is {folder}")
 
     def _execute(self, root: Path, steps: list[Step], planner: Planner) -> int:
-        signal.signal(signal.SIGTERM, _interrupt)
+        interruption = Interruption()
         tracking = Tracking(root, self.name)
         started = time.time()
         with Display() as display:
             display.width = max(len(step.name) for step in steps)
-            display.line(f"{self.name} → {root} · MLflow at {store_of(root)}")
-            runner = Runner(steps, planner, tracking, display)
+            display.line(f"{self.name} → {root} · MLflow at {tracking.place}")
+            runner = Runner(steps, planner, tracking, display, interruption.asked)
             status = KILLED
             try:
                 runner.start(dataclasses.asdict(self.config), " ".join(sys.argv))
+                interruption.defer()
                 failures = runner.run()
                 status = STATUS[not failures]
-            except OSError as error:
-                raise _as_user_error(error, root) from error
             finally:
-                with contextlib.suppress(ImportError):
-                    runner.stop()
+                runner.stop()
                 if tracking.parent:
-                    runner.close(self.name, status, self.headline)
+                    self._close(runner, status)
                 planner.digests.save()
             took = clock(time.time() - started)
             if not failures:
                 display.line(f"done in {took} · see it: make ui")
                 return OK
-        for failure in failures:
-            log = root / ".errors" / f"{failure.step}.txt"
-            if not failure.by_user:
-                write_text(log, failure.why)
-                print(failure.why, file=sys.stderr)
-            print(f"error: {failure.step}: {failure.why.splitlines()[-1]}", file=sys.stderr)
-        return USER_FAULT if all(failure.by_user for failure in failures) else FAULT
+        return _tell(failures, root)
+
+    def _close(self, runner: Runner, status: str) -> None:
+        try:
+            runner.close(self.name, status, self.headline)
+        except OSError as error:  # must not hide why the run ended
+            print(f"warning: the run's page in MLflow is not complete ({first_line(error)})", file=sys.stderr)
+
+
+def _tell(failures: Sequence[Failure], root: Path) -> int:
+    """Print what failed, the cause last; a traceback is kept in the root as well. Returns the exit code."""
+    for failure in failures:
+        if not failure.by_user:
+            print(failure.why, file=sys.stderr)
+            with contextlib.suppress(OSError):
+                write_text(root / ".errors" / f"{failure.step}.txt", failure.why)
+    for failure in failures:
+        print(f"error: {failure.step}: {failure.why.splitlines()[-1]}", file=sys.stderr)
+    return USER_FAULT if all(failure.by_user for failure in failures) else FAULT
 
 
 def open_root(given: Path | None) -> Path:
@@ -173,10 +237,13 @@ def open_root(given: Path | None) -> Path:
     return root
 
 
-def _as_user_error(error: OSError, root: Path) -> UserError:
-    import errno
+def _of_the_disk(error: OSError) -> bool:
+    """Whether the folder of results is the trouble, and not the program."""
+    return full_disk(error) or error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
 
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+
+def _as_user_error(error: OSError, root: Path) -> UserError:
+    if full_disk(error):
         return UserError(no_space(root))
     return UserError(f"{error.filename or root}: {error.strerror or error}; give --root a folder that can be written")
 
@@ -225,7 +292,3 @@ def _one_line(box: str, name: str) -> str:
     lines = [line.strip("│╭╮╰╯─ \n") for line in box.splitlines()]
     words = [line for line in lines if line and "helptext" not in line]
     return " ".join(words) + f"; {name} --help lists all flags"
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt

@@ -1,10 +1,12 @@
-"""One maker a result: an advisory lock on a file, which the system gives back however its holder ends."""
+"""One maker a result, many readers: advisory locks on files, which the system gives back however their holder ends."""
 
 import errno
 import fcntl
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -12,19 +14,20 @@ from vlp_core.errors import UserError
 
 
 class Lock:
-    """An exclusive lock on `path`. `take` never waits; `holder` says who has it."""
+    """A lock on `path`, exclusive or shared. `take` never waits; `holder` says who has it alone."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[str] | None = None
 
-    def take(self) -> bool:
+    def take(self, *, shared: bool = False, sign: bool = True) -> bool:
+        """Whether it is ours now. `sign`: an exclusive holder writes into the file who it is."""
         if self._file is not None:
             return True
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = self.path.open("a+")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             file.close()
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
@@ -32,11 +35,17 @@ class Lock:
             raise UserError(
                 f"{self.path}: this file system keeps no locks ({error.strerror}); give --root on one that does"
             ) from error
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-        file.flush()
         self._file = file
+        if sign and not shared:
+            self.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         return True
+
+    def write(self, text: str) -> None:
+        """What the file says of its holder."""
+        assert self._file is not None
+        self._file.truncate(0)
+        self._file.write(text)
+        self._file.flush()
 
     def holder(self) -> str:
         try:
@@ -49,3 +58,12 @@ class Lock:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """An exclusive lock on `path` for what takes a moment: waits for whoever has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

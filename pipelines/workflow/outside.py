@@ -1,5 +1,6 @@
 """Digests of files that come from outside; a file that has not changed since is not read again."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -11,9 +12,9 @@ Stamp = list[int]
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Size, time of change and inode: what tells that a file is the one that was read."""
+    """Size, times of change and inode: what tells that a file is the one that was read."""
     status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 class Digests:
@@ -25,8 +26,8 @@ class Digests:
         self._changed = False
         try:
             self._known = {key: (stamp, digest) for key, (stamp, digest) in json.loads(memory.read_text()).items()}
-        except (OSError, ValueError):
-            self._known = {}
+        except (OSError, ValueError, TypeError, AttributeError):
+            self._known = {}  # a memory only: what it does not know is read
 
     def of(self, path: Path) -> str:
         """The digest of a file, or of a folder's files by name. Raises UserError when there is nothing."""
@@ -52,6 +53,8 @@ class Digests:
         return digest
 
     def save(self) -> None:
+        """Write the memory where it changed; a disk that takes no more costs a reading, not a run."""
         if self._changed:
-            write_text(self._memory, json.dumps(self._known, sort_keys=True))
-            self._changed = False
+            with contextlib.suppress(OSError):
+                write_text(self._memory, json.dumps(self._known, sort_keys=True))
+                self._changed = False

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.workflow.outside import Digests
-from pipelines.workflow.record import RECORD, RUN, CorruptRecordError, Record, Results, bad_files
+from pipelines.workflow.record import RECORD, RUN, CorruptRecordError, Record, bad_files
+from pipelines.workflow.results import Results
+from pipelines.workflow.source import sources_of
 from pipelines.workflow.step import Identity, Step, identify
-from vlp_core.identity import canonical_json, sha256_of_file
+from vlp_core.identity import canonical_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +41,29 @@ class Planner:
     """Whether what is corrupt is taken back to be made again; a plan that is only shown changes nothing."""
     warnings: list[str] = field(default_factory=list)
     records: dict[str, Record] = field(default_factory=dict)
+    _read: set[tuple[str, str]] = field(default_factory=set)
+    """Results (step, fingerprint) all of whose files were read and found good, for `verify`."""
     _checked: set[str] = field(default_factory=set)
+    _outdated: dict[str, list[str]] = field(default_factory=dict)
+    """Steps that are reused though source files of theirs changed."""
+
+    def tell(self) -> list[str]:
+        """What was found wrong since the last call, a line each; a change of code is one line for all it touches."""
+        lines, self.warnings = self.warnings, []
+        if self._outdated:
+            files = sorted({name for names in self._outdated.values() for name in names})
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            steps, self._outdated = list(self._outdated), {}
+            lines.append(
+                f"reused, though {files[0]}{more} changed since: {', '.join(steps)}; --force STEP makes one again"
+            )
+        return lines
 
     def decide(self, step: Step) -> Decision:
         waiting = [dependency.name for dependency in step.dependencies if dependency.name not in self.records]
         if waiting:
             return Decision(step=step, reason=f"waits for {', '.join(dict.fromkeys(waiting))}")
-        identity = identify(step, self._reference, self.digests.of)
+        identity = identify(step, self.reference, self.digests.of)
         if step.name in self.forced:
             return Decision(step=step, reason="forced", identity=identity)
         record = self._sound_record(step, identity)
@@ -59,41 +77,50 @@ class Planner:
         record = self.records[step.name]
         return self.results.folder(record.step, record.fingerprint)
 
-    def _reference(self, step: Step) -> Mapping[str, str]:
+    def reference(self, step: Step) -> Mapping[str, str]:
         record = self.records[step.name]
         return {"step": record.step, "fingerprint": record.fingerprint, "record": record.digest}
 
     def _sound_record(self, step: Step, identity: Identity) -> Record | None:
         name, fingerprint = step.name, identity.fingerprint
+        folder = self.results.folder(name, fingerprint)
+        whole = self.verify and (name, fingerprint) not in self._read
         try:
             record = self.results.read(name, fingerprint)
         except CorruptRecordError as error:
-            self._give_up(name, fingerprint, str(error), [])
+            self._give_up(name, fingerprint, str(error))
             return None
         if record is None:
             return None
-        bad = bad_files(self.results.folder(name, fingerprint), record, whole=self.verify)
+        bad = bad_files(folder, record, whole=whole, remember=self.repair)
         if bad:
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-            self._give_up(name, fingerprint, f"{bad[0]}{more} is missing or not as it was recorded", bad)
+            self._give_up(name, fingerprint, f"{bad[0]}{more} is missing or not as it was recorded")
             return None
+        if whole:
+            self._read.add((name, fingerprint))
         return record
 
-    def _give_up(self, name: str, fingerprint: str, what: str, bad: list[str]) -> None:
+    def _give_up(self, name: str, fingerprint: str, what: str) -> None:
         self.warnings.append(f"{self.results.folder(name, fingerprint)}: {what}; making it again")
-        if self.repair:
-            self.results.demote(name, fingerprint, bad)
+        if not self.repair:
+            return
+        lock = self.results.lock(name, fingerprint)
+        if lock.take():  # whoever else has it makes, takes back or reads it; it is looked at again before it is made
+            try:
+                self.results.take_back(name, fingerprint, whole=self.verify)
+            finally:
+                lock.release()
 
     def _warn_of_changed_source(self, step: Step, record: Record) -> None:
-        made_from = self.results.run_of(record).get("source_sha256")
-        if step.name in self._checked or made_from is None:
+        made_from = self.results.run_of(record).get("sources")
+        if step.name in self._checked or not isinstance(made_from, dict):
             return
         self._checked.add(step.name)
-        if made_from != sha256_of_file(step.source):
-            self.warnings.append(
-                f"{step.name}: reused, though {step.source.name} changed since it was made; "
-                f"--force {step.name} makes it again"
-            )
+        now = sources_of(step.source)
+        changed = sorted(name for name in {*now, *made_from} if now.get(name) != made_from.get(name))
+        if changed:
+            self._outdated[step.name] = changed
 
     def _why(self, step: Step, identity: Identity) -> str:
         if self.results.partial(step.name, identity.fingerprint).exists() and step.resumable:

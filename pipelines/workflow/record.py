@@ -1,30 +1,22 @@
 """Records: `_RECORD.json` is written last and is what makes a result real.
 
-    {root}/{step}/{fingerprint}/            a result: its files and `_RECORD.json`
-    {root}/{step}/{fingerprint}.partial/    work under way, or what a kill left of it
-
 A record holds nothing that differs between two makings of the same result; what does (times, host, code revision,
 MLflow run) stands beside it in `_RUN.json`. Files and folders whose names start with `_` or `.` are not part of a
 result.
 """
 
+import contextlib
 import dataclasses
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipelines.workflow.lock import Lock
 from pipelines.workflow.outside import Stamp, stamp_of
-from pipelines.workflow.step import Identity, Step
 from vlp_core.files import write_text
 from vlp_core.identity import digest_of, sha256_of_file
-from vlp_core.tracker import Summary
 
 SCHEMA = 1
 RECORD = "_RECORD.json"
@@ -111,15 +103,13 @@ def take_inventory(folder: Path) -> Inventory:
     return Inventory(files=files, stamps=stamps)
 
 
-def bad_files(folder: Path, record: Record, *, whole: bool) -> list[str]:
+def bad_files(folder: Path, record: Record, *, whole: bool, remember: bool = True) -> list[str]:
     """The files of a result that are missing or not as recorded.
 
     Sizes are always compared; contents where a file's stamp is not the one it had when last read, or all with `whole`.
+    Unless it is to `remember`, it writes nothing.
     """
-    try:
-        stamps = json.loads((folder / STAMPS).read_text())
-    except (OSError, ValueError):
-        stamps = {}
+    stamps = _read_stamps(folder)
     bad, read = [], False
     for name, expected in record.files.items():
         path = folder / name
@@ -135,128 +125,15 @@ def bad_files(folder: Path, record: Record, *, whole: bool) -> list[str]:
                     bad.append(name)
         except OSError:
             bad.append(name)
-    if read:
-        write_text(folder / STAMPS, json.dumps(stamps, sort_keys=True))
+    if read and remember:
+        with contextlib.suppress(OSError):  # a memory only
+            write_text(folder / STAMPS, json.dumps(stamps, sort_keys=True))
     return bad
 
 
-@dataclass(frozen=True)
-class Results:
-    """The folder in which the results of all pipelines lie."""
-
-    root: Path
-
-    def folder(self, step: str, fingerprint: str) -> Path:
-        return self.root / step / fingerprint
-
-    def partial(self, step: str, fingerprint: str) -> Path:
-        return self.root / step / f"{fingerprint}.partial"
-
-    def lock(self, step: str, fingerprint: str) -> Lock:
-        """Whoever holds it is the only one who makes, publishes or takes back this result."""
-        return Lock(self.root / step / f".{fingerprint}.lock")
-
-    def read(self, step: str, fingerprint: str) -> Record | None:
-        """The record of a result, after mending what a kill interrupted: its publication, or its being taken back."""
-        folder, partial = self.folder(step, fingerprint), self.partial(step, fingerprint)
-        if not folder.exists() and (partial / RECORD).exists():
-            partial.rename(folder)
-        record = Record.read(folder)
-        if record is None and folder.exists() and not partial.exists():
-            folder.rename(partial)
-        return record
-
-    def demote(self, step: str, fingerprint: str, bad: list[str]) -> None:
-        """Take a result back to work under way without its bad files, so that only these are made again.
-
-        Nothing happens where somebody else is at this result.
-        """
-        folder, partial = self.folder(step, fingerprint), self.partial(step, fingerprint)
-        lock = self.lock(step, fingerprint)
-        if not lock.take():
-            return
-        try:
-            if not folder.exists():
-                return
-            shutil.rmtree(partial, ignore_errors=True)
-            for name in (RECORD, STAMPS, *bad):
-                (folder / name).unlink(missing_ok=True)
-            folder.rename(partial)
-        finally:
-            lock.release()
-
-    def publish(
-        self,
-        current: Step,
-        identity: Identity,
-        *,
-        summary: Summary,
-        inventory: Inventory,
-        continued_from: str | None,
-        run: dict[str, Any],
-    ) -> Record:
-        """Write the record of finished work and give its folder the final name."""
-        partial = self.partial(current.name, identity.fingerprint)
-        folder = self.folder(current.name, identity.fingerprint)
-        record = Record(
-            step=current.name,
-            function=current.function,
-            version=current.version,
-            fingerprint=identity.fingerprint,
-            family=identity.family,
-            inputs=identity.inputs,
-            extends=identity.extends,
-            continued_from=continued_from,
-            counts=dict(summary.counts),
-            pictures=dict(summary.pictures),
-            files=inventory.files,
-        )
-        write_text(partial / STAMPS, json.dumps(inventory.stamps, sort_keys=True))
-        write_text(partial / RUN, json.dumps(run, sort_keys=True, indent=1))
-        record.write(partial)
-        if folder.exists():
-            replaced = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.old")
-            folder.rename(replaced)
-            partial.rename(folder)
-            shutil.rmtree(replaced, ignore_errors=True)
-        else:
-            partial.rename(folder)
-        _sync_folder(folder.parent)
-        return record
-
-    def extendable(self, current: Step, identity: Identity) -> Path | None:
-        """The result of the same family that reaches furthest and not further than this one is to."""
-        best: tuple[list[Any], Path] | None = None
-        wanted = [identity.extends[key] for key in sorted(identity.extends)]
-        for path in sorted((self.root / current.name).glob(f"*/{RECORD}")):
-            try:
-                record = Record.read(path.parent)
-            except CorruptRecordError:
-                continue
-            if record is None or path.parent.name != record.fingerprint or record.family != identity.family:
-                continue
-            reached = [record.extends.get(key) for key in sorted(identity.extends)]
-            if record.fingerprint == identity.fingerprint or any(map(_beyond, reached, wanted)):
-                continue
-            if best is None or reached > best[0]:
-                best = (reached, path.parent)
-        return best[1] if best else None
-
-    def run_of(self, record: Record) -> dict[str, Any]:
-        """What stands beside a record: times, code, source hash and the MLflow run that made it."""
-        try:
-            return dict(json.loads((self.folder(record.step, record.fingerprint) / RUN).read_text()))
-        except (OSError, ValueError):
-            return {}
-
-
-def _beyond(reached: Any, wanted: Any) -> bool:
-    return reached is None or wanted is None or reached > wanted
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _read_stamps(folder: Path) -> dict[str, Stamp]:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        stamps = json.loads((folder / STAMPS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return stamps if isinstance(stamps, dict) else {}

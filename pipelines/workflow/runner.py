@@ -1,33 +1,34 @@
 """The runner: hands steps to Ray as their inputs get ready, publishes what they make, and tells MLflow and the user."""
 
 import json
-import os
 import platform
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipelines.workflow import dag
+from pipelines.workflow.cluster import start_ray
 from pipelines.workflow.lock import Lock
-from pipelines.workflow.plan import Decision, Planner
+from pipelines.workflow.plan import Decision, Planner, differences
 from pipelines.workflow.progress import Display
-from pipelines.workflow.record import Record, Results
-from pipelines.workflow.step import Step, resolve
-from pipelines.workflow.tracking import ENVIRONMENT, FAILED, FINISHED, KILLED, Tracking, first_line
+from pipelines.workflow.record import CorruptRecordError, Record
+from pipelines.workflow.results import Results
+from pipelines.workflow.source import sources_of
+from pipelines.workflow.step import Identity, Step, identify, resolve
+from pipelines.workflow.tracking import FAILED, FINISHED, KILLED, Tracking, prepare_environment, stage_environment
 from pipelines.workflow.worker import Assignment, Mailbox, Outcome, perform
-from vlp_core.errors import UserError
-from vlp_core.identity import sha256_of_file
+from vlp_core.errors import UserError, first_line
 
 POLL_S = 0.25
+STOP_S = 10.0  # for cancelled tasks to end
 LINKS = "_LINKS.json"
-PRIVATE_OBJECT_STORE_BYTES = 512 * 2**20  # steps exchange folders, not objects
+CONTINUED = "_CONTINUED.json"
 
 
 @dataclass(kw_only=True)
@@ -36,9 +37,15 @@ class Running:
 
     decision: Decision
     lock: Lock
+    inputs: list[Lock]
+    """Shared locks on the results it reads: nobody takes these back or replaces them meanwhile."""
     reference: Any
     started: float
     previous: Path | None
+
+    def release(self) -> None:
+        for lock in (self.lock, *self.inputs):
+            lock.release()
 
 
 @dataclass(kw_only=True)
@@ -57,12 +64,15 @@ class Runner:
     planner: Planner
     tracking: Tracking
     display: Display
+    interrupted: Callable[[], bool] = lambda: False
+    """Asked between two moves, so that no step is left half launched or half published."""
     states: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     _running: dict[str, Running] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
     _mailbox: Any = None
+    _lost: bool = False
 
     @property
     def results(self) -> Results:
@@ -70,19 +80,25 @@ class Runner:
 
     def start(self, config: Mapping[str, Any], command: str) -> None:
         """Bring up Ray and MLflow side by side: each takes seconds."""
+        prepare_environment()
         with ThreadPoolExecutor(1) as pool:
             tracking = pool.submit(self.tracking.open, config, command)
             start_ray()
             tracking.result()
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self._mailbox = ray.remote(Mailbox).options(num_cpus=0).remote()
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        mailbox = ray.remote(Mailbox).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here)
+        self._mailbox = mailbox.remote()
 
     def run(self) -> list[Failure]:
         import ray
 
         waiting = list(self.steps)
         while waiting or self._running:
+            if self.interrupted():
+                raise KeyboardInterrupt
             waiting = [step for step in waiting if not self._advance(step)]
             if self._running:
                 references = {running.reference: name for name, running in self._running.items()}
@@ -98,10 +114,14 @@ class Runner:
         """Cancel what runs; what it has written so far is kept for the next start."""
         import ray
 
+        references = [running.reference for running in self._running.values()]
+        for reference in references:
+            ray.cancel(reference, force=True)
+        if references:
+            ray.wait(references, num_returns=len(references), timeout=STOP_S)  # then nobody writes there any more
         for name, running in self._running.items():
-            ray.cancel(running.reference, force=True)
             self.tracking.failed(name, "interrupted", status=KILLED)
-            running.lock.release()
+            running.release()
         self._running.clear()
 
     def close(self, pipeline: str, status: str, headline: tuple[str, ...]) -> None:
@@ -146,30 +166,65 @@ class Runner:
             return True
         if any(dependency.name not in self.states for dependency in step.dependencies):
             return False
+        try:
+            return self._reuse_or_launch(step)
+        except UserError as error:  # of this step alone, such as a list that is gone by now
+            self._fail(step.name, Outcome(user_error=str(error)))
+            return True
+
+    def _reuse_or_launch(self, step: Step) -> bool:
         decision = self._decide(step)
         if decision.record is not None:
             self._reuse(step, decision.record)
             return True
         assert decision.identity is not None
-        lock = self.results.lock(step.name, decision.identity.fingerprint)
-        if not lock.take():
-            if step.name not in self._told:
-                self.display.line(f"… {step.name}: {lock.holder()} is making it; waiting for that")
-                self._told.add(step.name)
+        fingerprint = decision.identity.fingerprint
+        locks = [self.results.lock(step.name, fingerprint)]
+        if not locks[0].take():
+            self._tell_once(step, f"{locks[0].holder()} makes or reads this result; waiting for that")
             return False
-        decision = self._decide(step)  # whoever held the lock may have made it
-        if decision.record is not None:
-            lock.release()
-            self._reuse(step, decision.record)
+        try:
+            self.results.mend(step.name, fingerprint)
+            decision = self._decide(step)  # whoever held the lock may have made it
+            if decision.record is not None:
+                self._reuse(step, decision.record)
+                return True
+            for record in self._inputs_of(step):
+                lock = self.results.lock(record.step, record.fingerprint)
+                if not lock.take(shared=True):
+                    self._tell_once(step, f"{lock.holder()} makes {record.step} again; waiting for that")
+                    return False
+                locks.append(lock)
+                self._check_unchanged(record)
+            self._launch(step, decision, locks[0], locks[1:])
+            locks = []  # they are the running step's now
             return True
-        self._launch(step, decision, lock)
-        return True
+        finally:
+            for lock in locks:
+                lock.release()
+
+    def _tell_once(self, step: Step, text: str) -> None:
+        if step.name not in self._told:
+            self.display.line(f"… {step.name}: {text}")
+            self._told.add(step.name)
+
+    def _inputs_of(self, step: Step) -> list[Record]:
+        return [self.planner.records[name] for name in dict.fromkeys(found.name for found in step.dependencies)]
+
+    def _check_unchanged(self, record: Record) -> None:
+        """Between the plan and the lock another run may have taken an input back, or made it again otherwise."""
+        try:
+            found = self.results.read(record.step, record.fingerprint)
+        except CorruptRecordError:
+            found = None
+        if found is None or found.digest != record.digest:
+            folder = self.results.folder(record.step, record.fingerprint)
+            raise UserError(f"{folder}: changed since this run began; start it again")
 
     def _decide(self, step: Step) -> Decision:
         decision = self.planner.decide(step)
-        for warning in self.planner.warnings:
-            self.display.line(f"! {warning}")
-        self.planner.warnings.clear()
+        for line in self.planner.tell():
+            self.display.line(f"! {line}")
         return decision
 
     def _reuse(self, step: Step, record: Record) -> None:
@@ -178,7 +233,7 @@ class Runner:
         self.tracking.reused(step.name, record, self.results.run_of(record).get("mlflow_run"))
         self.display.ended(step.name, "=", f"reused · {describe(record.counts)}")
 
-    def _launch(self, step: Step, decision: Decision, lock: Lock) -> None:
+    def _launch(self, step: Step, decision: Decision, lock: Lock, input_locks: list[Lock]) -> None:
         import ray
 
         identity = decision.identity
@@ -191,17 +246,14 @@ class Runner:
         if step.accepts("previous") and identity.extends and step.name not in self.planner.forced:
             previous = self.results.extendable(step, identity)
             inputs["previous"] = previous
-        sources = [
-            self.planner.records[found.name] for found in {found.name: found for found in step.dependencies}.values()
-        ]
         run = self.tracking.started(
             step.name,
             fingerprint=identity.fingerprint,
             inputs={**identity.inputs, **identity.extends},
-            sources=sources,
+            sources=self._inputs_of(step),
         )
         environment = {
-            **ENVIRONMENT,
+            **stage_environment(),
             "MLFLOW_TRACKING_URI": self.tracking.uri,
             "MLFLOW_EXPERIMENT_ID": self.tracking.experiment,
             "MLFLOW_RUN_ID": run,
@@ -220,6 +272,7 @@ class Runner:
         self._running[step.name] = Running(
             decision=decision,
             lock=lock,
+            inputs=input_locks,
             reference=task.remote(assignment, self._mailbox),
             started=time.time(),
             previous=previous,
@@ -228,11 +281,22 @@ class Runner:
     def _listen(self) -> None:
         import ray
 
-        events = ray.get(self._mailbox.drain.remote())
+        try:
+            events = ray.get(self._mailbox.drain.remote())
+        except ray.exceptions.RayError as error:  # it comes back, without what it held
+            self._mailbox_lost(first_line(error))
+            return
         for event in events:
             if event.kind == "progress":
                 self.display.progress(event.step, event.body)
-        self.tracking.events([event for event in events if event.kind != "progress"])
+            elif event.kind == "warning":
+                self.display.line(f"! {event.step}: {event.body['text']}")
+        self.tracking.events([event for event in events if event.kind not in ("progress", "warning")])
+
+    def _mailbox_lost(self, why: str) -> None:
+        if not self._lost:
+            self.display.line(f"! reports of running steps were lost ({why}); their results are not concerned")
+            self._lost = True
 
     def _finish(self, name: str, reference: Any) -> None:
         import ray
@@ -248,8 +312,28 @@ class Runner:
                 self._fail(name, outcome)
             else:
                 self._publish(running, outcome)
+        except UserError as error:
+            self._fail(name, Outcome(user_error=str(error)))
         finally:
-            running.lock.release()
+            running.release()
+
+    def _check_outside_files(self, step: Step, identity: Identity) -> None:
+        """A list that was written to while it was read is not the one whose digest the fingerprint holds."""
+        now = identify(step, self.planner.reference, self.planner.digests.of)
+        changed = differences({**identity.inputs, **identity.extends}, {**now.inputs, **now.extends})
+        if changed:
+            raise UserError(f"changed while it was read: {'; '.join(changed[:3])}; start again")
+
+    def _continued_from(self, running: Running) -> str | None:
+        """The result that this one was carried on from, as the stage says; it may have found it of no use."""
+        identity = running.decision.identity
+        if running.previous is None or identity is None:
+            return None
+        said = self.results.partial(running.decision.step.name, identity.fingerprint) / CONTINUED
+        try:
+            return json.loads(said.read_text())["continued_from"]
+        except FileNotFoundError:
+            return running.previous.name
 
     def _fail(self, name: str, outcome: Outcome) -> None:
         why = outcome.user_error or outcome.failure or "unknown"
@@ -262,18 +346,19 @@ class Runner:
     def _publish(self, running: Running, outcome: Outcome) -> None:
         step, identity = running.decision.step, running.decision.identity
         assert identity is not None and outcome.summary is not None and outcome.inventory is not None
+        self._check_outside_files(step, identity)
         record = self.results.publish(
             step,
             identity,
             summary=outcome.summary,
             inventory=outcome.inventory,
-            continued_from=running.previous.name if running.previous else None,
+            continued_from=self._continued_from(running),
             run={
                 "started": running.started,
                 "finished": time.time(),
                 "host": platform.node(),
                 "code": code_revision(step.source.parent),
-                "source_sha256": sha256_of_file(step.source),
+                "sources": sources_of(step.source),
                 "mlflow_run": self.tracking.children.get(step.name),
             },
         )
@@ -283,37 +368,6 @@ class Runner:
         self.notes[step.name] = describe(record.counts)
         self.tracking.made(step.name, record, self.results.folder(record.step, record.fingerprint))
         self.display.ended(step.name, "✓", describe(record.counts))
-
-
-def start_ray() -> None:
-    """Join the cluster that RAY_ADDRESS names, or start a private one that ends with this process."""
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import ray
-
-    logs = os.environ.get("VLP_RAY_LOGS") == "1"
-    common: dict[str, Any] = {"log_to_driver": logs, "logging_level": "INFO" if logs else "ERROR"}
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        try:
-            _knock(address)
-            ray.init(address=address, **common)
-        except Exception as error:
-            raise UserError(
-                f"RAY_ADDRESS {address}: no Ray cluster lets us in there ({first_line(error)}); start one with "
-                "`ray start --head`, or unset RAY_ADDRESS for a private one"
-            ) from error
-    else:
-        ray.init(address="local", include_dashboard=False, object_store_memory=PRIVATE_OBJECT_STORE_BYTES, **common)
-
-
-def _knock(address: str) -> None:
-    """OSError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdigit() and "/" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def describe(counts: Mapping[str, float]) -> str:

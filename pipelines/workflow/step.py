@@ -142,8 +142,6 @@ class Canonical:
             return self._of_settings(value, where)
         if isinstance(value, list | tuple):
             return [self.of(item, f"{where}.{number}") for number, item in enumerate(value)]
-        if isinstance(value, Mapping):
-            return {str(key): self.of(item, f"{where}.{key}") for key, item in value.items()}
         if value is None or isinstance(value, bool | int | float | str):
             return value
         raise TypeError(f"input {where!r}: {type(value).__name__} has no canonical form")
@@ -194,6 +192,18 @@ def _steps_in(value: Any) -> list[Step]:
         return [value.step]
     if isinstance(value, list | tuple):
         return [found for item in value for found in _steps_in(item)]
+    return []
+
+
+def outside_paths(value: Any) -> list[Path]:
+    """The files and folders of the user's that an input names, at any depth."""
+    if isinstance(value, Path):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [found for item in value for found in outside_paths(item)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type | Step | ResultFile):
+        kept = (field for field in dataclasses.fields(value) if not field.metadata.get(EXECUTION))
+        return [found for field in kept for found in outside_paths(_as_path(getattr(value, field.name), field))]
     return []
 
 

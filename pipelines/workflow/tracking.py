@@ -1,22 +1,31 @@
 """MLflow: a parent run a pipeline, a child run a step. The driver is the only one who writes here, so that a store on
-SQLite is opened and migrated once."""
+SQLite is opened and migrated once.
+
+The folder of results is the truth and MLflow its memory: a store that fails while steps run is written to later, in
+order, and never holds them up for long.
+"""
 
 import io
 import json
 import logging
 import os
-import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.workflow.lock import Lock
-from pipelines.workflow.record import Record, Results
+from pipelines.workflow.lock import Lock, held
+from pipelines.workflow.record import Record
+from pipelines.workflow.results import Results
 from pipelines.workflow.worker import Event
-from vlp_core.errors import UserError
+from vlp_core.errors import UserError, first_line
+from vlp_core.metric_names import DATASET_DIGEST_CHARS, metric_name
+from vlp_core.uris import public_uri
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -26,13 +35,42 @@ ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_UV_AUTO_DETECT": "false",
 }
+# The driver writes little at a time and must not wait for a server that is gone; a stage uploads models.
+DRIVER_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+STAGE_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
 FAILED, FINISHED, KILLED = "FAILED", "FINISHED", "KILLED"
-DIGEST_CHARS = 36  # MLflow's limit for the digest of a data set
+
+PAUSE_S = 30.0  # after a call that failed
+LAST_S = 15.0  # for what still waits when the run ends
+MOST_WAITING = 20_000
+INVOCATION = "vlp.invocation"
+# Codes of MLflow for calls that would fail again just so; anything else may pass.
+FINAL = {
+    "INVALID_PARAMETER_VALUE",
+    "RESOURCE_DOES_NOT_EXIST",
+    "RESOURCE_ALREADY_EXISTS",
+    "BAD_REQUEST",
+    "INVALID_STATE",
+}
 
 
 def store_of(root: Path) -> str:
     """MLFLOW_TRACKING_URI, or the SQLite store in the root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+
+
+def stage_environment() -> dict[str, str]:
+    """What a stage that talks to MLflow runs under: the user's own limits where there are some."""
+    return {**ENVIRONMENT, **{key: _GIVEN.get(key, value) for key, value in STAGE_LIMITS.items()}}
+
+
+_GIVEN = {key: os.environ[key] for key in DRIVER_LIMITS if key in os.environ}
+
+
+def prepare_environment() -> None:
+    """Set what MLflow reads at import; before there are threads, for they share the environment."""
+    for key, value in {**ENVIRONMENT, **DRIVER_LIMITS}.items():
+        os.environ.setdefault(key, value)
 
 
 @dataclass
@@ -48,32 +86,62 @@ class Tracking:
     trouble: str | None = None
     _client: Any = None
     _lock: Lock | None = None
+    _waiting: deque[Callable[[], Any]] = field(default_factory=lambda: deque(maxlen=MOST_WAITING))
+    _quiet_until: float = 0.0
+    _curves: set[str] = field(default_factory=set)
+    """Metrics of the parent that were reported while steps ran."""
+
+    @property
+    def place(self) -> str:
+        """The store's address as it may be shown and stored: without credentials."""
+        return public_uri(self.uri or store_of(self.root))
 
     def open(self, config: Mapping[str, Any], command: str) -> None:
         """Open the store, close what a kill left open, and start the parent run."""
-        for key, value in ENVIRONMENT.items():
-            os.environ.setdefault(key, value)
-        self.uri = store_of(self.root)
-        self._client = client = self._connect()
+        self._open_store()
+        token = uuid.uuid4().hex
         try:
-            self.experiment = self._experiment_id(client)
             self._close_left_open()
-            tags = {"vlp.root": str(self.root), "vlp.command": command, "mlflow.source.name": self.pipeline}
-            run = client.create_run(self.experiment, run_name=self.pipeline, tags=tags)
+            self._hold(token)
+            tags = {
+                INVOCATION: token,
+                "vlp.root": str(self.root),
+                "vlp.command": command,
+                "mlflow.source.name": self.pipeline,
+            }
+            run = self._client.create_run(self.experiment, run_name=self.pipeline, tags=tags)
             self.parent = run.info.run_id
-            self._hold(self.parent)
             self._params(self.parent, flatten(config))
-            client.log_text(self.parent, json.dumps(config, indent=1, sort_keys=True, default=str), "config.json")
+            text = json.dumps(config, indent=1, sort_keys=True, default=str)
+            self._client.log_text(self.parent, text, "config.json")
+        except OSError:
+            raise
         except Exception as error:
             raise UserError(
-                f"{self.uri}: MLflow takes no run of experiment {self.pipeline!r} ({first_line(error)}); restore the "
+                f"{self.place}: MLflow takes no run of experiment {self.pipeline!r} ({first_line(error)}); restore the "
                 "experiment if it was deleted, or check that the store can be written"
             ) from error
 
+    def close_left_open(self) -> None:
+        """End the runs that a kill left open, where there are some; otherwise the store is not even opened."""
+        if any(_free(path) for path in _run_files(self.root)):
+            prepare_environment()
+            self._open_store()
+            self._close_left_open()
+
+    def _open_store(self) -> None:
+        self.uri = store_of(self.root)
+        with held(self.root / ".mlflow.lock"):  # two first runs would both make the tables
+            self._client = self._connect()
+            try:
+                self.experiment = self._experiment_id()
+            except Exception as error:
+                raise UserError(
+                    f"{self.place}: MLflow makes no experiment {self.pipeline!r} ({first_line(error)}); "
+                    "check that the store can be written"
+                ) from error
+
     def _connect(self) -> Any:
-        limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-        before = {key: os.environ.get(key) for key in limits}
-        os.environ.update({key: value for key, value in limits.items() if before[key] is None})
         try:
             import mlflow
 
@@ -84,156 +152,195 @@ class Tracking:
             return client
         except Exception as error:
             raise UserError(
-                f"{self.uri}: this MLflow store does not open ({first_line(error)}); start the server, "
+                f"{self.place}: this MLflow store does not open ({first_line(error)}); start the server, "
                 f"or unset MLFLOW_TRACKING_URI to use {self.root / 'mlflow.db'}"
             ) from error
-        finally:
-            for key, value in before.items():
-                if value is None:
-                    os.environ.pop(key, None)
 
-    def _experiment_id(self, client: Any) -> str:
-        found = client.get_experiment_by_name(self.pipeline)
-        if found is not None:
-            return str(found.experiment_id)
-        location = (self.root / "mlartifacts").as_uri() if self.uri.startswith("sqlite:") else None
-        kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI then opens on runs and models
-        return str(client.create_experiment(self.pipeline, artifact_location=location, tags=kind))
+    def _experiment_id(self) -> str:
+        from mlflow.exceptions import MlflowException
 
-    def _hold(self, run: str) -> None:
-        self._lock = Lock(self.root / ".runs" / run)
-        self._lock.take()
+        found = self._client.get_experiment_by_name(self.pipeline)
+        if found is None:
+            location = (self.root / "mlartifacts").as_uri() if self.uri.startswith("sqlite:") else None
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI then opens on runs and models
+            try:
+                return str(self._client.create_experiment(self.pipeline, artifact_location=location, tags=kind))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self._client.get_experiment_by_name(self.pipeline)
+        return str(found.experiment_id)
+
+    def _hold(self, token: str) -> None:
+        """A lock that lives as long as this driver; its file says where the runs are that it stands for."""
+        self._lock = Lock(self.root / ".runs" / token)
+        self._lock.take(sign=False)
+        self._lock.write(json.dumps({"store": self.place, "experiment": self.experiment}))
 
     def _close_left_open(self) -> None:
-        """End the runs of this root whose driver is gone: its lock is free."""
-        for path in sorted((self.root / ".runs").glob("*")):
+        """End the runs of this root and store whose driver is gone: its lock is free."""
+        for path in _run_files(self.root):
             lock = Lock(path)
-            if not lock.take():
+            said = _said_by(path)
+            if said.get("store") != self.place or not lock.take(sign=False):
                 continue
             try:
-                children = self._client.search_runs(
-                    [self.experiment], f"tags.`mlflow.parentRunId` = '{path.name}' and attributes.status = 'RUNNING'"
-                )
-                for run in [*(child.info.run_id for child in children), path.name]:
-                    self._client.set_terminated(run, KILLED)
-            except Exception as error:
+                lost = f"tags.`{INVOCATION}` = '{path.name}' and attributes.status = 'RUNNING'"
+                for run in self._client.search_runs([said["experiment"]], lost):
+                    self._client.set_terminated(run.info.run_id, KILLED)
+                path.unlink(missing_ok=True)
+            except Exception as error:  # the file stays for the next start
                 self._say(error)
-            path.unlink(missing_ok=True)
-            lock.release()
+            finally:
+                lock.release()
 
     def started(self, step: str, *, fingerprint: str, inputs: Mapping[str, Any], sources: Iterable[Record]) -> str:
         """Open a step's child run; its data sets are the records it stands on. Returns the run's id."""
-        tags = {"mlflow.parentRunId": self.parent, "vlp.step": step, "vlp.fingerprint": fingerprint}
-        try:
-            run = self._client.create_run(self.experiment, run_name=step, tags=tags)
+        assert self._lock is not None
+        tags = {
+            INVOCATION: self._lock.path.name,
+            "mlflow.parentRunId": self.parent,
+            "vlp.step": step,
+            "vlp.fingerprint": fingerprint,
+        }
+        when, sources = int(time.time() * 1000), list(sources)
+
+        def begin() -> None:
+            run = self._client.create_run(self.experiment, run_name=step, tags=tags, start_time=when)
             self.children[step] = run.info.run_id
-            self._params(run.info.run_id, flatten(inputs))
-            self._data_sets(run.info.run_id, sources)
-        except Exception as error:
-            self._say(error)
+
+        self._do(begin)
+        self._of(step, lambda run: self._params(run, flatten(inputs)))
+        self._of(step, lambda run: self._data_sets(run, sources))
         return self.children.get(step, "")
 
     def reused(self, step: str, record: Record, made_by: str | None) -> None:
         """A finished child run that points at the run which made the result."""
         self.started(step, fingerprint=record.fingerprint, inputs={**record.inputs, **record.extends}, sources=())
-        run = self.children.get(step)
-        if not run:
-            return
-        try:
+
+        def point(run: str) -> None:
             self._client.set_tag(run, "vlp.reused", "true")
             if made_by:
                 link = f"#/experiments/{self.experiment}/runs/{made_by}"
                 self._client.set_tag(run, "vlp.made_by", made_by)
                 self._client.set_tag(run, "mlflow.note.content", f"Reused: [made by this run]({link}).")
-            self._metrics(run, {f"count/{key}": value for key, value in record.counts.items()}, 0)
-        except Exception as error:
-            self._say(error)
-        self._end(run, FINISHED)
+
+        self._of(step, point)
+        self._of(step, lambda run: self._counts(run, record))
+        self._end(step, FINISHED)
 
     def events(self, events: Iterable[Event]) -> None:
         """Write what steps reported: all points of a step in one call."""
         from mlflow.entities import Metric
 
-        points: dict[str, list[Any]] = {}
+        points: dict[str | None, list[Metric]] = {}
         for event in events:
-            run = self.children.get(event.step)
-            if not run:
-                continue
             if event.kind == "metrics":
                 at, when = event.body["at"], int(event.time * 1000)
                 for key, value in event.body["values"].items():
-                    points.setdefault(run, []).append(Metric(metric_name(key), float(value), when, at))
-                    parents = metric_name(f"{event.step}/{key}")  # where runs are compared
-                    points.setdefault(self.parent, []).append(Metric(parents, float(value), when, at))
+                    points.setdefault(event.step, []).append(Metric(metric_name(key), float(value), when, at))
+                    whole = metric_name(f"{event.step}/{key}")  # on the parent, where runs are compared
+                    points.setdefault(None, []).append(Metric(whole, float(value), when, at))
+                    self._curves.add(whole)
             else:
-                self._write(run, event)
-        for run, metrics in points.items():
-            try:
-                for start in range(0, len(metrics), 1000):
-                    self._client.log_batch(run, metrics=metrics[start : start + 1000])
-            except Exception as error:
-                self._say(error)
+                self._of(event.step, partial(self._write, event=event))
+        for step, metrics in points.items():
+            for start in range(0, len(metrics), 1000):
+                part = metrics[start : start + 1000]
+                self._of(step, partial(self._client.log_batch, metrics=part))
+        self._write_waiting()
 
     def _write(self, run: str, event: Event) -> None:
-        try:
-            if event.kind == "picture":
-                from PIL import Image
+        if event.kind == "picture":
+            from PIL import Image
 
-                image = Image.open(io.BytesIO(event.body["png"]))
-                self._client.log_image(run, image, key=event.body["name"], step=event.body["at"])
-            elif event.kind == "table":
-                self._client.log_table(run, event.body["columns"], f"{event.body['name']}.json")
-        except Exception as error:
-            self._say(error)
+            image = Image.open(io.BytesIO(event.body["png"]))
+            self._client.log_image(run, image, key=event.body["name"], step=event.body["at"])
+        elif event.kind == "table":
+            self._client.log_table(run, event.body["columns"], f"{event.body['name']}.json")
 
     def made(self, step: str, record: Record, folder: Path) -> None:
         """Counts and pictures of a result on its child run, which ends."""
-        run = self.children.get(step)
-        if not run:
-            return
-        try:
-            self._metrics(run, {f"count/{key}": value for key, value in record.counts.items()}, 0)
+
+        def show(run: str) -> None:
             for picture in record.pictures.values():
                 self._client.log_artifact(run, str(folder / picture))
             self._client.set_tag(run, "vlp.record", record.digest)
             self._client.set_tag(run, "vlp.folder", str(folder))
-        except Exception as error:
-            self._say(error)
-        self._end(run, FINISHED)
+
+        self._of(step, lambda run: self._counts(run, record))
+        self._of(step, show)
+        self._end(step, FINISHED)
 
     def failed(self, step: str, why: str, *, status: str = FAILED) -> None:
-        run = self.children.get(step)
-        if not run:
-            return
-        try:
+        def tell(run: str) -> None:
             self._client.set_tag(run, "vlp.error", why.strip().splitlines()[-1][:500])
             self._client.log_text(run, why, "error.txt")
-        except Exception as error:
-            self._say(error)
-        self._end(run, status)
+
+        self._of(step, tell)
+        self._end(step, status)
 
     def close(
         self, *, status: str, dag: Path, pictures: Mapping[str, Path], headline: Mapping[str, float], note: str
     ) -> None:
-        """The DAG, the steps' pictures, the headline metrics and the map of child runs on the parent, which ends."""
-        try:
-            self._client.log_artifact(self.parent, str(dag))
-            for name, path in pictures.items():
-                self._client.log_artifact(self.parent, str(path), f"pictures/{name}")
-            self._metrics(self.parent, headline, 0)
-            self._client.set_tag(self.parent, "mlflow.note.content", note)
-        except Exception as error:
-            self._say(error)
-        self._end(self.parent, status)
+        """The DAG, the steps' pictures, the headline metrics and the map of child runs on the parent, which ends.
+
+        A headline metric that has a curve here is left to it: a last point at step 0 would be drawn into the curve.
+        """
+        numbers = {key: value for key, value in headline.items() if metric_name(key) not in self._curves}
+        self._of(None, lambda run: self._client.log_artifact(run, str(dag)))
+        for name, path in pictures.items():
+            self._of(None, partial(self._client.log_artifact, local_path=str(path), artifact_path=f"pictures/{name}"))
+        self._of(None, lambda run: self._metrics(run, numbers, 0))
+        self._of(None, lambda run: self._client.set_tag(run, "mlflow.note.content", note))
+        self._end(None, status)
+        give_up = time.monotonic() + LAST_S
+        while self._waiting and time.monotonic() < give_up:
+            time.sleep(1.0)
+            self._quiet_until = 0.0
+            self._write_waiting()
         if self._lock is not None:
-            self._lock.path.unlink(missing_ok=True)
+            if self._waiting:
+                print(
+                    f"warning: MLflow at {self.place} did not take {len(self._waiting)} writes; the results are kept",
+                    file=sys.stderr,
+                )
+            else:
+                self._lock.path.unlink(missing_ok=True)
             self._lock.release()
 
-    def _end(self, run: str, status: str) -> None:
-        try:
-            self._client.set_terminated(run, status)
-        except Exception as error:
-            self._say(error)
+    def _end(self, step: str | None, status: str) -> None:
+        when = int(time.time() * 1000)
+        self._of(step, lambda run: self._client.set_terminated(run, status, when))
+
+    def _of(self, step: str | None, call: Callable[[str], Any]) -> None:
+        """A call about a step's run, or about the parent's; a step whose run could not be made has nothing to tell."""
+
+        def later() -> None:
+            run = self.parent if step is None else self.children.get(step)
+            if run:
+                call(run)
+
+        self._do(later)
+
+    def _do(self, call: Callable[[], Any]) -> None:
+        """Make a call to the store after those that wait, now if it takes any."""
+        self._waiting.append(call)
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        while self._waiting and time.monotonic() >= self._quiet_until:
+            try:
+                self._waiting[0]()
+            except Exception as error:
+                self._say(error)
+                if getattr(error, "error_code", "TypeError") not in FINAL and not _is_ours(error):
+                    self._quiet_until = time.monotonic() + PAUSE_S
+                    return
+            self._waiting.popleft()
+
+    def _counts(self, run: str, record: Record) -> None:
+        self._metrics(run, {f"count/{key}": value for key, value in record.counts.items()}, 0)
 
     def link(self, step: str) -> str:
         return f"[{step}](#/experiments/{self.experiment}/runs/{self.children[step]})"
@@ -246,7 +353,7 @@ class Tracking:
             DatasetInput(
                 dataset=Dataset(
                     name=record.step,
-                    digest=record.digest[:DIGEST_CHARS],
+                    digest=record.digest[:DATASET_DIGEST_CHARS],
                     source_type="local",
                     source=json.dumps({"uri": str(results.folder(record.step, record.fingerprint))}),
                     profile=json.dumps(record.counts),
@@ -277,19 +384,36 @@ class Tracking:
         """Trouble with the store is told once and does not stop the work, whose results are in the root."""
         if self.trouble is None:
             self.trouble = first_line(error)
-            print(f"warning: MLflow at {self.uri} fails ({self.trouble}); the results are kept", file=sys.stderr)
+            print(
+                f"warning: MLflow at {self.place} fails ({self.trouble}); trying again, and the results are kept",
+                file=sys.stderr,
+            )
 
 
-def first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+def _is_ours(error: Exception) -> bool:
+    """An error that is not the store's: the same call would fail again."""
+    return isinstance(error, TypeError | ValueError | KeyError | FileNotFoundError)
 
 
-def metric_name(name: str) -> str:
-    """A name that MLflow takes: `lost/side>=200` becomes `lost/side ge 200`."""
-    for sign, word in ((">=", " ge "), ("<=", " le "), (">", " gt "), ("<", " lt "), ("=", " is ")):
-        name = name.replace(sign, word)
-    return re.sub(r"[^\w\-. :/]", "_", name)
+def _run_files(root: Path) -> list[Path]:
+    return sorted((root / ".runs").glob("*"))
+
+
+def _said_by(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _free(path: Path) -> bool:
+    """Whether nobody holds the lock; looking changes nothing in its file."""
+    lock = Lock(path)
+    if not lock.take(shared=True):
+        return False
+    lock.release()
+    return True
 
 
 def flatten(value: Any, where: str = "") -> dict[str, Any]:

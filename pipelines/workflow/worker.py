@@ -1,24 +1,28 @@
 """What runs inside Ray: a step's function in a worker process, and the mailbox through which it reports."""
 
-import errno
 import importlib
 import os
 import shutil
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.workflow.lock import Lock
 from pipelines.workflow.record import Inventory, take_inventory
 from vlp_core.errors import UserError
+from vlp_core.files import full_disk, no_space
 from vlp_core.tracker import Summary
+
+PREDECESSOR_S = 60.0  # how long an earlier attempt may take to end
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One report of a step: kind is `metrics`, `picture`, `table` or `progress`."""
+    """One report of a step: kind is `metrics`, `picture`, `table`, `progress` or `warning`."""
 
     step: str
     kind: str
@@ -59,6 +63,9 @@ class MailTracker:
     def progress(self, done: int, total: int | None, *, failed: int = 0, unit: str = "rows") -> None:
         self._send("progress", {"done": done, "total": total, "failed": failed, "unit": unit}, wait=False)
 
+    def warn(self, text: str) -> None:
+        self._send("warning", {"text": text}, wait=False)
+
     def _send(self, kind: str, body: dict[str, Any], *, wait: bool) -> None:
         import ray
 
@@ -96,24 +103,38 @@ class Outcome:
 
 def perform(assignment: Assignment, mailbox: Any) -> Outcome:
     """Run a step's function here. Every exception becomes an Outcome, so that Ray repeats only what lost its worker."""
-    if assignment.fresh:
-        shutil.rmtree(assignment.out, ignore_errors=True)
-    assignment.out.mkdir(parents=True, exist_ok=True)
     os.environ.update(assignment.environment)
     tracker = MailTracker(assignment.step, mailbox)
     try:
-        function = getattr(importlib.import_module(assignment.module), assignment.function)
-        summary = function(**assignment.inputs, out=assignment.out, tracker=tracker)
-        return Outcome(summary=summary, inventory=take_inventory(assignment.out))
+        with _alone(assignment.out):
+            if assignment.fresh:
+                shutil.rmtree(assignment.out, ignore_errors=True)
+            assignment.out.mkdir(parents=True, exist_ok=True)
+            function = getattr(importlib.import_module(assignment.module), assignment.function)
+            summary = function(**assignment.inputs, out=assignment.out, tracker=tracker)
+            return Outcome(summary=summary, inventory=take_inventory(assignment.out))
     except UserError as error:
         return Outcome(user_error=str(error))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if full_disk(error):
             return Outcome(user_error=no_space(assignment.out))
         return Outcome(failure=traceback.format_exc())
     except Exception:
         return Outcome(failure=traceback.format_exc())
 
 
-def no_space(path: Path) -> str:
-    return f"{path}: no space left; free some or give --root on another disk (what is finished is kept)"
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Wait for an attempt that outlived its driver, or that Ray gave up, to be gone: two must not write one folder."""
+    attempt = Lock(out.with_name(f".{out.name}.attempt"))
+    give_up = time.monotonic() + PREDECESSOR_S
+    while not attempt.take():
+        if time.monotonic() > give_up:
+            raise UserError(
+                f"{out}: an earlier attempt, {attempt.holder()}, still writes there; end it and start again"
+            )
+        time.sleep(0.25)
+    try:
+        yield
+    finally:
+        attempt.release()

@@ -31,6 +31,12 @@ def write(*, text: Text, out: Path, tracker: Tracker) -> Summary:
     return Summary(counts={"words": len(text.words) * text.repeat})
 
 
+def pair(*, out: Path, tracker: Tracker) -> Summary:
+    for name in ("a", "b"):
+        (out / f"{name}.txt").write_text(name)
+    return Summary(counts={"files": 2})
+
+
 def shout(*, words: Path, mark: str, out: Path, tracker: Tracker) -> Summary:
     body = (words / "words.txt").read_text().upper() + mark
     (out / "loud.txt").write_text(body)
@@ -41,6 +47,14 @@ def shout(*, words: Path, mark: str, out: Path, tracker: Tracker) -> Summary:
 def read(*, files: tuple[Path, ...], out: Path, tracker: Tracker) -> Summary:
     (out / "all.txt").write_text("".join(path.read_text() for path in files))
     return Summary(counts={"files": len(files)})
+
+
+def add(*, words: Path, file: Path, meddle: bool, out: Path, tracker: Tracker) -> Summary:
+    (out / "sum.txt").write_text((words / "words.txt").read_text() + file.read_text())
+    if meddle:
+        file.write_text("changed")
+    tracker.warn("the file was added")
+    return Summary(counts={"files": 2})
 
 
 def count(*, count: Count, out: Path, tracker: Tracker, previous: Path | None = None) -> Summary:

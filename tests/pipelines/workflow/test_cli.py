@@ -1,15 +1,18 @@
 """Pipelines as a user meets them: processes with exit codes and lines, on the tests' Ray cluster."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.workflow.lock import Lock
+from pipelines.workflow.record import RECORD
+from pipelines.workflow.results import Results
 from pipelines.workflow.tracking import KILLED, store_of
 from tests.pipelines.conftest import PROJECT, Command, root_with
 
@@ -22,7 +25,7 @@ def toy(tmp_path: Path, cluster: str, store: Path) -> Command:
     return Command(TOY, root_with(store, tmp_path / "root"), cluster)
 
 
-def runs_of(root: Path, query: str) -> list[object]:
+def runs_of(root: Path, query: str) -> list[Any]:
     import mlflow
 
     client = mlflow.MlflowClient(store_of(root))
@@ -43,8 +46,8 @@ def test_runs_then_reuses_then_reruns_what_a_change_touches(toy: Command) -> Non
     assert len(parents) == 2
     reused = runs_of(toy.root, "tags.`vlp.reused` = 'true' and tags.`vlp.step` = 'write'")
     made = runs_of(toy.root, "tags.`vlp.record` != '' and tags.`vlp.step` = 'write'")
-    assert reused[0].data.tags["vlp.made_by"] == made[0].info.run_id  # type: ignore[attr-defined]
-    assert made[0].info.status == "FINISHED"  # type: ignore[attr-defined]
+    assert reused[0].data.tags["vlp.made_by"] == made[0].info.run_id
+    assert made[0].info.status == "FINISHED"
 
 
 def test_a_failing_step_ends_its_dependents_not_its_siblings_and_is_named_last(toy: Command) -> None:
@@ -84,6 +87,8 @@ def test_force_makes_a_step_again_and_its_equal_result_leaves_dependents_alone(t
         (["--text.repeat", "x"], "--text.repeat"),
         (["--until", "shuot"], "--until shuot: no such step; did you mean 'shout'?"),
         (["--force", "x"], "--force x: no such step"),
+        (["--force", "shout", "--until", "write"], "--force shout: write does not need it"),
+        (["--file", "gone.txt"], "gone.txt: no such file"),
     ],
 )
 def test_a_wrong_flag_is_one_line_with_the_nearest(toy: Command, flags: list[str], said: str) -> None:
@@ -119,18 +124,88 @@ def test_two_runs_at_once_make_each_step_once(toy: Command) -> None:
     assert sum("= write" in text for text in said) == 1
 
 
+def test_two_first_runs_at_once_share_an_empty_root(tmp_path: Path, cluster: str) -> None:
+    toy = Command(TOY, tmp_path / "root", cluster)
+    runs = [toy.start("--until", "write"), toy.start("--until", "count")]
+    said = [process.communicate(timeout=120)[0] for process in runs]
+    assert [process.returncode for process in runs] == [0, 0], said
+    assert len(runs_of(toy.root, "tags.`vlp.command` != ''")) == 2
+
+
+def test_a_result_that_is_being_read_is_not_replaced(toy: Command) -> None:
+    toy("--until", "write")
+    (folder,) = [path.parent for path in toy.root.glob(f"write/*/{RECORD}")]
+    reader = Results(toy.root).lock("write", folder.name)
+    assert reader.take(shared=True)
+    process = toy.start("--force", "write", "--until", "write")
+    wait_for(process, "… write: ")
+    assert process.poll() is None
+    reader.release()
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 0 and "✓ write" in said
+
+
+def test_a_file_that_vanishes_ends_the_step_that_reads_it_and_no_other(toy: Command, tmp_path: Path) -> None:
+    file = tmp_path / "more.txt"
+    file.write_text("c")
+    process = toy.start("--text.pause-s", "3", "--file", str(file))
+    wait_for(process, "▸ write")
+    file.unlink()
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 2
+    assert "✓ shout" in said and "✓ count" in said
+    assert said.strip().splitlines()[-1] == f"error: add: {file}: no such file; check the path"
+
+
+def test_a_file_that_changes_while_it_is_read_gives_no_record(toy: Command, tmp_path: Path) -> None:
+    file = tmp_path / "more.txt"
+    file.write_text("c")
+    said = toy("--file", str(file), "--meddle", code=2)
+    assert "! add: the file was added" in said
+    assert "error: add: changed while it was read: file" in said.strip().splitlines()[-1]
+    assert not list((toy.root / "add").glob(f"*/{RECORD}"))
+
+
 def test_a_killed_run_is_closed_and_goes_on(toy: Command) -> None:
     process = toy.start("--text.pause-s", "60")
-    assert process.stdout is not None
-    deadline = time.monotonic() + 60
-    while "▸ write" not in process.stdout.readline():
-        assert time.monotonic() < deadline
+    wait_for(process, "▸ write")
     process.send_signal(signal.SIGKILL)
     process.wait()
     toy()
     killed = runs_of(toy.root, f"attributes.status = '{KILLED}'")
-    assert {run.info.run_name for run in killed} >= {"toy", "write"}  # type: ignore[attr-defined]
+    assert {run.info.run_name for run in killed} >= {"toy", "write"}
     assert not runs_of(toy.root, "attributes.status = 'RUNNING'")
+
+
+def test_a_run_killed_after_its_last_record_is_closed_though_nothing_is_to_do(toy: Command) -> None:
+    import mlflow
+
+    toy("--until", "write")
+    client = mlflow.MlflowClient(store_of(toy.root))
+    (parent,) = runs_of(toy.root, "tags.`vlp.command` != ''")
+    client.update_run(parent.info.run_id, status="RUNNING")
+    left = toy.root / ".runs" / parent.data.tags["vlp.invocation"]
+    left.write_text(json.dumps({"store": store_of(toy.root), "experiment": parent.info.experiment_id}))
+    assert "nothing to do" in toy("--until", "write")
+    assert not runs_of(toy.root, "attributes.status = 'RUNNING'")
+    assert not list((toy.root / ".runs").iterdir())
+
+
+def test_sigterm_leaves_a_closed_run_that_goes_on(toy: Command) -> None:
+    process = toy.start("--text.pause-s", "60")
+    wait_for(process, "▸ write")
+    process.terminate()
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130 and "goes on from here" in said
+    assert not runs_of(toy.root, "attributes.status = 'RUNNING'")
+
+
+def wait_for(process: "subprocess.Popen[str]", text: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"ended without {text!r}")
 
 
 def test_a_lock_is_given_back_when_its_holder_is_gone(tmp_path: Path) -> None:

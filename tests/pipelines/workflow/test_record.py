@@ -1,13 +1,27 @@
 """Records make results real; whatever is not as recorded is found and made again."""
 
+import contextlib
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipelines.workflow.outside import Digests
+from pipelines.workflow.outside import Digests, stamp_of
 from pipelines.workflow.plan import Planner
-from pipelines.workflow.record import RECORD, CorruptRecordError, Record, Results, bad_files, take_inventory
+from pipelines.workflow.record import (
+    RECORD,
+    STAMPS,
+    CorruptRecordError,
+    Record,
+    bad_files,
+    result_files,
+    take_inventory,
+)
+from pipelines.workflow.results import Results
+from pipelines.workflow.source import sources_of
 from pipelines.workflow.step import Identity, Step, identify, step
 from tests.pipelines.workflow import stages
 from vlp_core.tracker import Silent
@@ -77,17 +91,16 @@ def test_a_damaged_file_is_named_and_its_step_made_again(tmp_path: Path, damage:
     assert not folder_of(record, tmp_path).exists()
 
 
-def test_verify_finds_what_size_and_time_do_not_show(tmp_path: Path) -> None:
-    import os
-
+def test_verify_finds_what_size_and_times_do_not_show(tmp_path: Path) -> None:
     record = make(WRITE, tmp_path)
     file = folder_of(record, tmp_path) / "words.txt"
-    before = file.stat()
     with file.open("r+") as opened:
         opened.write("x")
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (file.parent / STAMPS).write_text(json.dumps({file.name: stamp_of(file)}))  # as where the disk lost a bit
     assert bad_files(file.parent, record, whole=False) == []
     assert bad_files(file.parent, record, whole=True) == ["words.txt"]
+    found = planner(tmp_path, verify=True)
+    assert not found.decide(WRITE).reused
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", '{"schema": 1}'])
@@ -108,36 +121,87 @@ def test_a_record_that_was_edited_is_refused(tmp_path: Path) -> None:
         Record.read(folder)
 
 
-def test_a_plan_that_is_only_shown_changes_nothing(tmp_path: Path) -> None:
-    folder = folder_of(make(WRITE, tmp_path), tmp_path)
-    (folder / "words.txt").unlink()
-    assert not planner(tmp_path, repair=False).decide(WRITE).reused
-    assert (folder / RECORD).exists()
+def everything_in(root: Path) -> dict[str, tuple[int, int]]:
+    return {
+        str(path.relative_to(root)): (path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(root.rglob("*"))
+    }
 
 
-def test_a_publication_that_a_kill_interrupted_is_finished(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["gone", "touched", "half published"])
+def test_a_plan_that_is_only_shown_changes_nothing(tmp_path: Path, damage: str) -> None:
     record = make(WRITE, tmp_path)
     folder = folder_of(record, tmp_path)
-    folder.rename(Results(tmp_path).partial("write", record.fingerprint))
-    assert planner(tmp_path).decide(WRITE).record == record
+    if damage == "gone":
+        (folder / "words.txt").unlink()
+    elif damage == "touched":
+        (folder / "words.txt").touch()
+    else:
+        folder.rename(Results(tmp_path).partial("write", record.fingerprint))
+    before = everything_in(tmp_path)
+    planner(tmp_path, repair=False, verify=True).decide(WRITE)
+    assert everything_in(tmp_path) == before
 
 
-def test_a_taking_back_that_a_kill_interrupted_keeps_what_was_good(tmp_path: Path) -> None:
+class Killed(BaseException):
+    """Stands for kill -9: nothing after it runs."""
+
+
+@pytest.mark.parametrize("survived", range(6))
+def test_a_kill_at_any_point_of_taking_back_loses_nothing_good_and_keeps_nothing_bad(
+    tmp_path: Path, survived: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current = step("pair", stages.pair)
+    record = make(current, tmp_path)
+    results, folder = Results(tmp_path), folder_of(record, tmp_path)
+    (folder / "b.txt").write_text("?")
+    with monkeypatch.context() as patch:
+        left = iter([None] * survived)
+
+        def counted(operation: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **options: Any) -> Any:
+                if next(left, Killed) is Killed:
+                    raise Killed
+                return operation(*arguments, **options)
+
+            return call
+
+        patch.setattr(Path, "unlink", counted(Path.unlink))
+        patch.setattr(Path, "rename", counted(Path.rename))
+        with contextlib.suppress(Killed):
+            results.take_back("pair", record.fingerprint, whole=False)
+    assert not planner(tmp_path).decide(current).reused
+    results.mend("pair", record.fingerprint)
+    assert not folder.exists()
+    assert sorted(path.name for path in result_files(results.partial("pair", record.fingerprint))) == ["a.txt"]
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["new", "in place of an older"])
+def test_a_publication_that_a_kill_interrupted_is_finished(tmp_path: Path, replaced: bool) -> None:
     record = make(WRITE, tmp_path)
-    folder = folder_of(record, tmp_path)
-    (folder / RECORD).unlink()
+    results, folder = Results(tmp_path), folder_of(record, tmp_path)
+    if replaced:
+        shutil.copytree(folder, folder.with_name(f".{folder.name}.0123.old"))
+    folder.rename(results.partial("write", record.fingerprint))
     assert not planner(tmp_path).decide(WRITE).reused
-    assert (Results(tmp_path).partial("write", record.fingerprint) / "words.txt").exists()
+    results.mend("write", record.fingerprint)
+    assert planner(tmp_path).decide(WRITE).record == record
+    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == [folder.name]
 
 
 def test_a_damaged_result_that_somebody_else_is_at_is_left_to_them(tmp_path: Path) -> None:
     record = make(WRITE, tmp_path)
     (folder_of(record, tmp_path) / "words.txt").write_text("x")
     lock = Results(tmp_path).lock("write", record.fingerprint)
-    assert lock.take()
+    assert lock.take(shared=True)
     assert not planner(tmp_path).decide(WRITE).reused
     assert folder_of(record, tmp_path).exists()
     lock.release()
+
+
+def test_what_another_run_mended_meanwhile_is_not_taken_back(tmp_path: Path) -> None:
+    record = make(WRITE, tmp_path)
+    Results(tmp_path).take_back("write", record.fingerprint, whole=True)
+    assert planner(tmp_path).decide(WRITE).record == record
 
 
 def test_a_finished_result_is_found_by_a_longer_one_of_its_family(tmp_path: Path) -> None:
@@ -155,11 +219,17 @@ def test_a_finished_result_is_found_by_a_longer_one_of_its_family(tmp_path: Path
     assert reaches(2) is None
 
 
-def test_reuse_after_the_source_changed_warns(tmp_path: Path) -> None:
-    make(WRITE, tmp_path, source_sha256="another")
+def test_reuse_after_the_source_changed_is_one_warning_that_names_the_file_and_the_steps(tmp_path: Path) -> None:
+    sources = sources_of(WRITE.source)
+    assert {"tests/pipelines/workflow/stages.py", "vlp_core/settings.py"} <= set(sources)
+    other = step("pair", stages.pair)
+    for current in (WRITE, other):
+        make(current, tmp_path, sources={**sources, "vlp_core/settings.py": "another"})
     found = planner(tmp_path)
-    assert found.decide(WRITE).reused
-    assert "--force write" in found.warnings[0]
+    assert found.decide(WRITE).reused and found.decide(other).reused
+    (line,) = found.tell()
+    assert "vlp_core/settings.py changed since: write, pair" in line
+    assert not found.tell()
 
 
 def test_the_plan_names_what_changed(tmp_path: Path) -> None:

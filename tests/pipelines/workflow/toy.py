@@ -1,6 +1,7 @@
 """A pipeline of small stages, for the tests to start as a process."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pipelines.workflow.cli import run_pipeline
@@ -15,6 +16,10 @@ class Toy:
     text: stages.Text = stages.Text()
     mark: str = "!"
     fail: Literal["", "refuse", "burst", "fill_disk"] = ""
+    file: Path | None = None
+    """A file of the user's, read once the words are there."""
+    meddle: bool = False
+    """Write to that file while it is read."""
 
 
 def build(config: Toy) -> list[Step]:
@@ -23,6 +28,8 @@ def build(config: Toy) -> list[Step]:
         step("shout", stages.shout, words=words, mark=config.mark),
         step("count", stages.count, count=stages.Count()),
     ]
+    if config.file:
+        last.append(step("add", stages.add, words=words, file=config.file, meddle=config.meddle))
     if config.fail:
         failing = step(config.fail, getattr(stages, config.fail), words=words)
         last.append(step("after", stages.shout, words=failing, mark="!"))
