@@ -1,0 +1,91 @@
+"""Both ways of handing the main job to a cluster that `ray start --head` made, as the README prints them."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipelines.workflow.record import RECORD
+from tests.pipelines.conftest import PROJECT
+from tests.pipelines.test_pretrain_clip import SMALL
+
+RAY = Path(sys.executable).with_name("ray")
+
+
+@dataclass
+class Head:
+    """A cluster of its own: with its own ports, token, and folder of results where a job names none."""
+
+    environment: dict[str, str]
+    results: Path
+
+    def submit(self, *arguments: str) -> str:
+        line = [str(RAY), "job", "submit", *arguments]
+        done = subprocess.run(line, cwd=PROJECT, env=self.environment, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for opened in sockets:
+            opened.bind(("127.0.0.1", 0))
+        return [opened.getsockname()[1] for opened in sockets]
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    home, results = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("results")
+    gcs, dashboard, agent, client = free_ports(4)
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")},
+        "HOME": str(home),
+        "PATH": f"{RAY.parent}:{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}",
+        "VLP_ROOT": str(results),
+    }
+    subprocess.run([RAY, "get-auth-token", "--generate"], env=environment, check=True, capture_output=True, timeout=60)
+    places = {"port": gcs, "dashboard-port": dashboard, "dashboard-agent-listen-port": agent}
+    line = [str(RAY), "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=2"]
+    line += [f"--{name}={port}" for name, port in {**places, "ray-client-server-port": client}.items()]
+    line += ["--object-store-memory=200000000", "--disable-usage-stats"]
+    process = subprocess.Popen(line, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for_dashboard(environment, process)
+        yield Head(environment, results)
+    finally:
+        process.terminate()  # with --block it ends all that it started
+        process.wait(60)
+
+
+def wait_for_dashboard(environment: dict[str, str], process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 90
+    while subprocess.run([RAY, "job", "list"], env=environment, capture_output=True, timeout=60).returncode:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(1)
+
+
+def records(root: Path) -> set[str]:
+    return {path.parent.parent.name for path in root.glob(f"*/*/{RECORD}")}
+
+
+def test_the_file_itself_is_run_where_the_cluster_is(head: Head) -> None:
+    said = head.submit("--", "pipelines/pretrain_clip.py", *SMALL, "--until", "ingest")
+    assert "✓ ingest" in said
+    assert records(head.results) == {"corpus", "ingest"}
+
+
+def test_an_uploaded_copy_is_run_with_a_root_of_its_own(head: Head, tmp_path: Path) -> None:
+    line = ["python", "pipelines/pretrain_clip.py", "--root", str(tmp_path / "runs"), *SMALL, "--until", "hash"]
+    said = head.submit("--working-dir", ".", "--", *line)
+    assert "✓ hash" in said
+    assert records(tmp_path / "runs") == {"corpus", "ingest", "download", "hash"}
