@@ -8,13 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vlp_core.curation.copies import EXACT, NEAR, copies_table, kept_rows, ranks
-from vlp_core.curation.hashes import signatures
-from vlp_core.curation.near import Looks, Rows
+from vlp_core.curation.near import Rows, looks_of
 from vlp_core.curation.settings import Dedup
 from vlp_core.data.layout import COPIES, HASHES, VERDICTS, read_shards, shard_name
 from vlp_core.data.samples import Samples
 from vlp_core.errors import UserError
-from vlp_core.files import write_bytes, write_table
+from vlp_core.files import wide, write_bytes, write_table
 from vlp_core.tracker import Summary, Tracker
 
 VERSION = "1"
@@ -29,19 +28,19 @@ def run(*, images: Path, hashes: Path, verdicts: Path, dedup: Dedup, out: Path, 
 
     Of copies the one with the larger original picture stays, of equal ones the earlier in the list.
     """
-    judged = read_shards(verdicts, VERDICTS.names)
+    judged = wide(read_shards(verdicts, VERDICTS.names))
     passed = judged.filter(pc.is_null(judged["rule"]))
-    looks_of = read_shards(hashes, HASHES.names)
-    at = pc.index_in(passed["uid"], value_set=looks_of["uid"].combine_chunks())
+    hashed = wide(read_shards(hashes, HASHES.names))
+    at = pc.index_in(passed["uid"], value_set=hashed["uid"].combine_chunks())
     if at.null_count:
         raise UserError(
             f"{hashes}: {at.null_count} pictures of {verdicts} have no hash; hash the same images that were filtered"
         )
-    seen = looks_of.take(at).combine_chunks()
+    seen = hashed.take(at).combine_chunks()
     order = ranks(seen["width"].to_numpy(), seen["height"].to_numpy())
     tracker.progress(0, len(seen), unit="pictures")
     same = pc.dictionary_encode(seen["sha256"].combine_chunks()).indices.to_numpy()
-    kept = kept_rows(same, looks(seen), order, dedup.near)
+    kept = kept_rows(same, looks_of(seen), order, dedup.near)
     table = copies_table(
         seen["uid"].combine_chunks(), seen["sha256"].combine_chunks(), passed["captions"].combine_chunks(), kept
     )
@@ -55,11 +54,6 @@ def run(*, images: Path, hashes: Path, verdicts: Path, dedup: Dedup, out: Path, 
     exact, near = (pc.sum(pc.equal(reasons, reason)).as_py() or 0 for reason in (EXACT, NEAR))
     counts = {"pictures/passed": len(seen), "copies/exact": exact, "copies/near": near}
     return Summary(counts={**counts, "pictures/kept": len(seen) - exact - near}, pictures=pictures)
-
-
-def looks(hashes: pa.Table) -> Looks:
-    """What the pictures of HASHES look like."""
-    return Looks(hashes["phash"].to_numpy(), signatures(hashes["colour"].to_pylist()))
 
 
 def _groups(kept: Rows, reasons: pa.ChunkedArray) -> list[list[int]]:

@@ -1,6 +1,5 @@
 """download: the pictures of a list, in img2dataset's layout; a link that failed keeps its reason."""
 
-import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -13,17 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.download_shard import WORK, Shard, fetch_shard, full_disk, shard_files
+from jobs.download_shard import WORK, Shard, fetch_shard, shard_files
 from jobs.shards import ShardTask, map_shards
 from vlp_core.data.layout import SUCCESS, shard_names
-from vlp_core.errors import UserError
+from vlp_core.errors import UserError, first_line
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.web.settings import Fetch
 
-VERSION = "1"
+VERSION = "2"
 RESUMABLE = True
 EMBEDDED = "*.test"  # the names under which the embedded corpus is served
-log = logging.getLogger(__name__)
 
 # Reasons by their first words, for the headline numbers; whatever is not here counts as "network".
 _CLASSES = {
@@ -50,7 +48,7 @@ def run(*, pairs: Path, fetch: Fetch, out: Path, tracker: Tracker, serve: Path |
         raise UserError(f"{pairs}: the list has no rows; nothing to fetch")
     digits = max(4, len(str(max(rows.values()) - 1)))
     shutil.rmtree(out / WORK, ignore_errors=True)
-    missing = [name for name in names if not _is_whole(out, name, pairs / f"{name}.parquet")]
+    missing = [name for name in names if not _is_whole(out, name, pairs / f"{name}.parquet", tracker)]
     with _served(fetch, serve) as fetch, _Watch(out, rows, missing, tracker) as watch:
         shards = [
             Shard(name=name, pairs=pairs / f"{name}.parquet", out=out, digits=digits, fetch=fetch) for name in missing
@@ -63,7 +61,7 @@ def run(*, pairs: Path, fetch: Fetch, out: Path, tracker: Tracker, serve: Path |
     return _summary(out, names)
 
 
-def _is_whole(out: Path, name: str, pairs: Path) -> bool:
+def _is_whole(out: Path, name: str, pairs: Path, tracker: Tracker) -> bool:
     """Whether a shard is there with all it says it has; a damaged one is named and removed."""
     from vlp_core.data.index import index_rows
 
@@ -78,10 +76,10 @@ def _is_whole(out: Path, name: str, pairs: Path) -> bool:
             damage = "its index does not fit its tar"
         (out / f"{name}_stats.json").stat()
     except (UserError, OSError, pa.ArrowException) as error:
-        damage = str(error)
+        damage = first_line(error)
     if damage is None:
         return True
-    log.warning("%s: the shard is damaged (%s); fetching it again", out / f"{name}.parquet", damage)
+    tracker.warn(f"{out / name}.parquet: the shard is damaged ({damage}); fetching it again")
     for file in reversed(shard_files(name)):
         (out / file).unlink(missing_ok=True)
     return False
@@ -170,8 +168,7 @@ def _summary(out: Path, names: list[str]) -> Summary:
     counts = {"rows": rows, "success": rows - failed, "failed": failed}
     pictures = {}
     if reasons:
-        with full_disk(out):
-            _draw(reasons, out / "failures.png")
+        _draw(reasons, out / "failures.png")
         pictures["failures"] = "failures.png"
     return Summary(
         counts={**counts, **{f"failed/{name}": classes[name] for name in sorted(classes)}}, pictures=pictures

@@ -6,10 +6,8 @@ import shutil
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.img2dataset_parts import Shrunk, make_shrink, quiet_codecs, tar_writer
-from vlp_core.data.layout import CAPTIONS, IMAGES, SUCCESS
+from vlp_core.data.layout import ATTEMPTS, ATTEMPTS_FOLDER, CAPTIONS, IMAGES, SUCCESS
 from vlp_core.errors import UserError
-from vlp_core.files import write_table, write_text
+from vlp_core.files import full_disk, no_space, write_table, write_text
 from vlp_core.identity import sha256_of
 from vlp_core.web.settings import Fetch
 from vlp_core.web.sniff import Header, NotAnImageError, refusal, sniff
@@ -43,7 +41,7 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The columns of IMAGES that fetching finds out, and where the picture lies in the spill."""
+    """The columns of IMAGES and ATTEMPTS that fetching finds out, and where the picture lies in the spill."""
 
     status: str
     error_message: str | None = None
@@ -88,28 +86,20 @@ class Spill:
 def fetch_shard(shard: Shard) -> str:
     """Make one shard of the images folder; returns its name. A task of its own process."""
     folder = shard.out / WORK / f"{shard.name}-{uuid.uuid4().hex[:8]}"
-    with full_disk(shard.out):
-        folder.mkdir(parents=True)
-        try:
-            pairs = pq.read_table(shard.pairs)
-            with quiet_codecs():
-                rows, spill = _fetch_rows(pairs, shard.fetch, folder)
-            _write(folder, shard, _table(pairs, rows, shard), rows, spill)
-            _publish(folder, shard)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    return shard.name
-
-
-@contextmanager
-def full_disk(path: Path) -> Iterator[None]:
-    """Say in one line that a disk is full."""
     try:
-        yield
+        folder.mkdir(parents=True)
+        pairs = pq.read_table(shard.pairs)
+        with quiet_codecs():
+            rows, spill = _fetch_rows(pairs, shard.fetch, folder)
+        _write(folder, shard, _table(pairs, rows, shard), rows, spill)
+        _publish(folder, shard)
     except OSError as error:
-        if error.errno not in (ENOSPC, EDQUOT):
-            raise
-        raise UserError(f"{path}: the disk is full; free some and run again (finished shards are kept)") from error
+        if full_disk(error):
+            raise UserError(no_space(shard.out)) from error
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return shard.name
 
 
 def _fetch_rows(pairs: pa.Table, fetch: Fetch, folder: Path) -> tuple[list[Row], Spill]:
@@ -218,12 +208,14 @@ def _write(folder: Path, shard: Shard, table: pa.Table, rows: list[Row], spill: 
     spill.close()
     write_table(folder / f"{shard.name}_index.parquet", index_rows(folder / f"{shard.name}.tar", table))
     write_text(folder / f"{shard.name}_stats.json", json.dumps(_stats(rows), indent=4, sort_keys=True))
+    attempts = pa.table([table["uid"], [row.attempts for row in rows]], schema=ATTEMPTS)
+    write_table(shard.out / ATTEMPTS_FOLDER / f"{shard.name}.parquet", attempts)
     write_table(folder / f"{shard.name}.parquet", table)
 
 
 def _json_safe(meta: dict[str, Any]) -> dict[str, Any]:
-    """A row as JSON knows it (dates become text), without what depends on how the network was."""
-    return json.loads(json.dumps({name: value for name, value in meta.items() if name != "attempts"}, default=str))
+    """A row as JSON knows it: dates become text."""
+    return json.loads(json.dumps(meta, default=str))
 
 
 def _stats(rows: list[Row]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from vlp_core.curation.funnel import Funnel, Stage
 from vlp_core.curation.language import detector_named
 from vlp_core.curation.rules import Rule, parse_rules
 from vlp_core.curation.settings import Filter
-from vlp_core.curation.verdicts import NO_CAPTION, Judge, caption_counts
+from vlp_core.curation.verdicts import NEEDS, NO_CAPTION, Judge, caption_counts
 from vlp_core.data.layout import CAPTIONS, SUCCESS, VERDICTS, shard_names
 from vlp_core.data.samples import read_rows
 from vlp_core.errors import UserError
@@ -26,8 +26,6 @@ VERSION = "1"
 RESUMABLE = False
 FUNNEL_FILE = "funnel.json"
 FUNNEL_PICTURE = "funnel.png"
-
-_NEEDED = ("original_width", "original_height", "bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,15 +110,14 @@ def _judge(task: _Task) -> _Counts:
 def _fetched(images: Path, name: str, rules: Sequence[Rule]) -> tuple[pa.Table, int]:
     """A shard's pictures that were fetched, and how many rows it has."""
     rows = read_rows(images, name)
-    lacking = [column for column in _NEEDED if column not in rows.column_names]
-    if "bytes" in lacking and all(rule.quantity != "bytes" for rule in rules):
-        rows, lacking = rows.append_column("bytes", pa.nulls(len(rows), pa.int64())), lacking[:-1]
-    if lacking:
-        raise UserError(
-            f"{images / name}.parquet: no column {lacking[0]!r}, which the rules ask for; leave those rules out"
-        )
-    fetched = rows.filter(pc.equal(rows["status"], SUCCESS)).select(["uid", *_NEEDED, "captions"])
-    return fetched.set_column(4, "captions", fetched["captions"].cast(CAPTIONS)), len(rows)
+    asked = {column: rule for rule in rules for column in NEEDS.get(rule.quantity, ())}
+    for column, rule in asked.items():
+        if column not in rows.column_names:
+            raise UserError(
+                f"{images / name}.parquet: no column {column!r}, which '{rule}' asks for; leave that rule out"
+            )
+    fetched = rows.filter(pc.equal(rows["status"], SUCCESS)).select(["captions", "uid", *asked])
+    return fetched.set_column(0, "captions", fetched["captions"].cast(CAPTIONS)), len(rows)
 
 
 def _funnel(rules: Sequence[Rule], counts: Sequence[_Counts]) -> Funnel:

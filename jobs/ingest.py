@@ -4,6 +4,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
+
 from vlp_core.curation.lists import files_of, open_list
 from vlp_core.curation.pairs import Merge, Tally, shards
 from vlp_core.curation.settings import Ingest
@@ -19,14 +21,18 @@ _MOST_SHARDS = 100_000  # five digits name a shard
 _RESERVED = frozenset([*PAIRS.names, *IMAGES.names, *INDEX.names])
 
 
-def run(*, sources: tuple[Path, ...] | Path, ingest: Ingest, out: Path, tracker: Tracker) -> Summary:
+def run(
+    *, sources: tuple[Path, ...] | Path, ingest: Ingest, out: Path, tracker: Tracker, recognise: bool = False
+) -> Summary:
     """Read Parquet, csv, tsv and jsonl lists (or folders of them) into `out/00000.parquet`, … of `shard_size` pairs.
 
     A further column comes along with the first value that the lists have for a url; `source` names the list a url was
-    first seen in. UserError where a list is missing, of no known format, without its columns, unreadable or empty.
+    first seen in. With `recognise`, a list that lacks a column which `ingest` names is read as if none were named: for
+    evaluation lists, which have other makers. UserError where a list is missing, of no known format, without its
+    columns, unreadable or empty.
     """
     given = (sources,) if isinstance(sources, Path) else tuple(sources)
-    lists = [open_list(path, ingest) for path in files_of(given)]
+    lists = [open_list(path, ingest, recognise=recognise) for path in files_of(given)]
     merge = Merge(lists=lists, seed=ingest.seed, needs_caption=ingest.needs_caption, reserved=_RESERVED)
     scratch = out / "_buckets"
     scratch.mkdir(parents=True)
@@ -35,7 +41,8 @@ def run(*, sources: tuple[Path, ...] | Path, ingest: Ingest, out: Path, tracker:
         tables = merge.tables(
             scratch, lambda rows: tracker.progress(rows, None, failed=merge.tally.no_url, unit="rows")
         )
-        for number, table in enumerate(shards(tables, ingest.shard_size)):
+        schema = pa.schema([*PAIRS, *merge.further])
+        for number, table in enumerate(shards(tables, ingest.shard_size, schema)):
             if number == _MOST_SHARDS:
                 raise UserError(f"more than {_MOST_SHARDS:,} shards of {ingest.shard_size} pairs; raise the shard size")
             write_table(out / f"{shard_name(number)}.parquet", table)

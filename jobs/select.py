@@ -9,20 +9,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.dedup import looks
 from vlp_core.curation.copies import EXACT, NEAR
+from vlp_core.curation.near import looks_of
 from vlp_core.curation.selection import first_in_order, matches, selection_digest
 from vlp_core.curation.settings import Near, Select
 from vlp_core.data.layout import COPIES, HASHES, SELECTION, SELECTION_FILE, read_shards
 from vlp_core.errors import UserError
-from vlp_core.files import write_table, write_text
+from vlp_core.files import wide, write_table, write_text
 from vlp_core.tracker import Summary, Tracker
 
 VERSION = "1"
 RESUMABLE = False
 SUMMARY_FILE = "selection.json"
 REMOVED_FILE = "removed.parquet"
-REMOVED = pa.schema([("uid", pa.string()), ("evaluation_uid", pa.string()), ("reason", pa.string())])
+REMOVED = pa.schema([("uid", pa.large_string()), ("evaluation_uid", pa.large_string()), ("reason", pa.string())])
 
 
 def run(
@@ -40,8 +40,9 @@ def run(
     `evaluations` are the hash folders of the evaluation sets: what stays goes if it, or any copy that it stands for,
     has the bytes or the looks of one of their pictures. UserError where nothing is left.
     """
-    groups = read_shards(copies, COPIES.names)
-    at = pc.index_in(groups["uid"], value_set=(known := read_shards(hashes, HASHES.names))["uid"].combine_chunks())
+    groups = wide(read_shards(copies, COPIES.names))
+    known = wide(read_shards(hashes, HASHES.names))
+    at = pc.index_in(groups["uid"], value_set=known["uid"].combine_chunks())
     if at.null_count:
         raise UserError(
             f"{hashes}: {at.null_count} pictures of {copies} have no hash; hash the same images that were deduplicated"
@@ -83,12 +84,12 @@ def run(
 
 def _removed(groups: pa.Table, seen: pa.Table, evaluations: Sequence[Path], near: Near) -> pa.Table:
     """The pictures that stay for any which an evaluation set has, the evaluation's picture, and exact or near."""
-    watched = [read_shards(folder, HASHES.names) for folder in evaluations]
+    watched = [wide(read_shards(folder, HASHES.names)) for folder in evaluations]
     if not watched:
         return REMOVED.empty_table()
     others = pa.concat_tables(watched).combine_chunks()
     found, same = matches(
-        looks(seen), seen["sha256"].combine_chunks(), looks(others), others["sha256"].combine_chunks(), near
+        looks_of(seen), seen["sha256"].combine_chunks(), looks_of(others), others["sha256"].combine_chunks(), near
     )
     rows = np.flatnonzero(found >= 0)
     rows = rows[np.argsort(~same[rows], kind="stable")]  # of a group's matches, one by bytes is named first

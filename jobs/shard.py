@@ -26,6 +26,7 @@ from vlp_core.tracker import Summary, Tracker
 
 VERSION = "1"
 RESUMABLE = True
+SEALS = "_seals"  # what each shard's files were when written: by it a later attempt knows them to be whole
 
 _IMAGES = pa.schema([("uid", pa.string()), ("sha256", pa.string()), ("image", pa.binary()), ("captions", CAPTIONS)])
 
@@ -92,23 +93,43 @@ def _write_all(
 
 
 def _write(task: _Task) -> dict[str, Any]:
-    """One shard, whole or absent: its index is written last. Returns its entry in the manifest."""
+    """One shard; an earlier attempt's stays where all its files are as they were written. Its manifest entry."""
     name = shard_name(task.number)
-    pictures = task.out / (f"{name}.tar" if task.format == "webdataset" else f"{name}.images.parquet")
-    index_file = task.out / f"{name}_index.parquet"
-    if not index_file.exists():
-        rows = _rows(task)
-        if task.format == "webdataset":
-            _write_tar(pictures, rows, _bodies(task))
-            index = index_rows(pictures, rows)
-        else:
-            _write_parquet(pictures, rows, _bodies(task))
-            places = [pa.array(range(len(rows)), pa.int64()), task.samples["length"]]
-            index = pa.table([rows["uid"], rows["sha256"], *places, rows["captions"]], names=INDEX.names).cast(INDEX)
-        write_table(task.out / f"{name}.parquet", rows)
-        write_text(task.out / f"{name}_stats.json", canonical_json(_stats(len(rows))) + "\n")
-        write_table(index_file, index)
-    return {"name": pictures.name, "count": len(task.samples), "sha256": sha256_of_file(pictures)}
+    pictures = f"{name}.tar" if task.format == "webdataset" else f"{name}.images.parquet"
+    seal = task.out / SEALS / f"{name}.json"
+    digests = _digests(task.out, [pictures, f"{name}.parquet", f"{name}_stats.json", f"{name}_index.parquet"])
+    if None in digests.values() or _sealed(seal) != digests:
+        _write_files(task, task.out / pictures)
+        digests = _digests(task.out, list(digests))
+        write_text(seal, canonical_json(digests) + "\n")
+    return {"name": pictures, "count": len(task.samples), "sha256": digests[pictures]}
+
+
+def _digests(out: Path, names: list[str]) -> dict[str, str | None]:
+    return {name: sha256_of_file(out / name) if (out / name).exists() else None for name in names}
+
+
+def _sealed(seal: Path) -> Any:
+    """The digests of a shard's files when they had been written; None where that is not known."""
+    try:
+        return json.loads(seal.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _write_files(task: _Task, pictures: Path) -> None:
+    name = shard_name(task.number)
+    rows = _rows(task)
+    if task.format == "webdataset":
+        _write_tar(pictures, rows, _bodies(task))
+        index = index_rows(pictures, rows)
+    else:
+        _write_parquet(pictures, rows, _bodies(task))
+        places = [pa.array(range(len(rows)), pa.int64()), task.samples["length"]]
+        index = pa.table([rows["uid"], rows["sha256"], *places, rows["captions"]], names=INDEX.names).cast(INDEX)
+    write_table(task.out / f"{name}.parquet", rows)
+    write_text(task.out / f"{name}_stats.json", canonical_json(_stats(len(rows))) + "\n")
+    write_table(task.out / f"{name}_index.parquet", index)
 
 
 def _rows(task: _Task) -> pa.Table:
@@ -119,7 +140,7 @@ def _rows(task: _Task) -> pa.Table:
         rows = read_rows(file.parent, file.name.split(".", 1)[0])
         tables.append(rows.filter(pc.equal(rows["status"], SUCCESS)))
     rows = pa.concat_tables(tables, promote_options="permissive")
-    rows = rows.take(pc.index_in(task.samples["uid"], value_set=rows["uid"].combine_chunks()))
+    rows = rows.take(pc.index_in(task.samples["uid"].cast(pa.string()), value_set=rows["uid"].combine_chunks()))
     captions = task.samples["captions"].cast(CAPTIONS)
     first = [listed[0] if listed else None for listed in captions.to_pylist()]
     keys = [f"{shard_name(task.number)}{row:0{task.key_digits}d}" for row in range(len(rows))]

@@ -28,7 +28,8 @@ def map_shards(
 ) -> Iterator[tuple[Item, Result]]:
     """Yield (item, function(item)) as they end, `window` at a time (default: twice the cluster's CPUs).
 
-    A worker that dies is replaced `task.retries` times; an exception in `function` ends the map and is raised here.
+    A worker that dies is replaced `task.retries` times; an exception in `function` ends the map and is raised here,
+    a UserError and what the system refused (a full disk) as themselves.
     """
     import ray
 
@@ -64,4 +65,6 @@ def _result(ray: Any, reference: Any) -> Any:
         cause = error.cause
         if isinstance(cause, UserError):
             raise cause from None
+        if isinstance(cause, OSError) and cause.errno is not None:  # Ray's wrapper has no errno
+            raise cause from error
         raise

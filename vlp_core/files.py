@@ -42,6 +42,21 @@ def write_table(path: Path, table: pa.Table, *, row_group_size: int = 65_536) ->
         pq.write_table(table, temporary, compression="zstd", row_group_size=row_group_size)
 
 
+def wide(table: pa.Table) -> pa.Table:
+    """The same columns with offsets of 64 bits: text and lists beyond 2 GiB need them once they are one array."""
+    return table.cast(pa.schema([column.with_type(_wide(column.type)) for column in table.schema]))
+
+
+def _wide(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_string(kind):
+        return pa.large_string()
+    if pa.types.is_binary(kind):
+        return pa.large_binary()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_wide(kind.value_type)))
+    return kind
+
+
 def full_disk(error: OSError) -> bool:
     """Whether the disk, or the user's share of it, has no room left."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -24,6 +24,7 @@ from pipelines.workflow.record import Record
 from pipelines.workflow.results import Results
 from pipelines.workflow.worker import Event
 from vlp_core.errors import UserError, first_line
+from vlp_core.files import no_space
 from vlp_core.metric_names import DATASET_DIGEST_CHARS, metric_name
 from vlp_core.uris import public_uri
 
@@ -117,6 +118,7 @@ class Tracking:
         except OSError:
             raise
         except Exception as error:
+            self._check_disk(error)
             raise UserError(
                 f"{self.place}: MLflow takes no run of experiment {self.pipeline!r} ({first_line(error)}); restore the "
                 "experiment if it was deleted, or check that the store can be written"
@@ -136,6 +138,7 @@ class Tracking:
             try:
                 self.experiment = self._experiment_id()
             except Exception as error:
+                self._check_disk(error)
                 raise UserError(
                     f"{self.place}: MLflow makes no experiment {self.pipeline!r} ({first_line(error)}); "
                     "check that the store can be written"
@@ -146,15 +149,21 @@ class Tracking:
             import mlflow
 
             logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of its migrations
+            logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # and prints errors that are told here
             mlflow.set_tracking_uri(self.uri)
             client = mlflow.MlflowClient(self.uri)
             client.search_experiments(max_results=1)
             return client
         except Exception as error:
+            self._check_disk(error)
             raise UserError(
                 f"{self.place}: this MLflow store does not open ({first_line(error)}); start the server, "
                 f"or unset MLFLOW_TRACKING_URI to use {self.root / 'mlflow.db'}"
             ) from error
+
+    def _check_disk(self, error: Exception) -> None:
+        if "disk is full" in str(error):  # SQLite's words for it; the error has no number
+            raise UserError(no_space(self.root)) from error
 
     def _experiment_id(self) -> str:
         from mlflow.exceptions import MlflowException

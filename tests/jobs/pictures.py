@@ -69,7 +69,7 @@ def _row(key: str, picture: Picture) -> dict:
     row = {"key": key, "url": picture.url, "uid": picture.uid, "captions": list(picture.captions), "source": "list"}
     row["caption"] = picture.captions[0] if picture.captions else None
     if picture.body is None:
-        return row | {"status": "failed_to_download", "error_message": "404", "attempts": 1, "http_status": 404}
+        return row | {"status": "failed_to_download", "error_message": "404", "http_status": 404}
     with Image.open(io.BytesIO(picture.body)) as image:
         width, height = image.size
     return row | {
@@ -78,6 +78,5 @@ def _row(key: str, picture: Picture) -> dict:
         "original_height": height,
         "sha256": sha256_of(picture.body),
         "bytes": len(picture.body),
-        "attempts": 1,
         "http_status": 200,
     }

@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
-from PIL import Image
+from PIL import Image, ImageOps
 
 from jobs import download, download_shard
 from jobs.download_shard import Shard, fetch_shard, shard_files
 from jobs.img2dataset_parts import make_shrink
 from tests.vlp_core.web.site import Site, picture
 from tests.vlp_core.web.test_sniff import png_claiming
-from vlp_core.data.layout import IMAGES, PAIRS, SUCCESS, read_shards
+from vlp_core.data.layout import ATTEMPTS, IMAGES, PAIRS, SUCCESS, read_shards
 from vlp_core.errors import UserError
 from vlp_core.identity import sha256_of, uid_of
 from vlp_core.tracker import Silent
@@ -57,13 +57,17 @@ def site() -> Iterator[Site]:
 
 
 class Listener(Silent):
-    """Keeps what the stage said of its progress."""
+    """Keeps what the stage said of its progress, and what it warned of."""
 
     def __init__(self) -> None:
         self.said: list[tuple[int, int | None, int, str]] = []
+        self.warned: list[str] = []
 
     def progress(self, done: int, total: int | None, *, failed: int = 0, unit: str = "rows") -> None:
         self.said.append((done, total, failed, unit))
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
 
 
 def write_pairs(folder: Path, *shards: list[str], **extra: Any) -> Path:
@@ -127,8 +131,7 @@ def test_a_shard_has_img2datasets_layout_in_list_order_with_every_reason(site: S
         assert (row["original_width"], row["original_height"], row["width"], row["height"]) == (400, 300, 341, 256)
         assert Image.open(io.BytesIO(bodies[f"{key}.jpg"])).size == (341, 256)
         assert bodies[f"{key}.txt"].decode() == row["caption"] == row["captions"][0]
-        meta = json.loads(bodies[f"{key}.json"])
-        assert meta == {name: value for name, value in row.items() if name != "attempts"}
+        assert json.loads(bodies[f"{key}.json"]) == row
 
     index = pq.read_table(out / "00000_index.parquet").to_pylist()
     tar_bytes = (out / "00000.tar").read_bytes()
@@ -146,6 +149,26 @@ def test_the_same_bytes_in_give_the_same_files_out(site: Site, tmp_path: Path) -
     second = one_shard(pairs, tmp_path / "second", settings(site, connections=20, threads=4))
     assert contents(first) == contents(second)
     assert sorted(contents(first)) == sorted(shard_files("00000"))
+
+
+def test_a_server_that_was_busy_at_first_leaves_no_trace_in_the_record(site: Site, tmp_path: Path) -> None:
+    """How often it was asked stands beside the shard, in a folder that is no part of the record."""
+    pairs = write_pairs(tmp_path / "pairs", [*names(1, 2), "dead.jpg"])
+    smooth = one_shard(pairs, tmp_path / "smooth", settings(site))
+
+    async def busy_once(request: web.Request) -> web.StreamResponse:
+        if request.match_info["path"] == "1.jpg" and site.seen["1.jpg"] == 1:
+            return web.Response(status=503)
+        return await _answer(request)
+
+    site.handler = busy_once
+    site.seen.clear()
+    bumpy = one_shard(pairs, tmp_path / "bumpy", settings(site))
+    assert contents(bumpy) == contents(smooth)
+    for out, attempts in ((smooth, [1, 1, 1]), (bumpy, [2, 1, 1])):
+        table = pq.read_table(out / "_attempts" / "00000.parquet")
+        assert table.schema == ATTEMPTS and table["attempts"].to_pylist() == attempts
+        assert table["uid"].equals(pq.read_table(out / "00000.parquet")["uid"])
 
 
 def test_columns_that_came_along_pass_through_with_their_types(site: Site, tmp_path: Path) -> None:
@@ -167,14 +190,12 @@ def test_a_full_disk_is_named_and_leaves_nothing_behind(
     spill = download_shard.Spill
     monkeypatch.setattr(download_shard, "Spill", lambda _: spill(Path("/dev/full")))
     pairs = write_pairs(tmp_path / "pairs", names(1, 2, 3))
-    with pytest.raises(UserError, match=f"^{tmp_path}/out: the disk is full"):
+    with pytest.raises(UserError, match=f"^{tmp_path}/out: no space left"):
         one_shard(pairs, tmp_path / "out", settings(site))
     assert list((tmp_path / "out").rglob("*")) == [tmp_path / "out" / "_work"]
 
 
-def test_the_stage_goes_on_where_it_was_and_rebuilds_what_is_damaged(
-    site: Site, tmp_path: Path, cluster: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_stage_goes_on_where_it_was_and_rebuilds_what_is_damaged(site: Site, tmp_path: Path, cluster: str) -> None:
     shards = [names(0, 1, 2), [*names(3, 4), "dead.jpg"], names(6, 7), names(8, 9), names(10, 11)]
     pairs = write_pairs(tmp_path / "pairs", *shards, label="x")
     out, listener = tmp_path / "out", Listener()
@@ -194,13 +215,15 @@ def test_the_stage_goes_on_where_it_was_and_rebuilds_what_is_damaged(
     (out / "00002_index.parquet").unlink()
     (out / "00003.parquet").unlink()  # killed before it was published
     site.seen.clear()
-    again = download.run(pairs=pairs, fetch=settings(site), out=out, tracker=Silent())
+    listener = Listener()
+    again = download.run(pairs=pairs, fetch=settings(site), out=out, tracker=listener)
     assert again == summary
     assert contents(out) == made
     assert sorted(site.seen) == sorted(path for shard in shards[:4] for path in shard)
-    for name in ("00000", "00001", "00002"):
-        assert any(f"{name}.parquet: the shard is damaged" in message for message in caplog.messages)
-    assert not any("00003.parquet" in message or "00004.parquet" in message for message in caplog.messages)
+    assert [text.partition(": the shard is damaged")[0] for text in listener.warned] == [
+        str(out / f"{name}.parquet") for name in ("00000", "00001", "00002")
+    ]
+    assert not any("\n" in text for text in listener.warned)
 
     site.seen.clear()
     assert download.run(pairs=pairs, fetch=settings(site), out=out, tracker=Silent()) == summary
@@ -233,6 +256,36 @@ def test_shrinking_is_img2datasets_resizer(kind: str, mode: Any) -> None:
     jpeg, width, height, *_ = Resizer(128, mode, True, encode_quality=90)(io.BytesIO(body))
     assert shrunk is not None
     assert (shrunk.jpeg, shrunk.width, shrunk.height) == (jpeg, width, height)
+
+
+@pytest.mark.parametrize("orientation", [0, *range(1, 9), 9])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_is_stored_upright_with_the_size_it_is_seen_in(kind: str, orientation: int) -> None:
+    """As Pillow turns it by its EXIF; one that EXIF says nothing of is stored as it is."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    body = picture(320, 200, kind=kind, exif=exif.tobytes())
+    seen = ImageOps.exif_transpose(Image.open(io.BytesIO(body)))
+    assert seen.size == ((200, 320) if 5 <= orientation <= 8 else (320, 200))
+    shrunk = make_shrink(Fetch(image_size=100))(body, sniff(body))
+    assert shrunk is not None
+    assert (shrunk.original_width, shrunk.original_height) == seen.size
+    small = seen.convert("RGB").resize((shrunk.width, shrunk.height), Image.Resampling.BOX)
+    stored = Image.open(io.BytesIO(shrunk.jpeg))
+    assert not stored.getexif() and stored.size == small.size
+    assert np.abs(np.asarray(stored).astype(int) - np.asarray(small)).mean() < 4
+
+
+def test_sixteen_bits_and_transparency_are_turned_too() -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    deep, clear = io.BytesIO(), io.BytesIO()
+    Image.fromarray(np.full((20, 30), 40_000, np.uint16)).save(deep, "PNG", exif=exif)
+    Image.new("RGBA", (30, 20), (0, 0, 0, 0)).save(clear, "PNG", exif=exif)
+    for body, grey in ((deep.getvalue(), 40_000 / 256), (clear.getvalue(), 255)):
+        shrunk = make_shrink(Fetch())(body, sniff(body))
+        assert shrunk is not None and (shrunk.width, shrunk.height) == (20, 30)
+        assert abs(np.asarray(Image.open(io.BytesIO(shrunk.jpeg)).convert("L")).mean() - grey) < 2
 
 
 def test_sixteen_bits_a_channel_do_not_turn_white() -> None:

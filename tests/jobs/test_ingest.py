@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import ingest
+from vlp_core.curation import formats as formats_module
 from vlp_core.curation import pairs as pairs_module
 from vlp_core.curation.settings import Ingest
 from vlp_core.data.layout import PAIRS, read_shards, shard_names
@@ -41,8 +42,10 @@ def write(path: Path, rows: list[tuple], names: tuple[str, ...] = ("url", "capti
     with opened(path, "wt", newline="", encoding="utf-8") as file:
         if plain.endswith(".jsonl"):
             file.writelines(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows)
+        elif plain.endswith(".tsv"):
+            file.writelines("\t".join(map(str, row)) + "\n" for row in [names, *rows])
         else:
-            csv.writer(file, delimiter="\t" if plain.endswith(".tsv") else ",").writerows([names, *rows])
+            csv.writer(file).writerows([names, *rows])
     return path
 
 
@@ -177,6 +180,44 @@ def test_lists_of_captions_and_our_own_pairs_can_be_read_again(tmp_path: Path) -
     assert again.select(["uid", "url", "captions"]).equals(found.select(["uid", "url", "captions"]))
 
 
+@pytest.mark.parametrize("caption", ['a 12" record', '"Untitled', 'the "best" one', '""'])
+def test_in_a_tsv_a_quotation_mark_is_a_character(tmp_path: Path, caption: str) -> None:
+    found, _ = take(write(tmp_path / "list.tsv", [("http://h.test/1", caption), *ROWS]), tmp_path / "out")
+    assert next(row["captions"] for row in found.to_pylist() if row["url"] == "http://h.test/1") == [caption]
+    assert len(found) == 8
+
+
+@pytest.mark.parametrize("block", [1, 2**20], ids=["a block a row", "one block"])
+def test_a_json_column_of_several_kinds_becomes_text_and_dates_stay_as_written(
+    tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the kinds meet in one block of the file or in several."""
+    monkeypatch.setattr(formats_module, "_BLOCK_BYTES", block)
+    rows = [
+        {"url": "http://h.test/1", "caption": "one", "size": 3, "taken": "2020-01-02", "score": 1},
+        {"url": "http://h.test/2", "caption": 2, "size": "large", "taken": "2020-01-03", "score": 0.5},
+        {"url": "http://h.test/3", "caption": "2020-01-04", "size": None, "taken": None, "safe": True},
+    ]
+    (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = take(tmp_path / "list.jsonl", tmp_path / "out")[0].sort_by("url").drop_columns(["uid", "source"])
+    assert found.to_pydict() == {
+        "url": ["http://h.test/1", "http://h.test/2", "http://h.test/3"],
+        "captions": [["one"], ["2"], ["2020-01-04"]],
+        "size": ["3", "large", None],
+        "taken": ["2020-01-02", "2020-01-03", None],
+        "score": [1.0, 0.5, None],
+        "safe": [None, None, True],
+    }
+
+
+@pytest.mark.parametrize("kind", [pa.dictionary(pa.int8(), pa.string()), pa.string_view(), pa.large_string()])
+def test_text_of_every_kind_is_text(tmp_path: Path, kind: pa.DataType) -> None:
+    columns = [pa.array(column).cast(kind) for column in (["http://h.test/1"], ["a dog"], ["cc-by"])]
+    pq.write_table(pa.table(columns, names=["url", "caption", "licence"]), tmp_path / "list.parquet")
+    row = take(tmp_path / "list.parquet", tmp_path / "out")[0].to_pylist()[0]
+    assert (row["url"], row["captions"], row["licence"]) == ("http://h.test/1", ["a dog"], "cc-by")
+
+
 def test_labelled_lists_need_no_captions(tmp_path: Path) -> None:
     source = write(
         tmp_path / "list.parquet", [("http://h.test/1", "dog"), ("http://h.test/2", "cat")], ("url", "label")
@@ -206,6 +247,22 @@ def test_rows_without_url_or_caption_are_counted_and_left_out(tmp_path: Path) ->
     counts = summary.counts
     assert (counts["rows/read"], counts["rows/no_url"], counts["rows/no_caption"]) == (6, 3, 1)
     assert (counts["pairs/urls"], counts["pairs/captions"]) == (2, 2)
+
+
+def _latin(path: Path) -> None:
+    path.write_bytes("url,caption,title\nhttp://h.test/1,a,b\nhttp://h.test/2,Größe,b\n".encode("latin-1"))
+
+
+def _latin_json(path: Path) -> None:
+    path.write_bytes('{"url": "http://h.test/1", "caption": "a", "title": "Größe"}\n'.encode("latin-1"))
+
+
+def _parquet_with(name: str, column: pa.Array):
+    columns = {"url": pa.array(["http://h.test/1"]), "caption": pa.array(["a"]), name: column}
+    return lambda path: pq.write_table(pa.table(columns), path)
+
+
+NOT_UTF8 = pa.array([b"Gr\xf6\xdfe"])
 
 
 def _torn(path: Path) -> None:
@@ -252,6 +309,32 @@ def _torn(path: Path) -> None:
             "more than one column is named 'url'",
         ),
         ("empty_folder", lambda path: path.mkdir(), "no lists in this folder"),
+        ("list.csv", _latin, "column 'caption' is no text in UTF-8"),
+        (
+            "list.tsv",
+            lambda path: path.write_bytes(b"url\tcaption\nhttp://h.test/1\t\xff\n"),
+            "column 'caption' is no text",
+        ),
+        ("list.jsonl", _latin_json, "column 'title' is no text in UTF-8"),
+        ("list.parquet", _parquet_with("caption", NOT_UTF8.view(pa.string())), "column 'caption' is no text in UTF-8"),
+        ("list.parquet", _parquet_with("title", NOT_UTF8.view(pa.string())), "column 'title' is no text in UTF-8"),
+        ("list.parquet", _parquet_with("caption", NOT_UTF8), "column 'caption' is no text in UTF-8"),
+        ("list.parquet", _parquet_with("caption", pa.array([{"en": "a"}])), "column 'caption' is no text"),
+        ("list.parquet", _parquet_with("caption", pa.array([[["a"]]])), "column 'caption' is no text"),
+        ("list.parquet", _parquet_with("url", pa.array([["http://h.test/1"]])), "column 'url' is no text"),
+        (
+            "list.jsonl",
+            lambda path: path.write_text('{"url": "http://h.test/1", "caption": "a", "more": {}}'),
+            "column 'more' cannot be kept",
+        ),
+        (
+            "list.jsonl",
+            lambda path: path.write_text(
+                '{"url": "http://h.test/1", "caption": "a"}\n{"url": "http://h.test/2", "caption": ["a"]}'
+            ),
+            "column 'caption' has lists or objects in some rows only",
+        ),
+        ("list.jsonl", lambda path: path.write_text("[1]\n"), "not a readable jsonl file"),
     ],
 )
 def test_what_cannot_be_read_is_named_in_one_line_and_leaves_nothing(
@@ -269,6 +352,20 @@ def test_a_column_that_was_named_but_is_not_there_is_refused_with_the_nearest(tm
     source = write(tmp_path / "list.csv", ROWS, ("picture_url", "text"))
     with pytest.raises(UserError, match=r"no column 'picture_ulr' for the url; did you mean 'picture_url'\?"):
         take(source, tmp_path / "out", url_column="picture_ulr")
+
+
+def test_columns_named_for_another_list_are_recognised_where_a_list_lacks_them(tmp_path: Path) -> None:
+    """So an evaluation list is read though the columns were named for another; as named where it has them."""
+    named = Ingest(url_column="wo", caption_column="de")
+    theirs = write(tmp_path / "theirs.csv", [("http://h.test/1", "a dog", "x")], ("URL", "TEXT", "more"))
+    both = write(tmp_path / "both.csv", [("http://h.test/1", "a dog", "ein Hund")], ("url", "text", "de"))
+    for source, captions in ((theirs, ["a dog"]), (both, ["ein Hund"])):
+        out = tmp_path / source.stem
+        out.mkdir()
+        ingest.run(sources=source, ingest=named, out=out, tracker=Silent(), recognise=True)
+        assert read_shards(out)["captions"].to_pylist() == [captions]
+    with pytest.raises(UserError, match=r"theirs\.csv: no column 'wo' for the url"):
+        ingest.run(sources=theirs, ingest=named, out=tmp_path, tracker=Silent())
 
 
 @pytest.mark.parametrize("size", [0, 10_001])

@@ -10,7 +10,7 @@ from jobs import hash, select
 from tests.jobs.pictures import Picture, write_images
 from tests.jobs.test_dedup import deduplicated
 from tests.vlp_core.curation.drawings import altered, blotches, jpeg
-from vlp_core.curation.selection import read_selection, selection_digest
+from vlp_core.curation.selection import selection_digest
 from vlp_core.curation.settings import Near, Select
 from vlp_core.data.layout import SELECTION
 from vlp_core.errors import UserError
@@ -58,7 +58,7 @@ def selected(folder: Path, out: Path, **settings: object) -> tuple[list[str], Su
         out=out,
         tracker=Silent(),
     )
-    return read_selection(out / "selection.parquet")["uid"].to_pylist(), summary
+    return pq.read_table(out / "selection.parquet")["uid"].to_pylist(), summary
 
 
 def uids(*names: str) -> list[str]:
@@ -102,7 +102,7 @@ def test_decontamination_can_be_left_out(folder: Path, tmp_path: Path) -> None:
 def test_the_table_and_its_digest(folder: Path, tmp_path: Path) -> None:
     selected(folder, tmp_path / "one")
     selected(folder, tmp_path / "two")
-    table = read_selection(tmp_path / "one" / "selection.parquet")
+    table = pq.read_table(tmp_path / "one" / "selection.parquet")
     assert table.schema.equals(SELECTION) and set(table["weight"].to_pylist()) == {1.0}
     twin = next(row for row in table.to_pylist() if row["uid"] == uid_of(url("twin")))
     assert twin["captions"] == ["a caption of twin", "a caption of twin_copy"]
@@ -115,10 +115,10 @@ def test_the_table_and_its_digest(folder: Path, tmp_path: Path) -> None:
 
 def test_the_digest_is_of_the_rows_not_of_how_they_are_stored(folder: Path, tmp_path: Path) -> None:
     selected(folder, tmp_path)
-    table = read_selection(tmp_path / "selection.parquet")
+    table = pq.read_table(tmp_path / "selection.parquet")
     digest = selection_digest(table)
     pq.write_table(table.take([1, 0]), tmp_path / "again.parquet", compression="none", row_group_size=1)
-    assert selection_digest(read_selection(tmp_path / "again.parquet")) == digest
+    assert selection_digest(pq.read_table(tmp_path / "again.parquet")) == digest
     assert selection_digest(table.slice(1)) != digest
     assert selection_digest(table.set_column(1, "weight", [[0.5, 1.0]])) != digest
 
@@ -140,12 +140,6 @@ def test_an_empty_selection_says_what_took_the_rows(tmp_path: Path, folder: Path
     with pytest.raises(UserError, match="rules took 1, copies 0, evaluation sets 0"):
         selected(tmp_path, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
-
-
-def test_an_unreadable_selection_is_named(tmp_path: Path) -> None:
-    (tmp_path / "selection.parquet").write_bytes(b"PAR1")
-    with pytest.raises(UserError, match=r"selection\.parquet: not a readable selection"):
-        read_selection(tmp_path / "selection.parquet")
 
 
 def test_at_most_nothing_is_refused() -> None:

@@ -1,5 +1,6 @@
 """A task a shard: bounded, complete, and honest about failures."""
 
+import errno
 import os
 import signal
 import time
@@ -9,6 +10,7 @@ import pytest
 
 from jobs.shards import ShardTask, map_shards
 from vlp_core.errors import UserError
+from vlp_core.files import full_disk
 
 
 def square(number: int) -> int:
@@ -19,6 +21,19 @@ def refuse(number: int) -> int:
     if number == 3:
         raise UserError("shard 3 is bad; delete it")
     return number
+
+
+def fill_disk(_: int) -> None:
+    with open("/dev/full", "wb", buffering=0) as full:
+        full.write(b"x")
+
+
+def read_nowhere(_: int) -> None:
+    Path("/nowhere/at/all").read_bytes()
+
+
+def fail(_: int) -> None:
+    raise OSError("of no system")
 
 
 def die_once(marker: str) -> str:
@@ -50,6 +65,16 @@ def test_no_more_than_the_window_is_submitted_before_results_are_taken(cluster: 
 def test_a_users_error_comes_out_as_it_is(cluster: str) -> None:
     with pytest.raises(UserError, match="shard 3 is bad; delete it"):
         list(map_shards(refuse, range(5), task=ShardTask(cpus=0.1)))
+
+
+@pytest.mark.parametrize(
+    ("function", "number"), [(fill_disk, errno.ENOSPC), (read_nowhere, errno.ENOENT), (fail, None)]
+)
+def test_what_the_system_refused_keeps_its_number(cluster: str, function, number: int | None) -> None:
+    """So that the runner can tell a full disk from a fault of the program."""
+    with pytest.raises(OSError) as refused:
+        list(map_shards(function, [0], task=ShardTask(cpus=0.1)))
+    assert refused.value.errno == number and full_disk(refused.value) == (number == errno.ENOSPC)
 
 
 def test_a_lost_worker_is_replaced(cluster: str, tmp_path: Path) -> None:

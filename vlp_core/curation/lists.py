@@ -1,26 +1,25 @@
-"""Lists of (url, caption): finding their files, their columns, and reading them in batches of bounded size."""
+"""Lists of (url, caption): finding their files, which columns are which, and what cannot be read."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
+from vlp_core.curation.formats import READERS, SCHEMAS, is_list, plain, suffix_of
 from vlp_core.curation.settings import Ingest
-from vlp_core.errors import UserError, nearest
+from vlp_core.errors import UserError, first_line, nearest
 
 URL_NAMES = ("url", "image_url", "img_url", "uri", "link")
 CAPTION_NAMES = ("caption", "captions", "text", "texts", "alt", "alt_text", "alttext", "title", "description")
-SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
+SUFFIXES = tuple(SCHEMAS)
 
-_BATCH_ROWS = 65_536
-_BLOCK_BYTES = 16 * 2**20
-_UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
+_UNREADABLE = (pa.ArrowException, OSError, UnicodeError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +34,12 @@ class SourceList:
     @property
     def name(self) -> str:
         """What its rows have as `source`."""
-        return _plain(self.path).stem
+        return plain(self.path).stem
 
     @property
     def size(self) -> int:
         """Bytes of its rows in memory, roughly."""
-        packed = self.path.suffix == ".gz" or _suffix(self.path) == ".parquet"
+        packed = self.path.suffix == ".gz" or suffix_of(self.path) == ".parquet"
         return self.path.stat().st_size * (4 if packed else 1)
 
     @property
@@ -48,11 +47,26 @@ class SourceList:
         return [column for column in self.schema if column.name not in (self.url, self.caption)]
 
     def batches(self) -> Iterator[pa.Table]:
-        """Its rows in order; UserError where they cannot be read."""
+        """Its rows in order; UserError where they cannot be read, or text is not UTF-8."""
         try:
-            yield from _READERS[_suffix(self.path)](self.path, self.schema)
+            for table in READERS[suffix_of(self.path)](self.path, self.schema):
+                for name, column in zip(table.column_names, table.columns, strict=True):
+                    self._naming(name, partial(column.validate, full=True))
+                yield table
         except _UNREADABLE as error:
             raise _unreadable(self.path, error) from error
+
+    def text(self, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """A column, or the items of one, as text without the white space around it; null where nothing is left."""
+        text: pa.ChunkedArray = self._naming(name, lambda: pc.utf8_trim_whitespace(column.cast(pa.string())))
+        return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+    def _naming(self, name: str, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except pa.ArrowException as error:
+            reason = first_line(error)
+            raise UserError(f"{self.path}: column {name!r} is no text in UTF-8 ({reason}); convert it") from error
 
 
 def files_of(sources: Sequence[Path]) -> list[Path]:
@@ -64,7 +78,7 @@ def files_of(sources: Sequence[Path]) -> list[Path]:
                 f"{source}: no such file or folder; give a list of urls and captions ({', '.join(SUFFIXES)})"
             )
         if source.is_dir():
-            inside = sorted(path for path in source.iterdir() if path.is_file() and _suffix(path) in SUFFIXES)
+            inside = sorted(path for path in source.iterdir() if path.is_file() and suffix_of(path) in SUFFIXES)
             if not inside:
                 raise UserError(f"{source}: no lists in this folder; it needs files that end in {', '.join(SUFFIXES)}")
             files += inside
@@ -75,28 +89,50 @@ def files_of(sources: Sequence[Path]) -> list[Path]:
     return files
 
 
-def open_list(path: Path, ingest: Ingest) -> SourceList:
-    """Look at a list's columns; UserError where its format or columns are not known or it cannot be read."""
-    suffix = _suffix(path)
-    if suffix not in _READERS:
+def open_list(path: Path, ingest: Ingest, *, recognise: bool = False) -> SourceList:
+    """Look at a list's columns; UserError where its format or columns are not known or it cannot be read.
+
+    With `recognise`, a list that lacks a column which `ingest` names is read as if none had been named.
+    """
+    suffix = suffix_of(path)
+    if suffix not in READERS:
         raise UserError(
             f"{path}: unknown format {path.suffix or 'without an ending'!r}; known: {', '.join(SUFFIXES)} (and .gz)"
         )
     try:
-        schema = _SCHEMAS[suffix](path)
+        schema = SCHEMAS[suffix](path)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     if not schema.names:
         raise UserError(f"{path}: an empty list; it needs rows with a url and a caption")
     if twice := {name for name in schema.names if schema.names.count(name) > 1}:
         raise UserError(f"{path}: more than one column is named {min(twice)!r}; rename all but one")
-    url = _column(path, schema.names, ingest.url_column, URL_NAMES, "url")
+    wanted = [
+        None if recognise and name not in schema.names else name for name in (ingest.url_column, ingest.caption_column)
+    ]
+    url = _column(path, schema.names, wanted[0], URL_NAMES, "url")
     if url is None:
         raise _no_column(path, schema.names, URL_NAMES, "url")
-    caption = _column(path, schema.names, ingest.caption_column, CAPTION_NAMES, "caption")
+    caption = _column(path, schema.names, wanted[1], CAPTION_NAMES, "caption")
     if caption is None and ingest.needs_caption:
         raise _no_column(path, schema.names, CAPTION_NAMES, "caption")
-    return SourceList(path=path, schema=schema, url=url, caption=caption)
+    found = SourceList(path=path, schema=schema, url=url, caption=caption)
+    _check_types(found)
+    return found
+
+
+def _check_types(found: SourceList) -> None:
+    """UserError where a column cannot be kept, or what should be text cannot become it."""
+    for column in found.schema:
+        kind = column.type.value_type if column.name == found.caption and is_list(column.type) else column.type
+        if column.name in (found.url, found.caption):
+            found.text(column.name, pa.chunked_array([], kind))
+        try:
+            pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([column])).close()
+        except pa.ArrowException as error:
+            raise UserError(
+                f"{found.path}: column {column.name!r} cannot be kept ({first_line(error)}); leave it out"
+            ) from error
 
 
 def _column(path: Path, names: list[str], wanted: str | None, known: Sequence[str], what: str) -> str | None:
@@ -118,106 +154,4 @@ def _no_column(path: Path, names: list[str], known: Sequence[str], what: str) ->
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     reason = re.sub(r"\s+", " ", str(error)).strip()
-    return UserError(f"{path}: not a readable {_suffix(path)[1:]} file ({reason}); check it or leave it out")
-
-
-def _plain(path: Path) -> Path:
-    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
-
-
-def _suffix(path: Path) -> str:
-    return _plain(path).suffix.lower()
-
-
-def _parquet_schema(path: Path) -> pa.Schema:
-    return pq.read_schema(path).remove_metadata()
-
-
-def _parquet(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=schema.names):
-            yield pa.Table.from_batches([batch]).cast(schema)
-
-
-def _csv_reader(path: Path, types: dict[str, pa.DataType]) -> pa_csv.CSVStreamingReader:
-    return pa_csv.open_csv(
-        pa.input_stream(str(path), compression="detect"),
-        read_options=pa_csv.ReadOptions(block_size=_BLOCK_BYTES),
-        parse_options=pa_csv.ParseOptions(delimiter="\t" if _suffix(path) == ".tsv" else ",", newlines_in_values=True),
-        convert_options=pa_csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""]),
-    )
-
-
-def _csv_schema(path: Path) -> pa.Schema:
-    """All columns as text: types guessed from a first block need not hold for the next."""
-    with pa.input_stream(str(path), compression="detect") as stream:
-        if not stream.read(1):
-            return pa.schema([])
-    with _csv_reader(path, {}) as reader:
-        return pa.schema([(name, pa.string()) for name in reader.schema.names])
-
-
-def _csv(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
-    with _csv_reader(path, {column.name: column.type for column in schema}) as reader:
-        for batch in reader:
-            yield pa.Table.from_batches([batch])
-
-
-def _json_blocks(path: Path, schema: pa.Schema | None) -> Iterator[pa.Table]:
-    """Whole lines by the block: each is parsed by itself, so that memory is bounded whatever the file's size."""
-    parse = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore") if schema else None
-    with pa.input_stream(str(path), compression="detect") as stream:
-        rest = b""
-        while block := stream.read(_BLOCK_BYTES):
-            lines, newline, rest = (rest + block).rpartition(b"\n")
-            if lines.strip():
-                yield pa_json.read_json(pa.BufferReader(lines + newline), _json_read_options(lines), parse)
-        if rest.strip():
-            yield pa_json.read_json(pa.BufferReader(rest), _json_read_options(rest), parse)
-
-
-def _json_read_options(lines: bytes) -> pa_json.ReadOptions:
-    return pa_json.ReadOptions(use_threads=False, block_size=len(lines) + 1)  # one block: no line is cut
-
-
-def _json_schema(path: Path) -> pa.Schema:
-    """The columns of all blocks; text where blocks disagree on a type."""
-    return unify([block.schema for block in _json_blocks(path, None)])
-
-
-def unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """All columns of all schemas in the order they appear; numbers widen, any other disagreement becomes text."""
-    types: dict[str, pa.DataType] = {}
-    for column in (column for schema in schemas for column in schema):
-        types[column.name] = _common(types.get(column.name, pa.null()), column.type)
-    return pa.schema([(name, pa.string() if pa.types.is_null(kind) else kind) for name, kind in types.items()])
-
-
-def _common(left: pa.DataType, right: pa.DataType) -> pa.DataType:
-    try:
-        pair = [pa.schema([("x", left)]), pa.schema([("x", right)])]
-        return pa.unify_schemas(pair, promote_options="permissive").field("x").type
-    except (pa.ArrowTypeError, pa.ArrowInvalid):
-        return pa.string()
-
-
-def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text without the white space around it; null where nothing is left."""
-    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
-
-
-_READERS: dict[str, Callable[[Path, pa.Schema], Iterator[pa.Table]]] = {
-    ".parquet": _parquet,
-    ".csv": _csv,
-    ".tsv": _csv,
-    ".jsonl": _json_blocks,
-    ".ndjson": _json_blocks,
-}
-_SCHEMAS: dict[str, Callable[[Path], pa.Schema]] = {
-    ".parquet": _parquet_schema,
-    ".csv": _csv_schema,
-    ".tsv": _csv_schema,
-    ".jsonl": _json_schema,
-    ".ndjson": _json_schema,
-}
+    return UserError(f"{path}: not a readable {suffix_of(path)[1:]} file ({reason}); check it or leave it out")

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from vlp_core.curation.hashes import colour_distance, hamming
+from vlp_core.curation.hashes import colour_distance, hamming, signatures
 from vlp_core.curation.settings import Near
 
 Rows = NDArray[np.int64]
@@ -34,6 +35,11 @@ class Looks:
 
     def take(self, rows: Rows) -> "Looks":
         return Looks(self.phash[rows], self.colour[rows])
+
+
+def looks_of(hashes: pa.Table) -> Looks:
+    """What the pictures of HASHES look like."""
+    return Looks(hashes["phash"].to_numpy(), signatures(hashes["colour"].to_pylist()))
 
 
 def within(looks: Looks, near: Near) -> Iterator[tuple[Rows, Rows]]:

@@ -7,6 +7,7 @@ sorted and merged by itself, so that memory holds one bucket however long the li
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vlp_core.curation.lists import SourceList, as_text, unify
+from vlp_core.curation.formats import is_list, unify
+from vlp_core.curation.lists import SourceList
 from vlp_core.errors import UserError
+from vlp_core.files import wide
 from vlp_core.identity import key_of, uid_of
 
 _BUCKET_BYTES = 256 * 2**20
@@ -57,7 +60,10 @@ class Merge:
     tally: Tally = field(default_factory=Tally)
 
     def tables(self, scratch: Path, progress: Callable[[int], None]) -> Iterator[pa.Table]:
-        """Tables of uid, url, captions, source and further columns: pairs in order; `scratch` is an empty folder."""
+        """Tables of uid, url, captions, source and further columns: pairs in order; `scratch` is an empty folder.
+
+        Their offsets have 64 bits: where lists are long, the text of a bucket outgrows 32.
+        """
         paths = self._spread(scratch, progress)
         for path in paths:
             with pa.memory_map(str(path)) as file:
@@ -66,7 +72,9 @@ class Merge:
                     yield self._merged(table)
             path.unlink()
 
-    def _further(self) -> pa.Schema:
+    @cached_property
+    def further(self) -> pa.Schema:
+        """The columns that come along."""
         schemas = [
             pa.schema([item.with_name(self._name(item.name)) for item in source.further]) for source in self.lists
         ]
@@ -76,15 +84,14 @@ class Merge:
         return f"list_{column}" if column in self.reserved or column in _PLACED.names else column
 
     def _spread(self, scratch: Path, progress: Callable[[int], None]) -> list[Path]:
-        further = self._further()
-        schema = pa.schema([*_PLACED, *further])
+        schema = wide(pa.schema([*_PLACED, *self.further]).empty_table()).schema
         bits = _bucket_bits(sum(source.size for source in self.lists))
         paths = [scratch / f"{bucket:03d}.arrow" for bucket in range(2**bits)]
         with ExitStack() as stack:
             writers = [stack.enter_context(pa.ipc.new_stream(str(path), schema)) for path in paths]
             for source in self.lists:
                 for batch in source.batches():
-                    table = self._placed(source, batch, further).select(schema.names)
+                    table = self._placed(source, batch).select(schema.names).cast(schema)
                     bucket = (
                         table["place"].to_numpy() >> np.uint64(64 - bits) if bits else np.zeros(len(table), np.uint64)
                     )
@@ -96,18 +103,18 @@ class Merge:
                     progress(self.tally.rows)
         return paths
 
-    def _placed(self, source: SourceList, batch: pa.Table, further: pa.Schema) -> pa.Table:
+    def _placed(self, source: SourceList, batch: pa.Table) -> pa.Table:
         """Rows that count, with their place in the order; a list of captions becomes as many rows."""
         first_row = self.tally.rows
         self.tally.rows += len(batch)
-        url = as_text(batch[source.url])
+        url = source.text(source.url, batch[source.url])
         valid = pc.fill_null(pc.match_substring_regex(url, _URL), False)
         self.tally.no_url += len(batch) - pc.sum(valid).as_py() if len(batch) else 0
         table = pa.table({"url": url, "row": np.arange(first_row, first_row + len(batch), dtype=np.int64)})
         for column in source.further:
             name = self._name(column.name)
-            table = table.append_column(name, _cast(source, batch[column.name], further.field(name)))
-        for column in further:
+            table = table.append_column(name, _cast(source, batch[column.name], self.further.field(name)))
+        for column in self.further:
             if column.name not in table.column_names:
                 table = table.append_column(column, pa.nulls(len(table), column.type))
         table = self._with_captions(source, batch, table, valid)
@@ -120,10 +127,10 @@ class Merge:
             table = table.append_column("caption", pa.nulls(len(table), pa.string()))
         else:
             captions = batch[source.caption]
-            if _is_list(captions.type):
+            if is_list(captions.type):
                 rows, captions = _exploded(captions)
                 table, valid = table.take(rows), valid.take(rows)
-            table = table.append_column("caption", as_text(captions))
+            table = table.append_column("caption", source.text(source.caption, captions))
         table = table.filter(valid)
         self.tally.no_caption += table["caption"].null_count
         return table.filter(pc.is_valid(table["caption"])) if self.needs_caption else table
@@ -168,35 +175,29 @@ def _cast(source: SourceList, column: pa.ChunkedArray, to: pa.Field) -> pa.Chunk
         ) from error
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
 def _exploded(lists: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
     """Rows and captions of lists of captions; a row without any stays, with a null."""
     column = lists.combine_chunks()
     rows, captions = pc.list_parent_indices(column), pc.list_flatten(column)
     without = np.setdiff1d(np.arange(len(column)), rows.to_numpy())
     rows = np.concatenate([rows.to_numpy(), without])
-    captions = pa.concat_arrays([captions.cast(pa.string()), pa.nulls(len(without), pa.string())])
+    captions = pa.concat_arrays([captions, pa.nulls(len(without), captions.type)])
     order = pa.array(np.argsort(rows, kind="stable"))
     return pa.array(rows).take(order), captions.take(order)
 
 
-def _captions(captions: pa.ChunkedArray, group: NDArray[np.int64], groups: int) -> pa.ListArray:
+def _captions(captions: pa.ChunkedArray, group: NDArray[np.int64], groups: int) -> pa.LargeListArray:
     """The unique captions of each group in the order in which they stand."""
     valid = pc.is_valid(captions).to_numpy()
     words = pc.dictionary_encode(captions.filter(pa.array(valid)).combine_chunks())
     owner = group[valid]
     if not len(owner):
-        return pa.ListArray.from_arrays(pa.array(np.zeros(groups + 1, np.int32)), pa.array([], pa.string()))
+        return pa.LargeListArray.from_arrays(pa.array(np.zeros(groups + 1, np.int64)), pa.array([], pa.large_string()))
     code = owner * len(words.dictionary) + words.indices.to_numpy()
     _, at = np.unique(code, return_index=True)
     at.sort()
     offsets = np.concatenate([[0], np.cumsum(np.bincount(owner[at], minlength=groups))])
-    return pa.ListArray.from_arrays(
-        pa.array(offsets.astype(np.int32)), words.dictionary.take(words.indices.take(pa.array(at)))
-    )
+    return pa.LargeListArray.from_arrays(pa.array(offsets), words.dictionary.take(words.indices.take(pa.array(at))))
 
 
 def _first_valid(column: pa.ChunkedArray, group: NDArray[np.int64], groups: int) -> pa.Array:
@@ -207,8 +208,8 @@ def _first_valid(column: pa.ChunkedArray, group: NDArray[np.int64], groups: int)
     return pa.array(first, mask=first < 0)
 
 
-def shards(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
-    """The same rows in tables of `size`, the last one smaller."""
+def shards(tables: Iterator[pa.Table], size: int, schema: pa.Schema) -> Iterator[pa.Table]:
+    """The same rows in tables of `size` and this schema, the last one smaller."""
     rest: list[pa.Table] = []
     waiting = 0
     for table in tables:
@@ -216,9 +217,10 @@ def shards(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
         waiting += len(table)
         if waiting < size:
             continue
-        whole = pa.concat_tables(rest)
+        whole = pa.concat_tables(rest).combine_chunks()
         end = waiting - waiting % size
-        yield from (whole.slice(start, size) for start in range(0, end, size))
-        rest, waiting = [whole.slice(end)], waiting - end
+        # take, where a slice would keep offsets of 64 bits
+        yield from (whole.take(np.arange(start, start + size)).cast(schema) for start in range(0, end, size))
+        rest, waiting = [whole.take(np.arange(end, waiting))], waiting - end
     if waiting:
-        yield pa.concat_tables(rest)
+        yield pa.concat_tables(rest).cast(schema)

@@ -1,16 +1,13 @@
 """Which pictures make a data set: which evaluation has already, how many are kept, and the digest of it all."""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vlp_core.curation.near import Looks, Rows, between
 from vlp_core.curation.settings import Near
-from vlp_core.errors import UserError
 from vlp_core.identity import canonical_json, key_of
 
 
@@ -38,11 +35,3 @@ def selection_digest(table: pa.Table) -> str:
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             digest.update(canonical_json(row).encode() + b"\n")
     return digest.hexdigest()
-
-
-def read_selection(path: Path) -> pa.Table:
-    """The table of a selection file; UserError where it cannot be read."""
-    try:
-        return pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: not a readable selection ({error}); run the select step again") from error

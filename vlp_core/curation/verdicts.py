@@ -1,6 +1,6 @@
 """Judging a shard's pictures and captions by rules, whole columns at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,7 @@ class Judge:
     shared: tuple[NDArray[np.uint64], NDArray[np.int64]]
 
     def __call__(self, pictures: pa.Table) -> Verdicts:
-        """Judge a table of fetched pictures: original_width, original_height, bytes, captions."""
+        """Judge a table of fetched pictures: captions, and what the rules need (see `NEEDS`)."""
         captions = pictures["captions"].combine_chunks()
         owner = pc.list_parent_indices(captions).to_numpy()
         texts = pc.list_flatten(captions)
@@ -85,15 +85,21 @@ class Judge:
         return np.where(keys[at] == wanted, counts[at], 1) if len(keys) else np.ones(len(wanted), dtype=np.int64)
 
 
+_SIDES = ("original_width", "original_height")
+NEEDS = {"side": _SIDES, "ratio": _SIDES, "bytes": ("bytes",)}
+"""The columns that a quantity is worked out from, beside the captions."""
+
+
 def _of_pictures(quantity: str, pictures: pa.Table) -> Columns:
-    width, height = (pictures[name].to_numpy().astype(np.float64) for name in ("original_width", "original_height"))
-    values: dict[str, Callable[[], Columns]] = {
-        "side": lambda: np.minimum(width, height),
-        "ratio": lambda: np.maximum(width, height) / np.maximum(np.minimum(width, height), 1),
-        "bytes": lambda: pictures["bytes"].to_numpy(),
-        "captions": lambda: pc.fill_null(pc.list_value_length(pictures["captions"]), 0).to_numpy(),
-    }
-    return values[quantity]()
+    if quantity == "captions":
+        return pc.fill_null(pc.list_value_length(pictures["captions"]), 0).to_numpy()
+    columns = [pictures[name].to_numpy() for name in NEEDS[quantity]]
+    if quantity == "bytes":
+        return columns[0]
+    width, height = (column.astype(np.float64) for column in columns)
+    if quantity == "side":
+        return np.minimum(width, height)
+    return np.maximum(width, height) / np.maximum(np.minimum(width, height), 1)
 
 
 def _passed(texts: pa.Array, owner: NDArray[np.int64], alive: Bools, rows: int) -> pa.ListArray:

@@ -1,7 +1,8 @@
 """The data contracts: which files and columns pass between the stages.
 
 pairs      `{shard}.parquet`            one row a url, with all its captions, in the seeded order
-images     img2dataset's layout         `{shard}.tar`, `.parquet`, `_stats.json`, and `_index.parquet` of offsets
+images     img2dataset's layout         `{shard}.tar`, `.parquet`, `_stats.json`, and `_index.parquet` of offsets;
+                                        `_attempts/{shard}.parquet`, which is no part of the result
 columns    `{shard}.parquet` by uid     verdicts, hashes, scores: one folder a step, beside the pictures
 selection  `selection.parquet`          uids with weight and captions: the digest of a data set
 """
@@ -36,12 +37,15 @@ IMAGES = pa.schema(
         ("captions", CAPTIONS),
         ("source", pa.string()),
         ("bytes", pa.int64()),
-        ("attempts", pa.int32()),
         ("http_status", pa.int32()),
         ("final_url", pa.string()),
     ]
 )
 SUCCESS = "success"
+
+# How often each link was asked for depends on luck: it stands beside the record (`_`), not in it.
+ATTEMPTS = pa.schema([("uid", pa.string()), ("attempts", pa.int32())])
+ATTEMPTS_FOLDER = "_attempts"
 
 # Where a picture's encoded bytes lie: in `{shard}.tar` at a byte offset, or row `offset` of `{shard}.images.parquet`.
 INDEX = pa.schema(
@@ -65,8 +69,10 @@ HASHES = pa.schema(
         ("height", pa.int32()),
     ]
 )
-COPIES = pa.schema([("uid", pa.string()), ("kept_uid", pa.string()), ("reason", pa.string()), ("captions", CAPTIONS)])
-SELECTION = pa.schema([("uid", pa.string()), ("weight", pa.float32()), ("captions", CAPTIONS), ("sha256", pa.string())])
+# One table for a whole data set, whose text outgrows offsets of 32 bits.
+_TEXT, _TEXTS = pa.large_string(), pa.large_list(pa.large_string())
+COPIES = pa.schema([("uid", _TEXT), ("kept_uid", _TEXT), ("reason", _TEXT), ("captions", _TEXTS)])
+SELECTION = pa.schema([("uid", _TEXT), ("weight", pa.float32()), ("captions", _TEXTS), ("sha256", _TEXT)])
 SELECTION_FILE = "selection.parquet"
 
 
@@ -80,7 +86,7 @@ def shard_names(folder: Path) -> list[str]:
 
 
 def read_shards(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """All shards of a folder of tables as one, in shard order."""
+    """All shards of a folder of tables as one, in shard order; its columns are in chunks (see `wide` for one array)."""
     names = shard_names(folder)
     if not names:
         raise UserError(f"{folder}: no shards (00000.parquet, …) in this folder; give the output folder of a stage")

@@ -33,10 +33,6 @@ class Order:
         self._ends: list[int] = []  # the stream's length after each epoch whose length is known
         self._epochs: dict[int, _Epoch] = {}  # the two used last
 
-    def __getitem__(self, position: int) -> tuple[int, int]:
-        epochs, samples = self.span(position, position + 1)
-        return int(epochs[0]), int(samples[0])
-
     def span(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Epochs and samples, int64 [stop - start] each, at the positions from start to stop."""
         epochs, samples = [], []

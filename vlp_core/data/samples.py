@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +13,10 @@ import pyarrow.parquet as pq
 from vlp_core.data.index import Reader, index_rows
 from vlp_core.data.layout import CAPTIONS, INDEX, SELECTION_FILE, SUCCESS, shard_names
 from vlp_core.errors import UserError
+from vlp_core.files import wide
 from vlp_core.identity import key_of, sha256_of, uid_of
 
 MANIFEST_FILE = "manifest.json"
-# 64-bit offsets: the captions of one data set outgrow 2 GiB
-_CAPTIONS = pa.large_list(pa.large_string())
 
 
 class Samples:
@@ -25,9 +25,10 @@ class Samples:
     Columns are arrays, not Python objects a row: about 100 bytes a sample beside its captions.
     """
 
-    def __init__(self, files: Sequence[Path], table: pa.Table) -> None:
-        """`table` as `join` returns it, of `files`."""
-        self.files = list(files)
+    def __init__(self, images: Path | Sequence[Path], selection: Path | None = None) -> None:
+        """See `open`."""
+        self._opened = images, selection
+        self.files, table = join(images, selection)
         self._reader = Reader()
         self._file = table["file"].to_numpy()
         self._offset = table["offset"].to_numpy()
@@ -36,7 +37,7 @@ class Samples:
         """float32 [N]: how often a sample appears in an epoch, in the mean."""
         self.image_ids: np.ndarray = image_ids(table["sha256"])
         """int64 [N]: equal where the pictures' bytes as they came are."""
-        self.uids: pa.Array = _one(table["uid"].cast(pa.large_string()))
+        self.uids: pa.Array = _one(table["uid"])
         self._captions = _one(table["captions"])
         self.caption_counts: np.ndarray = pc.list_value_length(self._captions).to_numpy()
 
@@ -47,7 +48,11 @@ class Samples:
         `images` are folders of shards; a uid that several hold is read from the first. Raises UserError for folders
         without shards, damaged shards, and uids of the selection that no shard holds.
         """
-        return cls(*join(images, selection))
+        return cls(images, selection)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, they are opened there: the columns of a large data set are too much to send."""
+        return Samples, self._opened
 
     def __len__(self) -> int:
         return len(self._file)
@@ -57,9 +62,6 @@ class Samples:
 
     def captions(self, i: int) -> list[str]:
         return self._captions[i].as_py()
-
-    def image_id(self, i: int) -> int:
-        return int(self.image_ids[i])
 
     def file(self, i: int) -> Path:
         """The shard that holds sample i."""
@@ -93,7 +95,11 @@ def read_selection(selection: Path) -> pa.Table:
     """SELECTION out of its file or the folder of the step that wrote it."""
     path = selection / SELECTION_FILE if selection.is_dir() else selection
     try:
-        return _wide(pq.read_table(path, columns=["uid", "weight", "captions"]))
+        with pq.ParquetFile(path) as file:  # by row groups: Arrow reads no list of texts beyond 2 GiB in one piece
+            groups = [file.read_row_group(group, ["uid", "weight", "captions"]) for group in range(file.num_row_groups)]
+            return wide(
+                pa.concat_tables([file.schema_arrow.empty_table().select(["uid", "weight", "captions"]), *groups])
+            )
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise UserError(f"{path}: not a readable selection ({error}); run the select step again") from error
 
@@ -154,7 +160,7 @@ def _stored(folders: Sequence[Path]) -> tuple[list[Path], pa.Table]:
             )
         for name in names:
             file, index = index_shard(folder, name)
-            tables.append(_wide(index).append_column("file", pa.array(np.full(len(index), len(files), np.int32))))
+            tables.append(wide(index).append_column("file", pa.array(np.full(len(index), len(files), np.int32))))
             files.append(file)
     if not tables:
         raise UserError(f"{', '.join(map(str, folders))}: no shards of pictures in any of these folders")
@@ -200,10 +206,6 @@ def _hashes(tar: Path, rows: pa.Table) -> pa.Array:
     places = zip(index["offset"].to_pylist(), index["length"].to_pylist(), strict=True)
     hashes = iter([sha256_of(reader.read(tar, offset, length)) for offset, length in places])
     return pa.array([next(hashes) if status == SUCCESS else None for status in rows["status"].to_pylist()], pa.string())
-
-
-def _wide(table: pa.Table) -> pa.Table:
-    return table.set_column(table.column_names.index("captions"), "captions", table["captions"].cast(_CAPTIONS))
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

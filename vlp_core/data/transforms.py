@@ -13,14 +13,13 @@ from torch import Tensor
 Box = tuple[float, float, float, float]  # left, upper, right, lower, in pixels
 
 _RATIO = (3 / 4, 4 / 3)
-_MARGIN = 4  # in evaluation a JPEG is decoded to at least so many times the wanted side
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
     """Square pictures of `size` pixels.
 
-    `mean` and `std` (of pixels from 0 to 1) belong to the model and are applied on the device; see `normalise`.
+    `mean` and `std` (of pixels from 0 to 1) belong to the model and are applied on the device.
     """
 
     size: int
@@ -42,19 +41,6 @@ class Transform:
         # on uint8 some three times as fast as Pillow, for the same filter
         pixels = F.interpolate(crop, (self.size, self.size), mode="bicubic", antialias=True)[0]
         return pixels.flip(-1) if self.flip and rng.random() < self.flip else pixels
-
-    def evaluate(self, picture: bytes) -> Tensor:
-        """The shortest side resized, the centre cut out, as open_clip does for evaluation: uint8 [3, size, size]."""
-        with Image.open(io.BytesIO(picture)) as image:
-            box = decode(image, centre(image.width, image.height, self.size), _MARGIN * self.size)
-            side = (self.size, self.size)
-            return _tensor(_colours(image).resize(side, Image.Resampling.BICUBIC, box))
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 [..., 3, H, W] to float32 with the model's mean and standard deviation."""
-        mean = torch.tensor(self.mean, device=pixels.device).mul_(255)[:, None, None]
-        std = torch.tensor(self.std, device=pixels.device).mul_(255)[:, None, None]
-        return (pixels.float() - mean) / std
 
 
 def decode(image: Image.Image, box: Box, needed: int) -> Box:
@@ -84,18 +70,6 @@ def random_crop(width: int, height: int, scale: tuple[float, float], rng: np.ran
     w, h = min(width, round(height * _RATIO[1])), min(height, round(width / _RATIO[0]))
     left, upper = (width - w) // 2, (height - h) // 2
     return left, upper, left + w, upper + h
-
-
-def centre(width: int, height: int, size: int) -> Box:
-    """What a resize of the shortest side to `size` and a centre crop keep, in pixels of the original.
-
-    Whole pixels are counted in the resized picture, as torchvision does.
-    """
-    short = min(width, height)
-    wide, high = size * width // short, size * height // short
-    left, upper = round((wide - size) / 2), round((high - size) / 2)
-    by_x, by_y = width / wide, height / high
-    return left * by_x, upper * by_y, (left + size) * by_x, (upper + size) * by_y
 
 
 def _colours(image: Image.Image) -> Image.Image:

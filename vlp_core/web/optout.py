@@ -9,6 +9,11 @@ from collections.abc import Iterable, Iterator
 OPT_OUTS = ("noai", "noimageai", "noindex", "none")
 # Directives that carry a value after a colon, as an agent's name carries its directives.
 _VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
+_KNOWN = _VALUED.union(
+    OPT_OUTS,
+    ("all", "index", "follow", "nofollow", "noarchive", "nocache", "nosnippet", "noimageindex", "notranslate"),
+    ("indexifembedded", "nositelinkssearchbox", "noodp", "noydir"),
+)
 _PREFIX = re.compile(r"([^\s:]+)\s*:\s*(.*)", re.DOTALL)
 
 
@@ -24,8 +29,22 @@ def _directives(header: str, agent: str) -> Iterator[str]:
     for part in re.split("[,;]", header.lower()):
         directive = part.strip()
         prefix = _PREFIX.fullmatch(directive)
-        if prefix and prefix[1] not in _VALUED:
-            meant = prefix[1].split("/")[0] in (agent, "*")
+        if prefix and _is_agent(prefix[1], prefix[2], agent):
+            meant = _named(prefix[1], agent)
             directive = prefix[2]
         if meant:
             yield directive  # the pieces of a date are unknown directives, which mean nothing
+
+
+def _named(name: str, agent: str) -> bool:
+    return name.split("/")[0] in (agent, "*")
+
+
+def _is_agent(name: str, said: str, agent: str) -> bool:
+    """Whether it is an agent's name, for which a directive follows; else a directive of which we have not heard.
+
+    In doubt it is none: what comes after would be lost, and with it an opt-out.
+    """
+    if name in _VALUED or name.startswith("max-"):
+        return False
+    return _named(name, agent) or re.split(r"[\s:]", said, maxsplit=1)[0] in _KNOWN

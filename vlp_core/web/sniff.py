@@ -1,7 +1,7 @@
 """What a body is, by its bytes alone: the kind of picture and its size, read from the header before any decoding."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 
@@ -11,13 +11,14 @@ class NotAnImageError(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """Kind, size in pixels, frames (or pages), and the most bits a channel has."""
+    """Kind, size in pixels as stored, frames (or pages), the most bits a channel has, EXIF's orientation."""
 
     kind: str
     width: int
     height: int
     frames: int = 1
     depth: int = 8
+    orientation: int = 1
 
 
 # Bounds on what a hostile header can make us, or the decoder, walk.
@@ -25,6 +26,7 @@ _MOST_SCANS = 100  # a progressive JPEG has about ten; each costs a pass over th
 _MOST_PAGES = 1025  # pages of a TIFF are counted so far
 _MOST_BLOCKS = 2**18  # of a GIF: full ones hold 64 MiB; empty ones would be walked for seconds
 _MOST_TAGS = 512  # of one page
+_EXIF = b"Exif\0\0"
 
 
 def sniff(body: bytes) -> Header:
@@ -50,14 +52,14 @@ def refusal(header: Header, *, max_pixels: int, max_frames: int) -> str | None:
 
 def _jpeg(body: bytes) -> Header:
     """Walk the segments to the first start-of-frame (ITU T.81, B.2.2), skipping stray bytes as libjpeg does."""
-    at = 2
+    at, orientation = 2, 1
     while True:
         at = body.index(b"\xff", at)
         marker = body[at + 1]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             depth, height, width = struct.unpack_from(">BHH", body, at + 4)
             scans = body.count(b"\xff\xda")
-            return Header("jpeg", width, height, scans if scans > _MOST_SCANS else 1, depth)
+            return Header("jpeg", width, height, scans if scans > _MOST_SCANS else 1, depth, orientation)
         if marker in (0xD9, 0xDA):
             raise ValueError("no frame")
         if marker == 0xFF:
@@ -65,22 +67,27 @@ def _jpeg(body: bytes) -> Header:
         elif marker <= 0x01 or 0xD0 <= marker <= 0xD8:
             at += 2  # no segment
         else:
-            at += 2 + max(2, struct.unpack_from(">H", body, at + 2)[0])
+            length = max(2, struct.unpack_from(">H", body, at + 2)[0])
+            if marker == 0xE1 and body[at + 4 : at + 10] == _EXIF:
+                orientation = _orientation(body[at + 10 : at + 2 + length])
+            at += 2 + length
 
 
 def _png(body: bytes) -> Header:
     if body[12:16] != b"IHDR":
         raise ValueError("no IHDR")
     width, height, depth = struct.unpack_from(">IIB", body, 16)
-    frames, at = 1, 8
+    frames, orientation, at = 1, 1, 8
     while at + 8 <= len(body):
         length, name = struct.unpack_from(">I4s", body, at)
         if name == b"acTL":  # APNG
             frames = struct.unpack_from(">I", body, at + 8)[0]
+        if name == b"eXIf":
+            orientation = _orientation(body[at + 8 : at + 8 + length])
         if name in (b"acTL", b"IDAT"):
             break
         at += 12 + length
-    return Header("png", width, height, frames, depth)
+    return Header("png", width, height, frames, depth, orientation)
 
 
 def _webp(body: bytes) -> Header:
@@ -88,7 +95,10 @@ def _webp(body: bytes) -> Header:
     kind = body[12:16]
     if kind == b"VP8X":
         width, height = (int.from_bytes(body[at : at + 3], "little") + 1 for at in (24, 27))
-        return Header("webp", width, height, max(1, _riff_count(body, b"ANMF")))
+        chunks = list(_riff_chunks(body))
+        exif = next((body[start:end] for name, start, end in chunks if name == b"EXIF"), b"")
+        frames = sum(name == b"ANMF" for name, _, _ in chunks)
+        return Header("webp", width, height, max(1, frames), 8, _orientation(exif.removeprefix(_EXIF)))
     if kind == b"VP8L":
         bits = struct.unpack_from("<I", body, 21)[0]
         return Header("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
@@ -98,13 +108,26 @@ def _webp(body: bytes) -> Header:
     raise ValueError("unknown chunk")
 
 
-def _riff_count(body: bytes, name: bytes) -> int:
-    count, at = 0, 12
+def _riff_chunks(body: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each chunk."""
+    at = 12
     while at + 8 <= len(body):
-        count += body[at : at + 4] == name
         length = struct.unpack_from("<I", body, at + 4)[0]
+        yield body[at : at + 4], at + 8, at + 8 + length
         at += 8 + length + length % 2
-    return count
+
+
+def _orientation(exif: bytes) -> int:
+    """Tag 274 of the first directory of EXIF, which is laid out as a TIFF; 1 (upright) where it says nothing."""
+    try:
+        order = {b"II": "<", b"MM": ">"}[exif[:2]]
+        at = struct.unpack_from(order + "I", exif, 4)[0]
+        entries = min(struct.unpack_from(order + "H", exif, at)[0], _MOST_TAGS)
+        found = (_tiff_tag(exif, order, at + 2 + 12 * entry) for entry in range(entries))
+        turn = next((value for tag, value in found if tag == 274), 1)
+    except (KeyError, struct.error):
+        return 1
+    return turn if 1 <= turn <= 8 else 1
 
 
 def _gif(body: bytes) -> Header:

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vlp_core.curation.test_near import brute, clustered
+from vlp_core.curation import copies as copies_module
+from vlp_core.curation import near as near_module
 from vlp_core.curation.copies import copies_table, kept_rows, ranks, stars
 from vlp_core.curation.near import Looks
 from vlp_core.curation.settings import Near
@@ -17,14 +20,23 @@ def test_larger_pictures_come_first_then_list_order() -> None:
 
 def test_a_chain_is_not_merged() -> None:
     """0 is near 1, 1 near 2, but 0 not near 2: 2 stays, for what claims 1 does not reach it."""
-    pairs = iter([(np.array([0, 1]), np.array([1, 2]))])
-    assert stars(3, pairs).tolist() == [0, 0, 2]
+    looks = Looks(np.array([0, 0xF, 0xFF], np.uint64), np.zeros((3, 192), np.uint8))
+    assert stars(looks, Near(bits=4)).tolist() == [0, 0, 2]
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**16), rows=st.integers(1, 60), bits=st.integers(0, 12))
-def test_as_going_down_the_ranks_one_by_one(seed: int, rows: int, bits: int) -> None:
-    """Against the rule as it is stated, with equal bytes, equal looks and pictures of equal size among the rows."""
+@given(
+    seed=st.integers(0, 2**16),
+    rows=st.integers(1, 60),
+    bits=st.integers(0, 12),
+    window=st.sampled_from([1, 3, 2**16]),
+    most=st.sampled_from([1, 20, 2**25]),
+)
+def test_as_going_down_the_ranks_one_by_one(seed: int, rows: int, bits: int, window: int, most: int) -> None:
+    """Against the rule as it is stated, with equal bytes, equal looks and pictures of equal size among the rows.
+
+    Whatever the window that is looked at at a time, and however few pairs may be held.
+    """
     rng = np.random.default_rng(seed)
     looks = clustered(seed, rows, 4)
     looks = looks.take(rng.integers(0, rows, rows))  # some look exactly alike
@@ -41,7 +53,23 @@ def test_as_going_down_the_ranks_one_by_one(seed: int, rows: int, bits: int) -> 
             for other in claimed:
                 if same[other] == same[row] or (row, other) in reach:
                     expected[other] = row
-    assert kept_rows(same, looks, order, near).tolist() == expected.tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copies_module, "_WINDOW", window)
+        patch.setattr(copies_module, "_MOST_PAIRS", most)
+        assert kept_rows(same, looks, order, near).tolist() == expected.tolist()
+
+
+def test_many_near_copies_of_one_picture_are_never_held_as_all_their_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = 3000
+    bits = np.uint64(1) << (np.arange(rows) % 64).astype(np.uint64)
+    looks = Looks(bits, np.repeat(np.arange(rows, dtype=np.uint8)[:, None] % 5, 192, axis=1))
+    held: list[int] = []
+    claim = copies_module._claim
+    monkeypatch.setattr(copies_module, "_MOST_PAIRS", 10_000)
+    monkeypatch.setattr(near_module, "_CHUNK", 1000)
+    monkeypatch.setattr(copies_module, "_claim", lambda c, left, right: (held.append(len(left)), claim(c, left, right)))
+    assert stars(looks, Near(bits=2)).tolist() == [0] * rows
+    assert 0 < max(held) <= 10_000 < rows * (rows - 1) // 2
 
 
 def _equal_looks_only(same: np.ndarray, looks: Looks) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.vlp_core.data.folders import jpeg, row, write_images, write_selection, write_tar
 from vlp_core.data.index import index_rows
-from vlp_core.data.samples import Samples, text_id
+from vlp_core.data.samples import Samples, join, text_id
 from vlp_core.errors import UserError
 from vlp_core.identity import sha256_of
 
@@ -39,15 +39,30 @@ def test_a_selection_gives_its_rows_captions_and_weights(tmp_path: Path) -> None
     for i in range(5):
         assert samples.captions(i) == [samples.uid(i)[:4], "b"]
         assert samples.weights[i] == chosen.index(samples.uid(i)) + 0.5
-        assert samples.image_id(i) % 2**64 == int(sha256_of(samples.image_bytes(i))[:16], 16)
+        assert int(samples.image_ids[i]) % 2**64 == int(sha256_of(samples.image_bytes(i))[:16], 16)
 
 
 def test_samples_travel_to_another_process(tmp_path: Path) -> None:
-    """Rank 0 opens them and sends them to the others; open files stay behind."""
-    pictures = write_images(tmp_path, [5, 4])
-    samples = Samples.open(tmp_path)
+    """Rank 0 opens them and sends them to the others, which open them again: few bytes, however many samples."""
+    pictures = write_images(tmp_path / "images", [50, 40])
+    selection = write_selection(tmp_path, sorted(pictures)[::2])
+    samples = Samples.open([tmp_path / "images"], selection)
     samples.image_bytes(0)
-    assert contents(pickle.loads(pickle.dumps(samples))) == pictures
+    sent = pickle.dumps(samples)
+    assert contents(pickle.loads(sent)) == contents(samples) and len(samples) == 45
+    assert len(sent) < 1000
+
+
+def test_columns_that_grow_with_a_data_set_have_64_bit_offsets(tmp_path: Path) -> None:
+    """Or they end at 2 GiB of text: 67 million uids. A selection is read by row groups for the same reason."""
+    pictures = write_images(tmp_path / "images", [5, 4])
+    selection = write_selection(tmp_path, sorted(pictures))
+    pq.write_table(pq.read_table(selection), selection, row_group_size=2)
+    _, table = join(tmp_path / "images", selection)
+    kinds = {name: table.schema.field(name).type for name in ("uid", "sha256", "captions")}
+    text = pa.large_string()
+    assert kinds == {"uid": text, "sha256": text, "captions": pa.large_list(text)}
+    assert sorted(table["uid"].to_pylist()) == sorted(pictures)
 
 
 def test_uids_that_no_shard_holds_are_counted_and_one_is_named(tmp_path: Path) -> None:
@@ -73,7 +88,7 @@ def test_the_same_picture_under_two_urls_is_two_samples_of_one_identity(tmp_path
     pq.write_table(rows, tmp_path / "00000.parquet")
     pq.write_table(index_rows(tmp_path / "00000.tar", rows), tmp_path / "00000_index.parquet")
     samples = Samples.open(tmp_path)
-    assert len(samples) == 2 and samples.image_id(0) == samples.image_id(1) and samples.uid(0) != samples.uid(1)
+    assert len(samples) == 2 and samples.image_ids[0] == samples.image_ids[1] and samples.uid(0) != samples.uid(1)
 
 
 def test_a_shard_step_that_left_the_images_is_passed_over(tmp_path: Path) -> None:
@@ -124,4 +139,4 @@ def test_what_img2dataset_itself_wrote_is_read(tmp_path: Path) -> None:
     samples = Samples.open(tmp_path)
     assert contents(samples) == {row(n, 0, None)["uid"]: jpeg(n) for n in (0, 1, 3)}
     assert [samples.captions(i) for i in range(3)] == [["picture 0"], ["picture 1"], ["picture 3"]]
-    assert samples.image_id(2) % 2**64 == int(sha256_of(jpeg(3))[:16], 16)
+    assert int(samples.image_ids[2]) % 2**64 == int(sha256_of(jpeg(3))[:16], 16)

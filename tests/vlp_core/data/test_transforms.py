@@ -2,7 +2,6 @@ import io
 from statistics import fmean
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from hypothesis import given
@@ -27,24 +26,12 @@ def encoded(mode: str, format: str, width: int = 90, height: int = 61) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(("width", "height"), [(64, 64), (256, 171), (171, 256), (33, 47), (640, 480), (1300, 900)])
-@pytest.mark.parametrize("size", [32, 64, 112])
-def test_evaluation_sees_what_open_clip_sees(width: int, height: int, size: int) -> None:
-    """Within a quarter of a level of 255 in the mean, also where a large JPEG is shrunk while it is decoded."""
-    body = jpeg(width + height, width, height)
-    expected = open_clip.image_transform(size, is_train=False, mean=MEAN, std=STD)(Image.open(io.BytesIO(body)))
-    ours = transform(size)
-    difference = (ours.normalise(ours.evaluate(body)) - expected).abs() * torch.tensor(STD)[:, None, None] * 255
-    assert difference.mean() < 0.25 and difference.max() < 2.1
-
-
 @pytest.mark.parametrize(
     ("mode", "format"), [("L", "jpeg"), ("CMYK", "jpeg"), ("RGBA", "png"), ("P", "png"), ("RGB", "webp")]
 )
 def test_every_mode_becomes_colours(mode: str, format: str) -> None:
-    body = encoded(mode, format)
-    for pixels in (transform(16).evaluate(body), transform(16).train(body, generator(0))):
-        assert pixels.shape == (3, 16, 16) and pixels.dtype == torch.uint8
+    pixels = transform(16).train(encoded(mode, format), generator(0))
+    assert pixels.shape == (3, 16, 16) and pixels.dtype == torch.uint8
 
 
 @pytest.mark.parametrize("size", [24, 96])
@@ -81,7 +68,7 @@ def test_crops_are_spread_as_torchvision_spreads_them(width: int, height: int) -
 
 def test_flips_come_as_often_as_asked() -> None:
     body = jpeg(8, 32, 32)
-    plain = transform(32, crop_scale=(1.0, 1.0)).evaluate(body)
+    plain = torch.from_numpy(np.array(Image.open(io.BytesIO(body)))).permute(2, 0, 1)
     mirrored = plain.flip(-1)
     seen = [transform(32, crop_scale=(1.0, 1.0), flip=0.3).train(body, generator("flip", n)) for n in range(200)]
     flipped = sum(

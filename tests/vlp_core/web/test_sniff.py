@@ -49,6 +49,15 @@ def test_kind_size_and_frames_are_those_pillow_finds(kind: str, options: dict, s
     assert sniff(body) == Header(kind.lower(), *image.size, getattr(image, "n_frames", 1))
 
 
+@pytest.mark.parametrize(
+    "harm", [b"", b"II*\0", b"MM\0*\0\0\0\x08\xff\xff", b"II*\0\xff\xff\xff\xff", b"nothing of the kind"]
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_exif_that_is_damaged_leaves_a_picture_upright(kind: str, harm: bytes) -> None:
+    header = sniff(picture(kind=kind, exif=b"Exif\0\0" + harm))
+    assert (header.width, header.height, header.orientation) == (64, 48, 1)
+
+
 def test_a_picture_of_sixteen_bits_says_so() -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((4, 5), np.uint16)).save(buffer, "PNG")
