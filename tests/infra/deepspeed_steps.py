@@ -21,7 +21,7 @@ def flat(network: nn.Module) -> torch.Tensor:
 
 
 def adamw(network: nn.Module) -> torch.optim.AdamW:
-    """With an epsilon that keeps a gradient of nearly nothing from being blown up to a whole step, rounding included."""
+    """With an epsilon that keeps a gradient of nearly nothing from becoming a whole step by rounding."""
     return torch.optim.AdamW(network.parameters(), lr=1e-2, eps=1e-4)
 
 

@@ -1,17 +1,14 @@
 """An images folder out of pictures at hand, in the layout that download writes."""
 
 import io
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
 from PIL import Image
 
-from vlp_core.data.index import index_rows
+from tests.vlp_core.data.folders import write_shard
 from vlp_core.data.layout import IMAGES, SUCCESS
-from vlp_core.files import write_table
 from vlp_core.identity import sha256_of, uid_of
 
 
@@ -43,26 +40,12 @@ def stored(body: bytes, side: int) -> bytes:
 
 
 def write_images(folder: Path, pictures: Sequence[Picture], *, shard_size: int = 1000, side: int = 64) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
     for shard, start in enumerate(range(0, len(pictures), shard_size)):
-        _write_shard(folder / f"{shard:05d}.tar", shard, pictures[start : start + shard_size], side)
+        some = pictures[start : start + shard_size]
+        rows = [_row(f"{shard:05d}{number:04d}", picture) for number, picture in enumerate(some)]
+        bodies = [None if picture.body is None else stored(picture.body, side) for picture in some]
+        write_shard(folder, shard, rows, bodies, schema=IMAGES)
     return folder
-
-
-def _write_shard(tar: Path, shard: int, pictures: Sequence[Picture], side: int) -> None:
-    rows = []
-    with tarfile.open(tar, "w") as file:
-        for number, picture in enumerate(pictures):
-            key = f"{shard:05d}{number:04d}"
-            rows.append(_row(key, picture))
-            if picture.body is not None:
-                body = stored(picture.body, side)
-                member = tarfile.TarInfo(f"{key}.jpg")
-                member.size = len(body)
-                file.addfile(member, io.BytesIO(body))
-    table = pa.Table.from_pylist(rows, schema=IMAGES)
-    write_table(tar.with_suffix(".parquet"), table)
-    write_table(tar.with_name(f"{tar.stem}_index.parquet"), index_rows(tar, table))
 
 
 def _row(key: str, picture: Picture) -> dict:

@@ -1,11 +1,12 @@
 """A file is there whole or not at all."""
 
+import errno
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from vlp_core.files import replacing, write_table, write_text
+from vlp_core.files import full_disk, no_space, replacing, wide, write_table, write_text
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -16,6 +17,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         raise RuntimeError
     assert path.read_text() == "old"
     assert [found.name for found in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(("number", "full"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False)])
+def test_a_full_disk_is_told_from_other_faults_and_named_in_one_line(number: int, full: bool) -> None:
+    assert full_disk(OSError(number, "x")) == full
+    said = no_space(Path("/data/runs"))
+    assert said.startswith("/data/runs: no space left") and "--root" in said and "\n" not in said
+
+
+def test_wide_columns_hold_what_the_narrow_ones_did() -> None:
+    columns = {"uid": ["a", None], "captions": [["x"], ["y", None]], "body": [b"1", b"2"], "n": [1, 2]}
+    found = wide(pa.table(columns))
+    assert found.to_pydict() == columns
+    assert found.schema.types == [pa.large_string(), pa.large_list(pa.large_string()), pa.large_binary(), pa.int64()]
 
 
 def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from vlp_core.data.index import index_rows
 from vlp_core.data.layout import SELECTION, SELECTION_FILE, SUCCESS
+from vlp_core.files import write_table
 from vlp_core.identity import generator, sha256_of, uid_of
 
 
@@ -45,6 +46,23 @@ def write_tar(path: Path, members: Sequence[tuple[str, bytes]], format: int = ta
             tar.addfile(member, io.BytesIO(body))
 
 
+def write_shard(
+    folder: Path, shard: int, rows: Sequence[dict], bodies: Sequence[bytes | None], *, schema: pa.Schema | None = None
+) -> None:
+    """Tar, Parquet and index of one shard: rows with their keys, and the bodies of those that succeeded."""
+    folder.mkdir(parents=True, exist_ok=True)
+    members: list[tuple[str, bytes]] = []
+    for described, body in zip(rows, bodies, strict=True):
+        if body is not None:
+            key = described["key"]
+            members += [(f"{key}.jpg", body), (f"{key}.json", b"{}"), (f"{key}.txt", b"a text")]
+    tar = folder / f"{shard:05d}.tar"
+    write_tar(tar, members)
+    table = pa.Table.from_pylist(list(rows), schema=schema)
+    write_table(tar.with_suffix(".parquet"), table)
+    write_table(tar.with_name(f"{shard:05d}_index.parquet"), index_rows(tar, table))
+
+
 def write_images(
     folder: Path, shards: Sequence[int], *, failed: Sequence[int] = (), foreign: bool = False, first: int = 0
 ) -> dict[str, bytes]:
@@ -52,25 +70,17 @@ def write_images(
 
     Returns uid -> bytes of the pictures, in storage order.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     pictures: dict[str, bytes] = {}
-    number = first
     for shard, count in enumerate(shards):
-        rows, members = [], []
-        for _ in range(count):
-            body = None if number in failed else jpeg(number)
-            rows.append(row(number, shard, body))
-            if body:
-                key = rows[-1]["key"]
-                members += [(f"{key}.jpg", body), (f"{key}.json", b"{}"), (f"{key}.txt", b"a text")]
-                pictures[rows[-1]["uid"]] = body
-            number += 1
-        table = pa.Table.from_pylist(rows)
-        write_tar(folder / f"{shard:05d}.tar", members)
-        if not foreign:
-            pq.write_table(index_rows(folder / f"{shard:05d}.tar", table), folder / f"{shard:05d}_index.parquet")
-        kept = table.drop_columns(["uid", "captions", "sha256"]) if foreign else table
-        pq.write_table(kept, folder / f"{shard:05d}.parquet")
+        bodies = {number: None if number in failed else jpeg(number) for number in range(first, first + count)}
+        rows = [row(number, shard, body) for number, body in bodies.items()]
+        write_shard(folder, shard, rows, list(bodies.values()))
+        pictures |= {described["uid"]: body for described, body in zip(rows, bodies.values(), strict=True) if body}
+        if foreign:
+            (folder / f"{shard:05d}_index.parquet").unlink()
+            path = folder / f"{shard:05d}.parquet"
+            pq.write_table(pq.read_table(path).drop_columns(["uid", "captions", "sha256"]), path)
+        first += count
     return pictures
 
 

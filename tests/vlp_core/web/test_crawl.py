@@ -36,12 +36,18 @@ def test_every_row_has_its_turn_and_no_host_more_than_its_share(hosts: list[str]
 def test_a_crawl_hands_over_every_row_once_and_keeps_its_bounds() -> None:
     flying: Counter[str] = Counter()
     most: Counter[str] = Counter()
+    six, four = asyncio.Event(), asyncio.Event()
 
     async def handler(request: web.Request) -> web.StreamResponse:
         for key in (request.host, "all"):
             flying[key] += 1
             most[key] = max(most[key], flying[key])
-        await asyncio.sleep(0.01)
+        if flying["all"] == 6:
+            six.set()
+        if flying["a.test"] == 4:
+            four.set()
+        # nobody is answered before as many are there as may be
+        await asyncio.wait_for((four if request.host == "a.test" else six).wait(), 30)
         flying.subtract([request.host, "all"])
         return web.Response(body=request.match_info["path"].encode())
 

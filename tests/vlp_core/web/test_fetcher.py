@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import socket
-import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -228,19 +227,15 @@ async def _slow_hops(request: web.Request) -> web.StreamResponse:
 @pytest.mark.parametrize("handler", [_drip, _slow_hops])
 def test_the_deadline_holds_for_all_of_an_attempt(handler: Handler) -> None:
     with Site(handler) as site:
-        start = time.monotonic()
         answer = get(site.url(""), allow_private=(site.address,), deadline_s=0.4, retries=0, max_redirects=50)
-        assert time.monotonic() - start < 2
-    assert (answer.body, answer.reason) == (None, "time-out")
+    assert (answer.body, answer.reason) == (None, "time-out"), "left alone, it ends as a body or in too many redirects"
 
 
-@pytest.mark.parametrize(("deadline", "attempts"), [(0.3, {2, 3}), (30.0, {1})])
-def test_the_budget_holds_for_all_attempts(deadline: float, attempts: set[int]) -> None:
+@pytest.mark.parametrize(("deadline", "most"), [(0.3, 3), (30.0, 1)])
+def test_the_budget_holds_for_all_attempts(deadline: float, most: int) -> None:
     with Site(_drip) as site:
-        start = time.monotonic()
         answer = get(site.url(""), allow_private=(site.address,), deadline_s=deadline, budget_s=0.8, retries=50)
-        assert time.monotonic() - start < 2
-    assert answer.reason == "time-out" and answer.attempts in attempts
+    assert answer.reason == "time-out" and 1 <= answer.attempts <= most
 
 
 def test_an_endless_body_is_left_at_the_cap() -> None:
@@ -353,24 +348,36 @@ def test_tls_keeps_the_name_and_a_false_certificate_is_final() -> None:
     assert (answer.reason, answer.attempts) == ("tls", 1)
 
 
-def test_retry_after_is_waited_for_within_the_budget() -> None:
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that the fetcher makes, which are over at once."""
+    made: list[float] = []
+    sleep = asyncio.sleep
+
+    async def at_once(seconds: float) -> None:
+        if seconds:  # aiohttp gives way with 0
+            made.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", at_once)
+    return made
+
+
+def test_retry_after_is_waited_for_within_the_budget(pauses: list[float]) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         if site.seen.total() == 1:
-            return web.Response(status=429, headers={"Retry-After": "1"})
+            return web.Response(status=429, headers={"Retry-After": "7"})
         return web.Response(body=BODY)
 
     with Site(handler) as site:
-        start = time.monotonic()
         assert get(site.url(""), allow_private=(site.address,)).body == BODY
-        assert 1 <= time.monotonic() - start < 3
+    assert (pauses, site.seen.total()) == ([7.0], 2)
 
 
-def test_a_retry_after_beyond_the_budget_is_not_waited_for() -> None:
+def test_a_retry_after_beyond_the_budget_is_not_waited_for(pauses: list[float]) -> None:
     with Site(always(b"", status=503, headers={"Retry-After": "3600"})) as site:
-        start = time.monotonic()
         answer = get(site.url(""), allow_private=(site.address,))
-        assert time.monotonic() - start < 2
-    assert (answer.reason, site.seen.total()) == ("http 503", 1)
+    assert (answer.reason, site.seen.total(), pauses) == ("http 503", 1, [])
 
 
 @pytest.mark.parametrize(("honour", "reason"), [(True, "opted out: noai"), (False, None)])
