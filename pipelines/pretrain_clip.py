@@ -20,6 +20,7 @@ from vlp_core.evals.settings import Evaluate, Register
 from vlp_core.miniature.settings import Corpus
 from vlp_core.recipes.clip import CLIP, TINY, TINY_TRAIN
 from vlp_core.train.settings import Train
+from vlp_core.uris import public_uri
 from vlp_core.web.settings import Fetch
 
 
@@ -96,7 +97,8 @@ def build(config: PretrainClip) -> list[Step]:
     inputs = inputs_of(config)
 
     def fetched(name: str, source: object, settings: Ingest) -> Step:
-        pairs = step(f"ingest{name}", ingest.run, sources=source, ingest=settings)
+        # Columns are named for the training list; an evaluation list that lacks them is recognised by itself.
+        pairs = step(f"ingest{name}", ingest.run, sources=source, ingest=settings, recognise=bool(name))
         return step(f"download{name}", download.run, pairs=pairs, fetch=config.fetch, serve=inputs.serve)
 
     images = fetched("", inputs.pairs, config.ingest)
@@ -143,10 +145,16 @@ def build(config: PretrainClip) -> list[Step]:
             scores=scores,
             selection=selection,
             register=config.register,
-            registry=os.environ.get("MLFLOW_TRACKING_URI"),  # another registry has yet to hear of the model
+            registry=_registry(),
             **evaluation,
         )
     ]
+
+
+def _registry() -> str | None:
+    """Where a model is registered is part of what registering is: another registry has yet to hear of it."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    return public_uri(uri) if uri else None
 
 
 HEADLINE = ("train", "evaluate")
