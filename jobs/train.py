@@ -1,21 +1,19 @@
 """train: Ray Train starts the workers, and each of them runs the library's loop."""
 
 import json
-import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vlp_core.data.settings import Data
-from vlp_core.errors import UserError
+from vlp_core.errors import UserError, first_line
 from vlp_core.recipes.clip import CLIP
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.train.settings import Train
 
 VERSION = "1"
 RESUMABLE = True
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +56,7 @@ def run(
 
     images = _rewritten(shards) or images
     gpu = ray.cluster_resources().get("GPU", 0) > 0 if train.gpu is None else train.gpu
+    _check_room(train, gpu, ray.cluster_resources())
     _check_size(images, selection, train)
     work = _Work(
         images=images,
@@ -79,8 +78,19 @@ def run(
                 raise said[0] from None
             if attempt == train.restarts:
                 raise
-            log.warning("%s; starting again from the last checkpoint", error)
+            tracker.warn(f"workers were lost ({first_line(error)}); starting again from the last checkpoint")
     return summary(out)
+
+
+def _check_room(train: Train, gpu: bool, resources: Mapping[str, float]) -> None:
+    """Ray would wait, and say nothing, for more than the cluster has."""
+    kind = "GPU" if gpu else "CPU"
+    there = int(resources.get(kind, 0))
+    if train.workers > there:
+        raise UserError(
+            f"--train.workers {train.workers}: each takes a {kind} and the cluster has {there}; "
+            + (f"give {there} or fewer" if there else "leave --train.gpu out to train on CPUs")
+        )
 
 
 def _rewritten(shards: Path | None) -> Path | None:

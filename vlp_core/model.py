@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vlp_core.errors import UserError, nearest
 from vlp_core.files import replacing, write_text
+from vlp_core.nn.batch_norm import over_all_ranks
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -109,7 +110,7 @@ def _build(model_cfg: Mapping[str, Any]) -> nn.Module:
     model = kind(**arguments, nonscalar_logit_scale=True, output_dict=True)
     if model.logit_bias is not None:
         model.logit_bias.requires_grad_(False)  # a softmax does not see it
-    return cast(nn.Module, model)
+    return over_all_ranks(model)
 
 
 def architecture(name: str) -> dict[str, Any]:

@@ -80,3 +80,15 @@ def test_fewer_samples_than_a_batch_are_refused_before_workers_start(cluster, co
     with pytest.raises(UserError, match="24 samples are fewer than one batch of 32"):
         stage.run(**corpus, train=replace(TRAIN, batch_size=32), out=tmp_path, tracker=Silent())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"workers": 8}, r"--train\.workers 8: each takes a CPU and the cluster has 4; give 4 or fewer"),
+        ({"gpu": True}, r"each takes a GPU and the cluster has 0; leave --train\.gpu out"),
+    ],
+)
+def test_more_than_the_cluster_has_is_refused_instead_of_waited_for(cluster, corpus, tmp_path, changes, says):
+    with pytest.raises(UserError, match=says):
+        stage.run(**corpus, train=replace(TRAIN, **changes), out=tmp_path, tracker=Silent())

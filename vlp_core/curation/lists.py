@@ -148,7 +148,7 @@ def _no_column(path: Path, names: list[str], known: Sequence[str], what: str) ->
     hint = nearest(known[0], names)
     suggestion = hint if "did you mean" in hint else ""
     return UserError(
-        f"{path}: no {what} column; its columns are {', '.join(names)}; name one with {what}-column{suggestion}"
+        f"{path}: no {what} column; its columns are {', '.join(names)}; name it with --ingest.{what}-column{suggestion}"
     )
 
 

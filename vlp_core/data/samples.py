@@ -1,7 +1,9 @@
 """Samples: pictures in shards joined with a selection by uid, in storage order, as arrays."""
 
+import hashlib
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,18 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self._file)
+
+    @cached_property
+    def digest(self) -> str:
+        """What these samples are, in their order: pictures, captions and weights; where they lie does not matter."""
+        whole = hashlib.sha256()
+        for column in (self.image_ids, self.weights, self.caption_counts):
+            whole.update(np.ascontiguousarray(column).tobytes())
+        for column in (self.uids, pc.list_flatten(self._captions)):
+            for start in range(0, len(column), 65_536):
+                part = column.slice(start, 65_536).to_pylist()
+                whole.update("\0".join(text or "" for text in part).encode())
+        return whole.hexdigest()
 
     def uid(self, i: int) -> str:
         return self.uids[i].as_py()

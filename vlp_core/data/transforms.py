@@ -17,14 +17,9 @@ _RATIO = (3 / 4, 4 / 3)
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """Square pictures of `size` pixels.
-
-    `mean` and `std` (of pixels from 0 to 1) belong to the model and are applied on the device.
-    """
+    """Square pictures of `size` pixels; the model takes its mean and deviation off them on the device."""
 
     size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
     crop_scale: tuple[float, float] = (0.9, 1.0)
     flip: float = 0.0
 

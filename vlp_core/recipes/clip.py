@@ -18,7 +18,7 @@ class CLIP:
 
     tower: Literal["vit", "resnet"] = "vit"
     """The image tower: a vision transformer, or CLIP's ResNet, which needs less data. The ResNet's batch norm takes its
-    statistics from each worker's part of a batch, so that its weights depend on the number of workers."""
+    statistics from the whole batch, over all workers."""
     image_size: int = 64
     """Side of the square that pictures are brought to, in pixels."""
     patch: int = 16

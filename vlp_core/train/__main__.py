@@ -41,7 +41,7 @@ class Arguments:
 
 
 class Terminal(Silent):
-    """Prints the points of the curve, a line each."""
+    """Prints the points of the curve, and what was wrong, a line each."""
 
     def __init__(self, steps: int) -> None:
         self._steps, self._start = steps, time.monotonic()
@@ -49,6 +49,9 @@ class Terminal(Silent):
     def metrics(self, values: Mapping[str, float], *, step: int) -> None:
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         print(f"step {step}/{self._steps}  {numbers}  {time.monotonic() - self._start:.0f} s", flush=True)
+
+    def warn(self, text: str) -> None:
+        print(f"! {text}", file=sys.stderr, flush=True)
 
 
 def parse(words: list[str]) -> Arguments:

@@ -9,22 +9,20 @@ _checkpoints/
 """
 
 import json
-import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vlp_core.files import write_text
 from vlp_core.identity import sha256_of_file
+from vlp_core.tracker import Silent
 
 FOLDER = "_checkpoints"
 LATEST = "latest"
 STATE_FILE = "state.json"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +40,9 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints under one run's folder; on one rank only, that of the writer."""
 
-    def __init__(self, out: Path, *, keep: int = 2) -> None:
+    def __init__(self, out: Path, *, keep: int = 2, warn: Callable[[str], None] | None = None) -> None:
         self.folder = out / FOLDER
-        self._keep = keep
+        self._keep, self._warn = keep, warn or Silent().warn
 
     def partial(self, step: int) -> Path:
         """An empty folder to fill, which `publish` makes a checkpoint."""
@@ -78,7 +76,7 @@ class Checkpoints:
             try:
                 return Checkpoint(folder=self.folder / name, state=_read(self.folder / name))
             except _DamagedError as damage:
-                log.warning("%s: damaged (%s); going on from the checkpoint before it", self.folder / name, damage)
+                self._warn(f"{self.folder / name}: damaged ({damage}); going on from the checkpoint before it")
         return None
 
     def _names(self) -> list[str]:

@@ -1,12 +1,16 @@
 """Training from a data set to a model folder: the same under Ray, torchrun and alone."""
 
+import json
+import shutil
 import time
-from contextlib import closing
-from dataclasses import asdict, fields
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
+from safetensors import SafetensorError
 
 from vlp_core.data.loader import Loader
 from vlp_core.data.samples import Samples
@@ -14,6 +18,7 @@ from vlp_core.data.settings import Data
 from vlp_core.data.tokens import tokenizer_of
 from vlp_core.data.transforms import Transform
 from vlp_core.errors import UserError
+from vlp_core.files import full_disk, no_space, write_text
 from vlp_core.identity import key_of
 from vlp_core.model import save_weights
 from vlp_core.settings import EXECUTION, EXTENDS
@@ -21,11 +26,14 @@ from vlp_core.system import System
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.train.checkpoint import Checkpoint, Checkpoints
 from vlp_core.train.curve import PICTURE_FILE, Curve, Point, draw, read_points
-from vlp_core.train.engine import Engine, build_config, convert
+from vlp_core.train.engine import Engine, build_config, convert, use_bf16
 from vlp_core.train.ranks import Ranks, joined, set_threads
 from vlp_core.train.schedule import learning_rate
 from vlp_core.train.settings import Train
 from vlp_core.train.start import load_start
+
+CONTINUED_FILE = "_CONTINUED.json"
+LEAST_FREE_BYTES = 2**20
 
 
 class Recipe(Protocol):
@@ -52,9 +60,21 @@ def train_model(
     Every process of the run calls this. Raises UserError for data, settings and checkpoints that do not fit.
     """
     set_threads(train.threads)
-    with joined(train.gpu) as ranks:
+    with joined(train.gpu) as ranks, _full_disk_told(out):
         samples = ranks.share(lambda: Samples.open(images, selection))
         Run(samples, recipe, train, data, out, tracker, ranks).go(previous)
+
+
+@contextmanager
+def _full_disk_told(out: Path) -> Iterator[None]:
+    """A disk that fills up is the user's to mend: torch and safetensors have errors of their own for it."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        full = full_disk(error) if isinstance(error, OSError) else shutil.disk_usage(out).free < LEAST_FREE_BYTES
+        if full:
+            raise UserError(no_space(out)) from error
+        raise
 
 
 class Run:
@@ -73,11 +93,11 @@ class Run:
         self.samples, self.recipe, self.train, self.data = samples, recipe, train, data
         self.out, self.tracker, self.ranks = out, tracker, ranks
         self.config = recipe.config()
-        self.settings = self._settings()
-        self.checkpoints = Checkpoints(out, keep=train.keep)
+        self.checkpoints = Checkpoints(out, keep=train.keep, warn=tracker.warn)
 
     def go(self, previous: Path | None) -> None:
         found = self.ranks.share(lambda: self._found(previous))
+        self.train = replace(self.train, precision=self._precision(found))
         with self._loader(found) as loader, closing(self._engine(found)) as engine:
             curve = Curve(read_points(found.folder), found.state["window"]) if found else Curve()
             self._steps(engine, loader, curve, found.step if found else 0)
@@ -91,14 +111,27 @@ class Run:
         """The checkpoint to go on from, if there is one that fits."""
         found = self.checkpoints.newest()
         if found is None and previous is not None:
-            found = Checkpoints(previous).newest()
+            found = Checkpoints(previous, warn=self.tracker.warn).newest()
+            if found is None:
+                self.tracker.warn(f"{previous}: has no whole checkpoint to go on from; training from the first step")
+            continued = {"continued_from": previous.name if found else None}
+            write_text(self.out / CONTINUED_FILE, json.dumps(continued) + "\n")
         if found is not None:
             self._check(found)
         return found
 
+    def _precision(self, found: Checkpoint | None) -> Literal["fp32", "bf16"]:
+        """What `auto` means here; a run keeps what it began with, on whatever machine it goes on."""
+        if self.train.precision == "auto" and found is not None:
+            return cast(Literal["fp32", "bf16"], found.state["settings"]["train.precision"])
+        return "bf16" if use_bf16(self.train.precision, self.ranks.device) else "fp32"
+
     def _check(self, found: Checkpoint) -> None:
-        for key in sorted(self.settings.keys() | found.state["settings"].keys()):
-            then, now = found.state["settings"].get(key), self.settings.get(key)
+        settings = self._settings()
+        if self.train.precision == "auto":
+            settings["train.precision"] = found.state["settings"].get("train.precision")
+        for key in sorted(settings.keys() | found.state["settings"].keys()):
+            then, now = found.state["settings"].get(key), settings.get(key)
             if then != now:
                 raise UserError(
                     f"{found.folder}: was made with {key} {then}, not {now}; give the same or another output folder"
@@ -112,7 +145,7 @@ class Run:
     def _settings(self) -> dict[str, Any]:
         """Whatever decides what a step does; what is found under other settings is not gone on from."""
         stage = build_config(self.train, self.ranks.device)["zero_optimization"]["stage"]
-        settings: dict[str, Any] = {"samples": len(self.samples), "zero-stage": stage}
+        settings: dict[str, Any] = {"samples": self._samples(), "zero-stage": stage}
         for name, part in (("train", self.train), ("data", self.data)):
             chosen = [f.name for f in fields(part) if not f.metadata.get(EXECUTION) and not f.metadata.get(EXTENDS)]
             values = asdict(part)
@@ -121,12 +154,13 @@ class Run:
             settings.pop(f"train.{name}")
         return settings | {f"recipe.{key}": _plain(value) for key, value in self.config["recipe"].items()}
 
+    def _samples(self) -> str:
+        return f"{len(self.samples)} ({self.samples.digest[:16]})"
+
     def _loader(self, found: Checkpoint | None) -> Loader:
         preprocess = self.config["open_clip"]["preprocess_cfg"]
         transform = Transform(
             size=preprocess["size"],
-            mean=tuple(preprocess["mean"]),
-            std=tuple(preprocess["std"]),
             crop_scale=self.data.crop_scale,
             flip=self.data.flip,
         )
@@ -158,6 +192,9 @@ class Run:
         engine = Engine(system, self.train, self.ranks, universal=universal)
         folder = self.ranks.share(lambda: self._universal(found)) if universal else found.folder
         engine.load(folder, universal=universal)
+        if universal:
+            self.ranks.barrier()
+            self.ranks.share(lambda: shutil.rmtree(folder))
         return engine
 
     def _universal(self, found: Checkpoint) -> Path:

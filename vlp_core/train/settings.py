@@ -31,7 +31,8 @@ class Train:
     clip_norm: float | None = 1.0
     """Longest gradient (global L2 norm); none does not clip."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 autocast on GPUs that have it, fp32 otherwise. Weights are fp32 in both."""
+    """auto: bf16 autocast on GPUs that have it, fp32 otherwise; a run that goes on elsewhere keeps what it began with.
+    Weights are fp32 in both."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO: 1 shards the optimiser's state over the workers, 2 gradients too, 3 parameters too."""
     deepspeed: Path | None = None

@@ -20,7 +20,7 @@ from vlp_core.errors import UserError
 
 COUNT = 53
 TOKENIZE = tokenizer_of({"context_length": 12})
-TRANSFORM = Transform(size=16, mean=(0.5,) * 3, std=(0.5,) * 3, crop_scale=(0.3, 1.0), flip=0.5)
+TRANSFORM = Transform(size=16, crop_scale=(0.3, 1.0), flip=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,9 @@ from tests.vlp_core.data.folders import jpeg
 from vlp_core.data.transforms import Transform, random_crop
 from vlp_core.identity import generator
 
-MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
-
 
 def transform(size: int, **settings: object) -> Transform:
-    return Transform(size=size, mean=MEAN, std=STD, **settings)
+    return Transform(size=size, **settings)
 
 
 def encoded(mode: str, format: str, width: int = 90, height: int = 61) -> bytes:

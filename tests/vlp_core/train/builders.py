@@ -12,6 +12,7 @@ from vlp_core.train.settings import Train
 SMALL = CLIP(
     image_size=32, vision_width=64, vision_layers=1, text_width=32, text_layers=1, text_heads=1, embed_dim=32, context=8
 )
+TOWERS = {"vit": SMALL, "resnet": replace(SMALL, tower="resnet", vision_width=8, image_size=64)}
 TRAIN = Train(steps=12, batch_size=8, lr=1e-3, warmup=3, log_every=2, checkpoint_every=3, threads=1, gpu=False)
 
 
@@ -20,14 +21,14 @@ def system(seed: int = 0, recipe: CLIP = SMALL) -> System:
     return recipe.build()
 
 
-def batch(seed: int, size: int, *, start: int = 0, stop: int | None = None) -> Batch:
+def batch(seed: int, size: int, *, start: int = 0, stop: int | None = None, recipe: CLIP = SMALL) -> Batch:
     """Rows start … stop of a batch of `size` random pictures and captions."""
     random = torch.Generator().manual_seed(seed)
     whole = Batch(
         pixels=torch.randint(
-            0, 256, (size, 3, SMALL.image_size, SMALL.image_size), generator=random, dtype=torch.uint8
+            0, 256, (size, 3, recipe.image_size, recipe.image_size), generator=random, dtype=torch.uint8
         ),
-        tokens=torch.randint(1, 49408, (size, SMALL.context), generator=random),
+        tokens=torch.randint(1, 49408, (size, recipe.context), generator=random),
         image_id=torch.arange(size),
         text_id=torch.arange(size),
         uid=[str(i) for i in range(size)],

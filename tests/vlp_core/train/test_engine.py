@@ -1,14 +1,14 @@
 import copy
 import json
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 import torch.multiprocessing as mp
 
-from tests.vlp_core.train.builders import SMALL, TRAIN, batch, system
+from tests.vlp_core.train.builders import SMALL, TOWERS, TRAIN, batch, system
 from vlp_core.errors import UserError
 from vlp_core.train.engine import Engine, build_config, parameter_groups
 from vlp_core.train.ranks import joined
@@ -63,18 +63,32 @@ def test_200_steps_are_those_of_a_plain_loop_over_open_clip():
     assert expected[-1] < 0.5 * expected[0], "the comparison means little where nothing is learnt"
 
 
-def three_steps(folder: Path, stage: int) -> dict[str, torch.Tensor]:
-    """Weights after three steps on this process's share of the batches."""
+@dataclass(frozen=True)
+class Ended:
+    """Where three steps led: the weights and the lengths of the gradients."""
+
+    weights: dict[str, torch.Tensor]
+    norms: list[float]
+
+
+def three_steps(folder: Path, tower: str, stage: int) -> Ended:
+    """Three steps on this process's share of the batches."""
     deepspeed = folder / "deepspeed.json"
     # Small parameters stay whole under ZeRO-3 by default: here none does.
     deepspeed.write_text(json.dumps({"zero_optimization": {"stage3_param_persistence_threshold": 0}}))
-    train = replace(TRAIN, zero_stage=stage, deepspeed=deepspeed if stage == 3 else None)
+    # AdamW's first steps divide by the gradient: below its epsilon it would blow rounding up to whole steps.
+    eps = 1e-5 if tower == "resnet" else TRAIN.eps
+    train = replace(TRAIN, eps=eps, zero_stage=stage, deepspeed=deepspeed if stage == 3 else None)
     torch.set_num_threads(1)
-    with joined(False) as ranks, closing(Engine(system(seed=ranks.rank), train, ranks)) as engine:
+    with joined(False) as ranks, closing(Engine(system(ranks.rank, TOWERS[tower]), train, ranks)) as engine:
         share = train.batch_size // ranks.world
-        for step in range(1, 4):
-            engine.step(batch(step, train.batch_size, start=ranks.rank * share, stop=(ranks.rank + 1) * share), 1e-3)
-        return engine.weights()
+        mine = {"start": ranks.rank * share, "stop": (ranks.rank + 1) * share, "recipe": TOWERS[tower]}
+        parts = [batch(step, train.batch_size, **mine) for step in range(1, 4)]
+        norms = [float(engine.step(part, 1e-3).grad_norm) for part in parts]
+        return Ended(engine.weights(), norms)
+
+
+CASES = [(tower, stage) for tower in TOWERS for stage in STAGES]
 
 
 def one_rank(rank: int, folder: str) -> None:
@@ -83,10 +97,11 @@ def one_rank(rank: int, folder: str) -> None:
     import torch.distributed as dist
 
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(RANKS), "LOCAL_RANK": str(rank)}
-    for stage in STAGES:
-        store = dist.FileStore(f"{folder}/store-{stage}", RANKS)
+    for tower, stage in CASES:
+        store = dist.FileStore(f"{folder}/store-{tower}-{stage}", RANKS)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=RANKS)
-        torch.save(three_steps(Path(folder), stage), f"{folder}/{stage}-{rank}.pt")
+        ended = three_steps(Path(folder), tower, stage)
+        torch.save([ended.weights, ended.norms], f"{folder}/{tower}-{stage}-{rank}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -96,19 +111,25 @@ def two_ranks(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_two_ranks_end_with_the_parameters_of_one(stage, two_ranks, tmp_path):
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return {tower: three_steps(tmp_path_factory.mktemp(tower), tower, 0) for tower in TOWERS}
+
+
+@pytest.mark.parametrize(("tower", "stage"), CASES)
+def test_two_ranks_end_with_the_parameters_of_one(tower, stage, two_ranks, alone):
     """Three steps under each ZeRO stage: parameters to 1e-5, on both ranks, which began with other weights."""
-    alone = three_steps(tmp_path, 0)
-    start = system().model.weights()
+    one = alone[tower]
+    start = system(0, TOWERS[tower]).model.weights()
     for rank in range(RANKS):
-        together = torch.load(two_ranks / f"{stage}-{rank}.pt")
-        assert together.keys() == alone.keys()
-        for name, value in alone.items():
+        together, norms = torch.load(two_ranks / f"{tower}-{stage}-{rank}.pt")
+        assert together.keys() == one.weights.keys()
+        for name, value in one.weights.items():
             torch.testing.assert_close(
                 together[name], value, rtol=0, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}"
             )
-    moved = max((alone[name] - start[name]).abs().max().item() for name in alone)
+        assert norms == pytest.approx(one.norms, rel=1e-3)
+    moved = max((one.weights[name] - start[name]).abs().max().item() for name in one.weights)
     assert moved > 1e-3, "parameters that did not move would be equal too"
 
 

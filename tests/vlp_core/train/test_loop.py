@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import torch
 
 from tests.vlp_core.data.folders import write_images, write_selection
 from tests.vlp_core.train.builders import SMALL, TRAIN
+from vlp_core.data.samples import Samples
 from vlp_core.data.settings import Data
 from vlp_core.errors import UserError
 from vlp_core.identity import key_of
@@ -34,13 +36,16 @@ RECORD = ("model.safetensors", "config.json", "curve.jsonl", "curve.png")
 
 class Listener(Silent):
     def __init__(self):
-        self.points, self.done = [], []
+        self.points, self.done, self.warnings = [], [], []
 
     def metrics(self, values, *, step):
         self.points.append((step, dict(values)))
 
     def progress(self, done, total, **_):
         self.done.append((done, total))
+
+    def warn(self, text):
+        self.warnings.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +135,17 @@ def test_a_finished_run_is_carried_on_with_more_steps(train):
     assert points[:3] == read_points(short) and [point["step"] for point in points] == [2, 4, 6, 8, 10, 12]
     assert points[3]["lr"] > points[2]["lr"], "the schedule is that of the longer run"
     assert before == {path: path.read_bytes() for path in short.rglob("*") if path.is_file()}
+    assert json.loads((long / "_CONTINUED.json").read_text()) == {"continued_from": "short"}
     assert_equal_records(long, train("short", steps=12))  # in place
+
+
+def test_an_earlier_result_without_a_whole_checkpoint_is_said_to_be_of_no_use(train):
+    short, listener = train("short", steps=6), Listener()
+    shutil.rmtree(short / "_checkpoints")
+    long = train("long", previous=short, tracker=listener)
+    assert "short: has no whole checkpoint" in listener.warnings[0]
+    assert json.loads((long / "_CONTINUED.json").read_text()) == {"continued_from": None}
+    assert_equal_records(long, train("whole"))
 
 
 def test_a_finished_run_started_again_changes_nothing(train):
@@ -144,14 +159,15 @@ def test_what_only_changes_how_leaves_the_result_alone(train):
     assert_equal_records(train("one"), train("other", checkpoint_every=5, keep=1, data=Data(threads=2, prefetch=1)))
 
 
-def test_a_damaged_checkpoint_costs_its_steps_and_nothing_else(train, caplog):
+def test_a_damaged_checkpoint_costs_its_steps_and_nothing_else(train):
     whole = train("whole", steps=9)
     hurt = train("hurt", steps=6)
     states = hurt / "_checkpoints" / "step-00000006" / "deepspeed" / "mp_rank_00_model_states.pt"
     states.write_bytes(b"X" + states.read_bytes()[1:])
     # steps=9 from step 3: the schedule of the first three steps is all that may differ, and warm-up is the same
-    train("hurt", steps=9)
-    assert "step-00000006: damaged" in caplog.text
+    listener = Listener()
+    train("hurt", steps=9, tracker=listener)
+    assert "step-00000006: damaged" in listener.warnings[0]
     assert_equal_records(whole, hurt)
 
 
@@ -162,7 +178,8 @@ def test_torchrun_with_two_ranks_is_gone_on_from_with_one(train, corpus, tmp_pat
     _, said = process.communicate()
     assert process.returncode == 0, said
     assert json.loads((out / "_checkpoints" / "step-00000006" / "state.json").read_text())["ranks"] == 2
-    train("ranks", steps=12, zero_stage=2)
+    train("ranks", steps=12, zero_stage=2, checkpoint_every=100)
+    assert not list((out / "_checkpoints").glob(".*")), "what was made to go on with another number of ranks is gone"
     alone = train("alone", steps=12, previous=train("alone", steps=6, zero_stage=2), zero_stage=2)
     losses, expected = ([point["loss"] for point in read_points(folder)] for folder in (out, alone))
     assert losses == pytest.approx(expected, abs=1e-4)
@@ -228,6 +245,52 @@ def test_other_settings_do_not_go_on_from_this_runs_checkpoints(train):
         train("run", steps=2)
     with pytest.raises(UserError, match="zero-stage"):
         train("run", zero_stage=1)
+
+
+def test_other_data_of_the_same_size_does_not_go_on_from_this_runs_checkpoints(train, corpus, tmp_path):
+    out = train("run", steps=3)
+    other = write_selection(tmp_path / "other", [f"{uid}" for uid in Samples.open(corpus[0]).uids.to_pylist()[1:]])
+    with pytest.raises(UserError, match=r"made with samples 20 \(\w+\), not 20 \(\w+\)"):
+        train_model(
+            images=corpus[0],
+            selection=other,
+            recipe=SMALL,
+            train=replace(TRAIN, steps=6),
+            data=Data(threads=1),
+            out=out,
+            tracker=Silent(),
+        )
+
+
+def test_a_run_keeps_the_precision_it_began_with(train):
+    """On a CPU `auto` is fp32; what a GPU began in bf16 goes on in bf16."""
+    out = train("run", steps=3, precision="bf16")
+    train("run", steps=6, precision="auto")
+    states = sorted((out / "_checkpoints").glob("step-*/state.json"))
+    assert [json.loads(state.read_text())["settings"]["train.precision"] for state in states] == ["bf16", "bf16"]
+    train("plain", steps=3, precision="auto")
+    with pytest.raises(UserError, match=r"made with train\.precision fp32, not bf16"):
+        train("plain", steps=6, precision="bf16")
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("PytorchStreamWriter failed")]
+)
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(train, error, monkeypatch, tmp_path):
+    save, free = loop.Engine.save, shutil.disk_usage(tmp_path)._replace(free=0)
+
+    def failing(self, folder):
+        if folder.name.endswith("6"):
+            monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+            raise error
+        save(self, folder)
+
+    monkeypatch.setattr(loop.Engine, "save", failing)
+    with pytest.raises(UserError, match="no space left; free some"):
+        train("full")
+    assert step_reached(tmp_path / "full") == 3
+    monkeypatch.undo()
+    assert_equal_records(train("full"), train("whole"))
 
 
 def test_fewer_samples_than_a_batch_are_refused(train):

@@ -1,0 +1,68 @@
+"""Batch norm whose statistics are those of the whole batch, over however many ranks it is spread.
+
+torch's SyncBatchNorm does this on GPUs only; here the result must not depend on the number of workers anywhere.
+"""
+
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over ranks; its gradient is the sum of the ranks' gradients, for each of them has used it."""
+
+    @staticmethod
+    def forward(_ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+class GlobalBatchNorm2d(nn.BatchNorm2d):
+    """nn.BatchNorm2d over [B, C, H, W] of all ranks together; every rank has the same B, H and W.
+
+    With one rank, or in evaluation, it is torch's own. Statistics are fp32, also under autocast.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
+            return super().forward(input)
+        with torch.autocast(input.device.type, enabled=False):
+            x = input.float()
+            rows = x.numel() // x.shape[1] * dist.get_world_size()
+            mean = cast(Tensor, _Sum.apply(x.sum((0, 2, 3)))) / rows
+            centred = x - mean[:, None, None]
+            # The deviations are summed in a second round: a difference of two large sums would lose the digits.
+            variance = cast(Tensor, _Sum.apply(centred.square().sum((0, 2, 3)))) / rows
+            self._remember(mean.detach(), variance.detach() * (rows / max(1, rows - 1)))
+            normal = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+            if self.affine:
+                normal = normal * self.weight.float()[:, None, None] + self.bias.float()[:, None, None]
+        return normal.to(input.dtype)
+
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics, as torch does: the variance is the unbiased one."""
+        if not self.track_running_stats:
+            return
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        share = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), share)
+
+
+def over_all_ranks(module: nn.Module) -> nn.Module:
+    """The module with every BatchNorm2d in it made global, in place; parameters, buffers and their names stay."""
+    for child in module.modules():
+        if type(child) is nn.BatchNorm2d:
+            child.__class__ = GlobalBatchNorm2d
+    return module
