@@ -29,6 +29,8 @@ POLL_S = 0.25
 STOP_S = 10.0  # for cancelled tasks to end
 LINKS = "_LINKS.json"
 CONTINUED = "_CONTINUED.json"
+CHANCE = "_chance"
+"""How scores of guessing are named: they stand beside the others on the step's own run."""
 
 
 @dataclass(kw_only=True)
@@ -127,28 +129,32 @@ class Runner:
     def close(self, pipeline: str, status: str, headline: tuple[str, ...]) -> None:
         """The DAG, pictures, headline metrics and the map of the child runs on the parent run."""
         with tempfile.TemporaryDirectory() as folder:
-            picture = Path(folder) / "dag.png"
-            dag.draw(self.steps, self.states, self.notes, picture)
-            records = self.planner.records
+            pictures = self._pictures(Path(folder))
             self.tracking.close(
                 status=status,
-                dag=picture,
-                pictures={
-                    name: self.results.folder(name, record.fingerprint) / file
-                    for name, record in records.items()
-                    for file in record.pictures.values()
-                },
+                pictures=pictures,
                 headline={
                     f"{name}/{key}": value
                     for name in headline
-                    if name in records
-                    for key, value in records[name].counts.items()
+                    if name in self.planner.records
+                    for key, value in self.planner.records[name].counts.items()
+                    if not key.endswith(CHANCE)
                 },
-                note=self._note(pipeline),
+                note=self._note(pipeline, pictures),
             )
 
-    def _note(self, pipeline: str) -> str:
-        """Markdown for the parent's page: what came of each step, with links to its run and to what it registered."""
+    def _pictures(self, folder: Path) -> list[Path]:
+        """The DAG and the steps' pictures, under names that tell them apart."""
+        pictures = [folder / "dag.png"]
+        dag.draw(self.steps, self.states, self.notes, pictures[0])
+        for name, record in self.planner.records.items():
+            for file in record.pictures.values():
+                source = self.results.folder(name, record.fingerprint) / file
+                pictures.append(Path(shutil.copyfile(source, folder / f"{name}-{source.name}")))
+        return pictures
+
+    def _note(self, pipeline: str, pictures: list[Path]) -> str:
+        """Markdown for the parent's page: links to pictures, to what was registered, and to each step's run."""
         rows, links = [], []
         for step in self.steps:
             if step.name in self.tracking.children:
@@ -156,8 +162,9 @@ class Runner:
                 rows.append(f"| {self.tracking.link(step.name)} | {state} | {note} |")
             if step.name in self.planner.records:
                 links += _links(self.planner.folder_of(step))
-        lines = [f"**{pipeline}** in `{self.results.root}`", *links, "| step | | |\n|---|---|---|\n" + "\n".join(rows)]
-        return "\n\n".join(lines)
+        shown = " · ".join(self.tracking.link_to_artifact(picture.stem, picture.name) for picture in pictures)
+        table = "| step | | |\n|---|---|---|\n" + "\n".join(rows)
+        return "\n\n".join([f"**{pipeline}** in `{self.results.root}`", shown, *links, table])
 
     def _advance(self, step: Step) -> bool:
         """Move a waiting step on as far as it goes; True when it needs no more waiting for its turn."""
@@ -372,7 +379,7 @@ class Runner:
 
 def describe(counts: Mapping[str, float]) -> str:
     """The first counts of a step that are not zero (nor what chance gives), as its line shows them."""
-    shown = {key.replace("/", " "): value for key, value in counts.items() if value and not key.endswith("_chance")}
+    shown = {key.replace("/", " "): value for key, value in counts.items() if value and not key.endswith(CHANCE)}
     texts = [f"{value:,.4g} {key}" if value < 1e4 else f"{value:,.0f} {key}" for key, value in shown.items()]
     return " · ".join(texts[:4])
 

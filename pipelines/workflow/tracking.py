@@ -289,17 +289,14 @@ class Tracking:
         self._of(step, tell)
         self._end(step, status)
 
-    def close(
-        self, *, status: str, dag: Path, pictures: Mapping[str, Path], headline: Mapping[str, float], note: str
-    ) -> None:
-        """The DAG, the steps' pictures, the headline metrics and the map of child runs on the parent, which ends.
+    def close(self, *, status: str, pictures: Iterable[Path], headline: Mapping[str, float], note: str) -> None:
+        """Pictures, the headline metrics and the map of child runs on the parent, which ends.
 
         A headline metric that has a curve here is left to it: a last point at step 0 would be drawn into the curve.
         """
         numbers = {key: value for key, value in headline.items() if metric_name(key) not in self._curves}
-        self._of(None, lambda run: self._client.log_artifact(run, str(dag)))
-        for name, path in pictures.items():
-            self._of(None, partial(self._client.log_artifact, local_path=str(path), artifact_path=f"pictures/{name}"))
+        for path in pictures:
+            self._of(None, partial(self._client.log_artifact, local_path=str(path)))
         self._of(None, lambda run: self._metrics(run, numbers, 0))
         self._of(None, lambda run: self._client.set_tag(run, "mlflow.note.content", note))
         self._end(None, status)
@@ -353,6 +350,9 @@ class Tracking:
 
     def link(self, step: str) -> str:
         return f"[{step}](#/experiments/{self.experiment}/runs/{self.children[step]})"
+
+    def link_to_artifact(self, text: str, name: str) -> str:
+        return f"[{text}](#/experiments/{self.experiment}/runs/{self.parent}/artifacts/{name})"
 
     def _data_sets(self, run: str, sources: Iterable[Record]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag

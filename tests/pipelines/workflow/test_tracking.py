@@ -39,7 +39,7 @@ def run(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Trackin
 
 def close(run: Tracking, tmp_path: Path, **headline: float) -> None:
     (tmp_path / "dag.png").write_bytes(b"png")
-    run.close(status="FINISHED", dag=tmp_path / "dag.png", pictures={}, headline=headline, note="")
+    run.close(status="FINISHED", pictures=[tmp_path / "dag.png"], headline=headline, note="")
 
 
 def history(run: Tracking, of: str, name: str) -> list[tuple[int, float]]:
