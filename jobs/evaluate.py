@@ -1,12 +1,11 @@
 """Score a model: zero-shot classification and retrieval in both directions, with pictures of what was found."""
 
 import json
-import time
 from pathlib import Path
 
 from vlp_core.evals.settings import Evaluate
 from vlp_core.files import write_text
-from vlp_core.tracker import Summary, Tracker
+from vlp_core.tracker import Progress, Summary, Tracker
 
 VERSION = "1"
 SCORES_FILE = "scores.json"
@@ -39,21 +38,8 @@ def run(
 
     suite = Suite.read(retrieval=retrieval, zero_shot=zero_shot, classes=classes)
     encoder = load_encoder(model, evaluate)
-    progress = Progress(tracker, suite.work)
-    scores = score(encoder, suite.evaluators(draw=out, queries=evaluate.queries, done=progress))
+    progress = Progress(tracker, suite.work, unit="pictures and texts")
+    scores = score(encoder, suite.evaluators(draw=out, queries=evaluate.queries, done=progress.add))
     write_text(out / SCORES_FILE, json.dumps(scores | {DATA_DIGEST: suite.digest}, indent=2, sort_keys=True) + "\n")
     pictures = {Path(name).stem: name for name in (QUERIES, CLASSES) if (out / name).exists()}
     return Summary(counts=scores, pictures=pictures)
-
-
-class Progress:
-    """Adds up what is done and passes it on, twice a second at most."""
-
-    def __init__(self, tracker: Tracker, total: int) -> None:
-        self._tracker, self._total, self._done, self._said = tracker, total, 0, 0.0
-
-    def __call__(self, count: int) -> None:
-        self._done += count
-        if self._done >= self._total or time.monotonic() - self._said > 0.5:
-            self._said = time.monotonic()
-            self._tracker.progress(self._done, self._total, unit="pictures and texts")

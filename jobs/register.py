@@ -1,7 +1,6 @@
 """Register a model: an open_clip export with its card, a version of it, and the champion's alias if it won."""
 
 import json
-import re
 from pathlib import Path
 
 from jobs.champion import choose_metric
@@ -9,7 +8,7 @@ from jobs.evaluate import DATA_DIGEST, SCORES_FILE
 from jobs.model_card import Sources, read_json, write_export
 from jobs.registry import Registry, Standing
 from vlp_core.errors import UserError
-from vlp_core.evals.settings import Register
+from vlp_core.evals.settings import Evaluate, Register
 from vlp_core.files import write_text
 from vlp_core.identity import digest_of, sha256_of_file
 from vlp_core.tracker import Summary, Tracker
@@ -26,7 +25,8 @@ def run(
     zero_shot: Path | None = None,
     classes: Path | None = None,
     register: Register,
-    registry: str | None = None,
+    evaluate: Evaluate | None = None,
+    registry: str | None = None,  # noqa: ARG001 - which registry it is belongs to what registering is
     out: Path,
     tracker: Tracker,
 ) -> Summary:
@@ -39,12 +39,12 @@ def run(
         scores: where scores.json of this model lies.
         selection: where selection.json lies: the data it was trained on.
         retrieval, zero_shot, classes: the evaluation data, for scoring the champion again where it changed.
-        registry: the address of the MLflow server; none: MLFLOW_TRACKING_URI.
+        evaluate: how the model was scored, and the champion will be.
+        registry: the address of the MLflow server without credentials; it is reached by MLFLOW_TRACKING_URI.
 
     Raises:
-        UserError: a name no registry takes, a metric that the scores lack, or a server that does not answer.
+        UserError: a metric that the scores lack, or a server that does not answer or fails on the way.
     """
-    _check_name(register.name)
     values = read_json(scores / SCORES_FILE)
     data_digest = str(values.pop(DATA_DIGEST))
     metric = choose_metric(register.metric, values)
@@ -56,20 +56,27 @@ def run(
         scores=values,
         data_digest=data_digest,
     )
-    server = Registry.connect(register.name, registry)
+    server = Registry.connect(register.name)
     write_export(out / "export", model / "model.safetensors", sources)
     tracker.progress(1, 3, unit="parts")
 
-    digest = digest_of([sha256_of_file(model / "model.safetensors"), config])
-    model_id = server.log_model(out / "export", sources, digest)
-    server.log_lineage(model_id, sources, selection)
-    version = server.version(model_id, sources, digest)
-    tracker.progress(2, 3, unit="parts")
-
     def rescore(folder: Path) -> float:
-        return _score(folder, retrieval, zero_shot, classes, expected=data_digest)[metric]
+        from vlp_core.evals.encoder import load_encoder
+        from vlp_core.evals.evaluators import Suite, score
 
-    decision = server.settle(version, Standing(metric=metric, score=values[metric], data=data_digest), rescore)
+        suite = Suite.read(retrieval=retrieval, zero_shot=zero_shot, classes=classes)
+        if suite.digest != data_digest:
+            raise UserError("the scores are of other evaluation data than was given; evaluate this model again")
+        return score(load_encoder(folder, evaluate or Evaluate()), suite.evaluators())[metric]
+
+    with server.failures_told():
+        digest = digest_of([sha256_of_file(model / "model.safetensors"), config])
+        model_id = server.log_model(out / "export", sources, digest)
+        server.log_lineage(model_id, sources, selection)
+        version = server.version(model_id, sources, digest)
+        tracker.progress(2, 3, unit="parts")
+
+        decision = server.settle(version, Standing(metric=metric, score=values[metric], data=data_digest), rescore)
     told = {
         "name": register.name,
         "version": version,
@@ -84,21 +91,3 @@ def run(
     write_text(out / "_LINKS.json", json.dumps(link) + "\n")
     tracker.progress(3, 3, unit="parts")
     return Summary(counts={metric: values[metric]})  # who is champion is the registry's to say and may change
-
-
-def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[\w.\-]+( [\w.\-]+)*", name):
-        raise UserError(f"registry name {name!r}: use letters, digits, '-', '_', '.' and single spaces, such as 'clip'")
-
-
-def _score(
-    folder: Path, retrieval: Path | None, zero_shot: Path | None, classes: Path | None, *, expected: str
-) -> dict[str, float]:
-    """What the evaluators say of an export folder on the present evaluation data."""
-    from vlp_core.evals.encoder import load_encoder
-    from vlp_core.evals.evaluators import Suite, score
-
-    suite = Suite.read(retrieval=retrieval, zero_shot=zero_shot, classes=classes)
-    if suite.digest != expected:
-        raise UserError("the scores are of other evaluation data than register was given; evaluate this model again")
-    return score(load_encoder(folder), suite.evaluators())

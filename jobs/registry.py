@@ -3,22 +3,23 @@
 import json
 import logging
 import os
-import re
-import socket
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from jobs.champion import Decision, Rival, decide
 from jobs.evaluate import DATA_DIGEST
 from jobs.model_card import CONFIG, Sources, scores_table
-from vlp_core.errors import UserError
+from vlp_core.errors import UserError, first_line
+from vlp_core.files import locked
+from vlp_core.metric_names import DATASET_DIGEST_CHARS, metric_name
+from vlp_core.uris import knock, public_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 DECISION = "champion_decision"
+SETTLINGS = 5  # how often the champion may change while one is settled
 SERVED = Path(__file__).with_name("served_clip.py")
 REQUIREMENTS = ("mlflow", "open_clip_torch", "torch", "torchvision", "pillow", "pandas")
-DIGEST = 36  # characters that MLflow keeps of a data set's digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,26 +54,49 @@ class Registry:
     name: str
     run_id: str
     experiment_id: str
+    uri: str
 
     @classmethod
-    def connect(cls, name: str, uri: str | None = None) -> "Registry":
-        """The registry at `uri`, or where MLflow is set to. UserError where it does not answer or no run is open."""
-        run_id = os.environ.get("MLFLOW_RUN_ID")
-        if not run_id:
-            raise UserError("MLFLOW_RUN_ID is not set: register runs as a step of a pipeline, which opens its run")
+    def connect(cls, name: str) -> "Registry":
+        """The registry where MLflow is set to. UserError where it does not answer or no run is open."""
         import mlflow
 
-        uri = uri or mlflow.get_tracking_uri()
-        _check_server(uri)
+        uri = mlflow.get_tracking_uri()
+        try:
+            knock(uri)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"no MLflow server answers at {public_uri(uri)} ({error}); start it or set MLFLOW_TRACKING_URI"
+            ) from error
+        run_id = os.environ.get("MLFLOW_RUN_ID")
+        if not run_id:
+            raise UserError(
+                "MLFLOW_RUN_ID is not set: register runs as a step of a pipeline, which opens its run where MLflow "
+                "answers; start it again"
+            )
         client = mlflow.MlflowClient(uri)
         try:
             experiment = client.get_run(run_id).info.experiment_id
         except mlflow.exceptions.MlflowException as error:
-            reason = str(error).splitlines()[0]
             raise UserError(
-                f"MLflow at {uri} does not know the run {run_id} ({reason}); see MLFLOW_TRACKING_URI"
+                f"MLflow at {public_uri(uri)} does not know the run {run_id} ({first_line(error)}); "
+                "see MLFLOW_TRACKING_URI"
             ) from error
-        return cls(client=client, name=name, run_id=run_id, experiment_id=experiment)
+        return cls(client=client, name=name, run_id=run_id, experiment_id=experiment, uri=uri)
+
+    @contextmanager
+    def failures_told(self) -> Iterator[None]:
+        """A store that fails on the way is one line: what was registered stays, and the rest is done the next time."""
+        from mlflow.exceptions import MlflowException
+        from requests import RequestException
+
+        try:
+            yield
+        except (MlflowException, RequestException) as error:
+            raise UserError(
+                f"MLflow at {public_uri(self.uri)} failed while {self.name!r} was registered ({first_line(error)}); "
+                "the same command goes on from there"
+            ) from error
 
     def log_model(self, export: Path, sources: Sources, digest: str) -> str:
         """The id of the logged model with this digest: the registered one, or one made here, now if need be."""
@@ -176,23 +200,49 @@ class Registry:
     def settle(self, version: str, standing: Standing, rescore: Callable[[Path], float]) -> Decision:
         """Move the champion's alias if `version` wins it, and tag run and version with the reason.
 
-        The tags come before the alias: a kill between them leaves a reason that the next run finds again.
+        The tags come before the alias: a kill between them leaves a reason that the next run finds again. Another
+        registration may settle at the same time: on one machine they take turns, and across machines the champion is
+        looked at again before and after it is moved.
 
         Args:
             rescore: gives the score of an export folder on the present data.
         """
-        champion = self._champion()
-        if champion is not None and str(champion.version) == version:
-            decision = self._already(champion, standing)
-        else:
-            rival = None if champion is None else self._rival(champion, standing, rescore)
-            decision = decide(standing.metric, standing.score, rival, standing.data)
-        self._tag(version, standing.tags | {DECISION: decision.reason})
-        if decision.champion:
-            self.client.set_registered_model_alias(self.name, CHAMPION, version)
+        with self._turn():
+            for _ in range(SETTLINGS):
+                champion = self._champion()
+                decision = self._decide(champion, version, standing, rescore)
+                self._tag(version, standing.tags | {DECISION: decision.reason})
+                if not decision.champion or _is(champion, version):
+                    break
+                if _number(self._champion()) != _number(champion):
+                    continue
+                self.client.set_registered_model_alias(self.name, CHAMPION, version)
+                if _is(self._champion(), version):
+                    break
         self.client.set_tag(self.run_id, DECISION, decision.reason)
         self.client.set_tag(self.run_id, "registered_as", f"{self.name} version {version}")
         return decision
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Registrations into one SQLite file take turns by a lock beside it."""
+        if not self.uri.startswith("sqlite:///"):
+            yield
+            return
+        with locked(Path(self.uri.removeprefix("sqlite:///")).with_suffix(".register.lock")):
+            yield
+
+    def _decide(
+        self,
+        champion: "ModelVersion | None",
+        version: str,
+        standing: Standing,
+        rescore: Callable[[Path], float],
+    ) -> Decision:
+        if champion is not None and _is(champion, version):
+            return self._already(champion, standing)
+        rival = None if champion is None else self._rival(champion, standing, rescore)
+        return decide(standing.metric, standing.score, rival, standing.data)
 
     def _champion(self) -> "ModelVersion | None":
         aliases = self.client.get_registered_model(self.name).aliases
@@ -229,9 +279,12 @@ class Registry:
             self.client.set_model_version_tag(self.name, version, key, value)
 
 
-def metric_name(name: str) -> str:
-    """A score's name in MLflow, which takes no '@': `r@10` is `r_10` there, as on the run of the evaluation."""
-    return re.sub(r"[^\w\-. :/]", "_", name)
+def _number(version: "ModelVersion | None") -> str | None:
+    return None if version is None else str(version.version)
+
+
+def _is(champion: "ModelVersion | None", version: str) -> bool:
+    return _number(champion) == version
 
 
 def _dataset(name: str, digest: str, context: str, source: Path | None, profile: Mapping[str, Any]) -> "DatasetInput":
@@ -239,7 +292,7 @@ def _dataset(name: str, digest: str, context: str, source: Path | None, profile:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     place = json.dumps({"uri": str(source or name)})
-    dataset = Dataset(name, digest[:DIGEST], "local", place, profile=json.dumps(profile, sort_keys=True))
+    dataset = Dataset(name, digest[:DATASET_DIGEST_CHARS], "local", place, profile=json.dumps(profile, sort_keys=True))
     return DatasetInput(dataset=dataset, tags=[InputTag("mlflow.data.context", context)])
 
 
@@ -253,15 +306,3 @@ def _signature() -> Any:
     inputs = Schema([ColSpec(DataType.string, "text", required=False), ColSpec(AnyType(), "image", required=False)])
     outputs = Schema([ColSpec(vector, f"{name}_embedding", required=False) for name in ("text", "image")])
     return ModelSignature(inputs=inputs, outputs=outputs)
-
-
-def _check_server(uri: str) -> None:
-    """MLflow itself would try for minutes."""
-    server = urlsplit(uri)
-    if server.scheme not in ("http", "https"):
-        return
-    try:
-        port = server.port or (443 if server.scheme == "https" else 80)
-        socket.create_connection((server.hostname or "", port), timeout=10).close()
-    except (OSError, ValueError) as error:
-        raise UserError(f"no MLflow server answers at {uri} ({error}); start it or set MLFLOW_TRACKING_URI") from error

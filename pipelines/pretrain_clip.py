@@ -16,6 +16,8 @@ from pipelines.workflow.step import ResultFile, Step, step
 from vlp_core.curation.settings import Dedup, Filter, Ingest, Select
 from vlp_core.data.settings import Data, Shard
 from vlp_core.errors import UserError
+from vlp_core.evals.classes import Classes, check_labels
+from vlp_core.evals.names import check_metric
 from vlp_core.evals.settings import Evaluate, Register
 from vlp_core.miniature.settings import Corpus
 from vlp_core.recipes.clip import CLIP, TINY, TINY_TRAIN
@@ -92,9 +94,22 @@ def inputs_of(config: PretrainClip) -> Inputs:
     )
 
 
+def check(config: PretrainClip, inputs: Inputs) -> None:
+    """Tell now what would otherwise be told after the training."""
+    if config.eval.classes is not None:
+        Classes.read(config.eval.classes)
+    if config.eval.zero_shot is not None:
+        check_labels(config.eval.zero_shot)
+    if inputs.retrieval or inputs.zero_shot:
+        check_metric(
+            config.register.metric, retrieval=inputs.retrieval is not None, zero_shot=inputs.zero_shot is not None
+        )
+
+
 def build(config: PretrainClip) -> list[Step]:
     """The DAG. Without an evaluation set it ends at `train`."""
     inputs = inputs_of(config)
+    check(config, inputs)
 
     def fetched(name: str, source: object, settings: Ingest) -> Step:
         # Columns are named for the training list; an evaluation list that lacks them is recognised by itself.
@@ -145,6 +160,7 @@ def build(config: PretrainClip) -> list[Step]:
             scores=scores,
             selection=selection,
             register=config.register,
+            evaluate=config.evaluate,
             registry=_registry(),
             **evaluation,
         )

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import errno
+import fcntl
 import os
 import uuid
 from collections.abc import Iterator
@@ -65,3 +66,12 @@ def full_disk(error: OSError) -> bool:
 def no_space(path: Path) -> str:
     """What the user is told of a full disk, in one line."""
     return f"{path}: no space left; free some or give --root on another disk (what is finished is kept)"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """An exclusive lock on `path` for what takes a moment: waits for whoever has it, gives it back however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -5,8 +5,6 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -58,12 +56,3 @@ class Lock:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """An exclusive lock on `path` for what takes a moment: waits for whoever has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

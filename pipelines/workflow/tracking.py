@@ -19,12 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.workflow.lock import Lock, held
+from pipelines.workflow.lock import Lock
 from pipelines.workflow.record import Record
 from pipelines.workflow.results import Results
 from pipelines.workflow.worker import Event
 from vlp_core.errors import UserError, first_line
-from vlp_core.files import no_space
+from vlp_core.files import locked, no_space
 from vlp_core.metric_names import DATASET_DIGEST_CHARS, metric_name
 from vlp_core.uris import public_uri
 
@@ -133,7 +133,7 @@ class Tracking:
 
     def _open_store(self) -> None:
         self.uri = store_of(self.root)
-        with held(self.root / ".mlflow.lock"):  # two first runs would both make the tables
+        with locked(self.root / ".mlflow.lock"):  # two first runs would both make the tables
             self._client = self._connect()
             try:
                 self.experiment = self._experiment_id()

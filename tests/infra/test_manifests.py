@@ -63,8 +63,8 @@ def test_the_pods_are_kubernetes_pods(job: dict[str, Any]) -> None:
 
 
 def test_every_node_sees_the_same_root(job: dict[str, Any]) -> None:
-    """The root that the entry point names lies on a claim of this file that many nodes may write."""
-    documents = list(yaml.safe_load_all((INFRA / "kubernetes/rayjob.yaml").read_text()))
+    """The root that the entry point names lies on a claim that many nodes may write."""
+    documents = list(yaml.safe_load_all((INFRA / "kubernetes/runs.yaml").read_text()))
     claims = [document for document in documents if document["kind"] == "PersistentVolumeClaim"]
     for claim in claims:
         kubernetes_validate.validate(claim, KUBERNETES, strict=True)
@@ -79,6 +79,11 @@ def test_every_node_sees_the_same_root(job: dict[str, Any]) -> None:
         }
         mounts = [mount for container in pod["spec"]["containers"] for mount in container["volumeMounts"]]
         assert {mount["mountPath"] for mount in mounts if mount["name"] in claimed} == {root[1]}
+
+
+def test_a_job_that_is_deleted_to_be_started_again_leaves_the_results() -> None:
+    documents = yaml.safe_load_all((INFRA / "kubernetes/rayjob.yaml").read_text())
+    assert [document["kind"] for document in documents] == ["RayJob"]
 
 
 @pytest.mark.parametrize("path", ["spec.shutdownAfterJobFinish", "spec.rayClusterSpec.headGroupSpec.rayStartParam"])

@@ -41,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         encoder = load_encoder(given.model, given.evaluate, allow_download=given.allow_download)
         scores = score(encoder, suite.evaluators(draw=given.draw, queries=given.evaluate.queries))
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or given.draw}: {error.strerror or error}", file=sys.stderr)
         return 2
     print(json.dumps(scores, indent=2, sort_keys=True))
     return 0

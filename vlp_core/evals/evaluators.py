@@ -6,9 +6,9 @@ from pathlib import Path
 
 from vlp_core.errors import UserError
 from vlp_core.evals import pictures, retrieval, zero_shot
+from vlp_core.evals.classes import Classes
 from vlp_core.evals.encoder import Encoder
 from vlp_core.evals.sets import RetrievalSet, ZeroShotSet, read_retrieval, read_zero_shot
-from vlp_core.evals.zero_shot import Classes
 from vlp_core.identity import digest_of
 
 Score = tuple[str, float]

@@ -13,7 +13,8 @@ from math import comb
 import torch
 from torch import Tensor
 
-CUTS = (1, 5, 10)
+from vlp_core.evals.names import DIRECTIONS, RECALL_CUTS, recall_name
+
 # Dot products of float32 unit vectors differ by this much from one order of summation to another: no difference at all.
 TIE = 1e-6
 
@@ -76,9 +77,9 @@ def recalls(images: Tensor, texts: Tensor, pairs: Tensor) -> Iterator[tuple[str,
         pairs: int64 [P, 2], (text, picture) that belong together.
     """
     for direction, ranking in (
-        ("text_to_image", rank(texts, images, pairs)),
-        ("image_to_text", rank(images, texts, pairs.flip(1))),
+        (DIRECTIONS[0], rank(texts, images, pairs)),
+        (DIRECTIONS[1], rank(images, texts, pairs.flip(1))),
     ):
-        for k in CUTS:
-            yield f"{direction}_r@{k}", ranking.recall(k)
-            yield f"{direction}_r@{k}_chance", ranking.chance(k)
+        for k in RECALL_CUTS:
+            yield recall_name(direction, k), ranking.recall(k)
+            yield f"{recall_name(direction, k)}_chance", ranking.chance(k)

@@ -13,7 +13,7 @@ from vlp_core.data.index import Reader
 from vlp_core.data.layout import shard_names
 from vlp_core.data.samples import index_shard, read_rows
 from vlp_core.errors import UserError, nearest
-from vlp_core.evals.zero_shot import Classes
+from vlp_core.evals.classes import Classes
 from vlp_core.identity import digest_of
 
 

@@ -1,5 +1,6 @@
 """Settings of evaluation and registration; free of torch, so that a plan can read them."""
 
+import re
 from dataclasses import dataclass
 
 from vlp_core.errors import UserError
@@ -34,3 +35,9 @@ class Register:
     metric: str | None = None
     """The score, higher is better, that a champion must win by; none given: zero_shot/top1 where there is one, else
     retrieval/text_to_image_r@10."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.\-]+( [\w.\-]+)*", self.name):
+            raise UserError(
+                f"--register.name {self.name!r}: use letters, digits, '-', '_', '.' and single spaces, such as 'clip'"
+            )

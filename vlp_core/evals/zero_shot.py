@@ -1,60 +1,15 @@
 """Zero-shot classification (Radford et al., 2021, section 3.1): the nearest class name, worded by prompt templates."""
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlp_core.errors import UserError
+from vlp_core.evals.classes import Classes
 from vlp_core.evals.encoder import Encoder
+from vlp_core.evals.names import TOP_CUTS
 from vlp_core.evals.retrieval import TIE
-
-CUTS = (1, 5)
-CLASSES_FILE = "classes.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Classes:
-    """The names to choose from, and the templates (each with one `{}`) they are worded by."""
-
-    names: tuple[str, ...]
-    templates: tuple[str, ...]
-
-    @classmethod
-    def read(cls, path: Path) -> "Classes":
-        """Read `{"classes": [...], "templates": ["a photo of a {}", ...]}`: a file, or classes.json in a folder.
-
-        Raises:
-            UserError: no such file, not that JSON, a name twice, or a template without `{}`.
-        """
-        path = path / CLASSES_FILE if path.is_dir() else path
-        try:
-            content = json.loads(path.read_text())
-        except FileNotFoundError as error:
-            raise UserError(f"{path}: no such file; give a JSON file with classes and templates") from error
-        except ValueError as error:
-            raise UserError(f"{path}: not JSON ({error})") from error
-        names, templates = (_texts(content, key, path) for key in ("classes", "templates"))
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise UserError(f"{path}: class {twice!r} is there twice; name each class once")
-        for template in templates:
-            if template.count("{}") != 1:
-                raise UserError(f"{path}: template {template!r} must hold one {{}} where the class name goes")
-        return cls(names=names, templates=templates)
-
-
-def _texts(content: object, key: str, path: Path) -> tuple[str, ...]:
-    texts = content.get(key) if isinstance(content, dict) else None
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise UserError(
-            f'{path}: needs "{key}", a list of texts: {{"classes": [...], "templates": ["a photo of a {{}}"]}}'
-        )
-    return tuple(texts)
 
 
 def classifier(encoder: Encoder, classes: Classes) -> Tensor:
@@ -89,7 +44,7 @@ def accuracies(wrong: Tensor, groups: Sequence[str | None], classes: int) -> Ite
     parts = {"": torch.ones(len(wrong), dtype=torch.bool)}
     parts |= {f"{name}/": torch.tensor([group == name for group in groups]) for name in names}
     for prefix, part in parts.items():
-        for k in CUTS:
+        for k in TOP_CUTS:
             if k == 1 or k < classes:
                 yield f"{prefix}top{k}", (wrong[part] < k).double().mean().item()
                 yield f"{prefix}top{k}_chance", k / classes

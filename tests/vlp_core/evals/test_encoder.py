@@ -1,6 +1,8 @@
 """Every kind of model gives the vectors that open_clip gives; what would need the network is refused."""
 
 import io
+import json
+import shutil
 from pathlib import Path
 
 import open_clip
@@ -9,7 +11,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from jobs.model_card import Sources, write_export
 from tests.vlp_core.evals.builders import COLOURS, CONFIG, model_folder, picture
 from vlp_core.errors import UserError
 from vlp_core.evals.encoder import load_encoder
@@ -28,8 +29,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def export(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export")
-    sources = Sources(name="clip", config=CONFIG, selection={"digest": "0" * 64}, scores={}, data_digest="0" * 64)
-    write_export(folder, model / "model.safetensors", sources)
+    shutil.copyfile(model / "model.safetensors", folder / "open_clip_model.safetensors")
+    config = {**CONFIG["open_clip"], "tokenizer": CONFIG.get("tokenizer", {})}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
     return folder
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vlp_core.evals.retrieval import CUTS, Ranking, rank, recalls
+from vlp_core.evals.names import RECALL_CUTS as CUTS
+from vlp_core.evals.retrieval import Ranking, rank, recalls
 
 
 def drawn(seed: int, queries: int, gallery: int, *, levels: int | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,31 @@
+"""The names of the scores; free of torch, so that what cannot be asked for is known before anything is made."""
+
+import re
+
+from vlp_core.errors import UserError, nearest
+
+DIRECTIONS = ("text_to_image", "image_to_text")
+RECALL_CUTS = (1, 5, 10)
+TOP_CUTS = (1, 5)
+
+
+def recall_name(direction: str, k: int) -> str:
+    return f"{direction}_r@{k}"
+
+
+def names_of(*, retrieval: bool, zero_shot: bool) -> list[str]:
+    """The scores that these sets give, those of the groups of a zero-shot set left out."""
+    names = [f"zero_shot/top{k}" for k in TOP_CUTS] if zero_shot else []
+    if retrieval:
+        names += [f"retrieval/{recall_name(direction, k)}" for direction in DIRECTIONS for k in RECALL_CUTS]
+    return names
+
+
+def check_metric(metric: str | None, *, retrieval: bool, zero_shot: bool) -> None:
+    """UserError for a score that an evaluation on these sets will not give."""
+    names = names_of(retrieval=retrieval, zero_shot=zero_shot)
+    of_a_group = zero_shot and metric is not None and re.fullmatch(r"zero_shot/.+/top[15]", metric)
+    if metric is not None and metric not in names and not of_a_group:
+        near = nearest(metric, names)
+        hint = near if "did you mean" in near else ""
+        raise UserError(f"--register.metric {metric}: no such score{hint} (there will be {', '.join(names)})")
