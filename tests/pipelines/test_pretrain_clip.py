@@ -1,5 +1,6 @@
 """The main job on a small embedded corpus: from list to registered model, and through kills."""
 
+import re
 import shutil
 import signal
 import time
@@ -8,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.pretrain_clip import PretrainClip, Sets, build
 from pipelines.workflow.record import RECORD
 from pipelines.workflow.tracking import store_of
 from tests.pipelines.conftest import PROJECT, Command, root_with
+from vlp_core.errors import UserError
+from vlp_core.evals.settings import Register
 
 PIPELINE = PROJECT / "pipelines" / "pretrain_clip.py"
 SMALL = (
@@ -29,6 +33,7 @@ SMALL = (
     *("--model.vision-layers", "1", "--model.text-layers", "1", "--model.tower", "vit", "--model.vision-width", "64"),
 )
 STAGES = ("corpus", "ingest", "download", "hash", "filter", "dedup", "select", "shard", "train", "evaluate", "register")
+CLASSES = '{"classes": ["a dog"], "templates": ["{}"]}'
 KILLED_IN = ("corpus", "ingest-retrieval", "ingest", "download-zero-shot", "download", "hash-retrieval", *STAGES[3:])
 """In the order in which steps come up, those that bring the evaluation sets in among them."""
 
@@ -86,6 +91,24 @@ def test_selection_holds_no_planted_copy_no_leak_and_no_dead_link(finished: Comm
     selected = set(pq.read_table(result(finished.root, "select") / "selection.parquet")["uid"].to_pylist())
     kept_kinds = {row["kind"] for row in truth if row["uid"] in selected}
     assert kept_kinds.isdisjoint({"leak", "dead", "html", "hostile", "optout", "tiny"}), kept_kinds
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "metric", "says"),
+    [
+        ("url,label\n", "{}", None, 'needs "classes"'),
+        ("url,caption\n", CLASSES, None, "no column 'label'"),
+        ("url,label\n", CLASSES, "retrieval/text_to_image_r@1", "no such score"),
+    ],
+)
+def test_what_would_fail_after_training_is_told_before_anything_is_made(
+    labels: str, classes: str, metric: str | None, says: str, tmp_path: Path
+) -> None:
+    for name, text in (("pairs.csv", "url,caption\n"), ("labels.csv", labels), ("classes.json", classes)):
+        (tmp_path / name).write_text(text)
+    sets = Sets(zero_shot=tmp_path / "labels.csv", classes=tmp_path / "classes.json")
+    with pytest.raises(UserError, match=re.escape(says)):
+        build(PretrainClip(source=(tmp_path / "pairs.csv",), eval=sets, register=Register(metric=metric)))
 
 
 def test_a_finished_pipeline_has_nothing_to_do_and_needs_no_ray(finished: Command) -> None:
