@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.workflow import dag
 from pipelines.workflow.cluster import start_ray
 from pipelines.workflow.lock import Lock
+from pipelines.workflow.page import Page, describe
 from pipelines.workflow.plan import Decision, Planner, differences
 from pipelines.workflow.progress import Display
 from pipelines.workflow.record import CorruptRecordError, Record
@@ -27,10 +27,7 @@ from vlp_core.errors import UserError, first_line
 
 POLL_S = 0.25
 STOP_S = 10.0  # for cancelled tasks to end
-LINKS = "_LINKS.json"
 CONTINUED = "_CONTINUED.json"
-CHANCE = "_chance"
-"""How scores of guessing are named: they stand beside the others on the step's own run."""
 
 
 @dataclass(kw_only=True)
@@ -128,43 +125,11 @@ class Runner:
 
     def close(self, pipeline: str, status: str, headline: tuple[str, ...]) -> None:
         """The DAG, pictures, headline metrics and the map of the child runs on the parent run."""
+        page = Page(self.steps, self.states, self.notes, self.planner.records, self.results)
         with tempfile.TemporaryDirectory() as folder:
-            pictures = self._pictures(Path(folder))
-            self.tracking.close(
-                status=status,
-                pictures=pictures,
-                headline={
-                    f"{name}/{key}": value
-                    for name in headline
-                    if name in self.planner.records
-                    for key, value in self.planner.records[name].counts.items()
-                    if not key.endswith(CHANCE)
-                },
-                note=self._note(pipeline, pictures),
-            )
-
-    def _pictures(self, folder: Path) -> list[Path]:
-        """The DAG and the steps' pictures, under names that tell them apart."""
-        pictures = [folder / "dag.png"]
-        dag.draw(self.steps, self.states, self.notes, pictures[0])
-        for name, record in self.planner.records.items():
-            for file in record.pictures.values():
-                source = self.results.folder(name, record.fingerprint) / file
-                pictures.append(Path(shutil.copyfile(source, folder / f"{name}-{source.name}")))
-        return pictures
-
-    def _note(self, pipeline: str, pictures: list[Path]) -> str:
-        """Markdown for the parent's page: links to pictures, to what was registered, and to each step's run."""
-        rows, links = [], []
-        for step in self.steps:
-            if step.name in self.tracking.children:
-                state, note = self.states.get(step.name, "waiting"), self.notes.get(step.name, "")
-                rows.append(f"| {self.tracking.link(step.name)} | {state} | {note} |")
-            if step.name in self.planner.records:
-                links += _links(self.planner.folder_of(step))
-        shown = " · ".join(self.tracking.link_to_artifact(picture.stem, picture.name) for picture in pictures)
-        table = "| step | | |\n|---|---|---|\n" + "\n".join(rows)
-        return "\n\n".join([f"**{pipeline}** in `{self.results.root}`", shown, *links, table])
+            pictures = page.pictures(Path(folder))
+            note = page.note(pipeline, pictures, self.tracking)
+            self.tracking.close(status=status, pictures=pictures, headline=page.headline(headline), note=note)
 
     def _advance(self, step: Step) -> bool:
         """Move a waiting step on as far as it goes; True when it needs no more waiting for its turn."""
@@ -203,12 +168,25 @@ class Runner:
                     return False
                 locks.append(lock)
                 self._check_unchanged(record)
-            self._launch(step, decision, locks[0], locks[1:])
+            previous = self._previous(step, decision.identity)
+            if previous is not None:
+                lock = self.results.lock(step.name, previous.name)
+                if lock.take(shared=True):
+                    locks.append(lock)
+                else:  # somebody makes it again: this one starts from the beginning
+                    previous = None
+            self._launch(step, decision, locks[0], locks[1:], previous)
             locks = []  # they are the running step's now
             return True
         finally:
             for lock in locks:
                 lock.release()
+
+    def _previous(self, step: Step, identity: Identity | None) -> Path | None:
+        """A finished result that this step can carry on, for a function that asks for one."""
+        if identity is None or not identity.extends or not step.accepts("previous"):
+            return None
+        return None if step.name in self.planner.forced else self.results.extendable(step, identity)
 
     def _tell_once(self, step: Step, text: str) -> None:
         if step.name not in self._told:
@@ -240,7 +218,9 @@ class Runner:
         self.tracking.reused(step.name, record, self.results.run_of(record).get("mlflow_run"))
         self.display.ended(step.name, "=", f"reused · {describe(record.counts)}")
 
-    def _launch(self, step: Step, decision: Decision, lock: Lock, input_locks: list[Lock]) -> None:
+    def _launch(
+        self, step: Step, decision: Decision, lock: Lock, input_locks: list[Lock], previous: Path | None
+    ) -> None:
         import ray
 
         identity = decision.identity
@@ -249,9 +229,7 @@ class Runner:
         if step.name in self.planner.forced:
             shutil.rmtree(out, ignore_errors=True)
         inputs = {key: resolve(value, self.planner.folder_of) for key, value in step.inputs.items()}
-        previous = None
-        if step.accepts("previous") and identity.extends and step.name not in self.planner.forced:
-            previous = self.results.extendable(step, identity)
+        if step.accepts("previous"):
             inputs["previous"] = previous
         run = self.tracking.started(
             step.name,
@@ -377,13 +355,6 @@ class Runner:
         self.display.ended(step.name, "✓", describe(record.counts))
 
 
-def describe(counts: Mapping[str, float]) -> str:
-    """The first counts of a step that are not zero (nor what chance gives), as its line shows them."""
-    shown = {key.replace("/", " "): value for key, value in counts.items() if value and not key.endswith(CHANCE)}
-    texts = [f"{value:,.4g} {key}" if value < 1e4 else f"{value:,.0f} {key}" for key, value in shown.items()]
-    return " · ".join(texts[:4])
-
-
 def code_revision(folder: Path) -> str | None:
     """The git revision of the code, with `+` where it was changed since; None outside a checkout."""
     try:
@@ -391,15 +362,6 @@ def code_revision(folder: Path) -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _links(folder: Path) -> list[str]:
-    """Links into the MLflow UI that a step left in `_LINKS.json` (text -> address), as Markdown."""
-    try:
-        found = json.loads((folder / LINKS).read_text())
-    except (OSError, ValueError):
-        return []
-    return [f"[{text}]({address})" for text, address in found.items()]
 
 
 STATUS = {True: FINISHED, False: FAILED}

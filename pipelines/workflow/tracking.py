@@ -12,14 +12,15 @@ import os
 import sys
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipelines.workflow.later import Later
 from pipelines.workflow.lock import Lock
+from pipelines.workflow.open_runs import file_of, is_free, run_files, said_by
 from pipelines.workflow.record import Record
 from pipelines.workflow.results import Results
 from pipelines.workflow.worker import Event
@@ -41,18 +42,8 @@ DRIVER_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TI
 STAGE_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
 FAILED, FINISHED, KILLED = "FAILED", "FINISHED", "KILLED"
 
-PAUSE_S = 30.0  # after a call that failed
 LAST_S = 15.0  # for what still waits when the run ends
-MOST_WAITING = 20_000
 INVOCATION = "vlp.invocation"
-# Codes of MLflow for calls that would fail again just so; anything else may pass.
-FINAL = {
-    "INVALID_PARAMETER_VALUE",
-    "RESOURCE_DOES_NOT_EXIST",
-    "RESOURCE_ALREADY_EXISTS",
-    "BAD_REQUEST",
-    "INVALID_STATE",
-}
 
 
 def store_of(root: Path) -> str:
@@ -87,10 +78,11 @@ class Tracking:
     trouble: str | None = None
     _client: Any = None
     _lock: Lock | None = None
-    _waiting: deque[Callable[[], Any]] = field(default_factory=lambda: deque(maxlen=MOST_WAITING))
-    _quiet_until: float = 0.0
     _curves: set[str] = field(default_factory=set)
     """Metrics of the parent that were reported while steps ran."""
+
+    def __post_init__(self) -> None:
+        self._later = Later(self._say)
 
     @property
     def place(self) -> str:
@@ -126,7 +118,7 @@ class Tracking:
 
     def close_left_open(self) -> None:
         """End the runs that a kill left open, where there are some; otherwise the store is not even opened."""
-        if any(_free(path) for path in _run_files(self.root)):
+        if any(is_free(path) for path in run_files(self.root)):
             prepare_environment()
             self._open_store()
             self._close_left_open()
@@ -182,15 +174,15 @@ class Tracking:
 
     def _hold(self, token: str) -> None:
         """A lock that lives as long as this driver; its file says where the runs are that it stands for."""
-        self._lock = Lock(self.root / ".runs" / token)
+        self._lock = Lock(file_of(self.root, token))
         self._lock.take(sign=False)
         self._lock.write(json.dumps({"store": self.place, "experiment": self.experiment}))
 
     def _close_left_open(self) -> None:
         """End the runs of this root and store whose driver is gone: its lock is free."""
-        for path in _run_files(self.root):
+        for path in run_files(self.root):
             lock = Lock(path)
-            said = _said_by(path)
+            said = said_by(path)
             if said.get("store") != self.place or not lock.take(sign=False):
                 continue
             try:
@@ -218,7 +210,7 @@ class Tracking:
             run = self._client.create_run(self.experiment, run_name=step, tags=tags, start_time=when)
             self.children[step] = run.info.run_id
 
-        self._do(begin)
+        self._later.do(begin)
         self._of(step, lambda run: self._params(run, flatten(inputs)))
         self._of(step, lambda run: self._data_sets(run, sources))
         return self.children.get(step, "")
@@ -257,7 +249,7 @@ class Tracking:
             for start in range(0, len(metrics), 1000):
                 part = metrics[start : start + 1000]
                 self._of(step, partial(self._client.log_batch, metrics=part))
-        self._write_waiting()
+        self._later.make()
 
     def _write(self, run: str, event: Event) -> None:
         if event.kind == "picture":
@@ -300,15 +292,11 @@ class Tracking:
         self._of(None, lambda run: self._metrics(run, numbers, 0))
         self._of(None, lambda run: self._client.set_tag(run, "mlflow.note.content", note))
         self._end(None, status)
-        give_up = time.monotonic() + LAST_S
-        while self._waiting and time.monotonic() < give_up:
-            time.sleep(1.0)
-            self._quiet_until = 0.0
-            self._write_waiting()
+        self._later.finish(LAST_S)
         if self._lock is not None:
-            if self._waiting:
+            if self._later:
                 print(
-                    f"warning: MLflow at {self.place} did not take {len(self._waiting)} writes; the results are kept",
+                    f"warning: MLflow at {self.place} did not take {len(self._later)} writes; the results are kept",
                     file=sys.stderr,
                 )
             else:
@@ -327,23 +315,7 @@ class Tracking:
             if run:
                 call(run)
 
-        self._do(later)
-
-    def _do(self, call: Callable[[], Any]) -> None:
-        """Make a call to the store after those that wait, now if it takes any."""
-        self._waiting.append(call)
-        self._write_waiting()
-
-    def _write_waiting(self) -> None:
-        while self._waiting and time.monotonic() >= self._quiet_until:
-            try:
-                self._waiting[0]()
-            except Exception as error:
-                self._say(error)
-                if getattr(error, "error_code", "TypeError") not in FINAL and not _is_ours(error):
-                    self._quiet_until = time.monotonic() + PAUSE_S
-                    return
-            self._waiting.popleft()
+        self._later.do(later)
 
     def _counts(self, run: str, record: Record) -> None:
         self._metrics(run, {f"count/{key}": value for key, value in record.counts.items()}, 0)
@@ -397,32 +369,6 @@ class Tracking:
                 f"warning: MLflow at {self.place} fails ({self.trouble}); trying again, and the results are kept",
                 file=sys.stderr,
             )
-
-
-def _is_ours(error: Exception) -> bool:
-    """An error that is not the store's: the same call would fail again."""
-    return isinstance(error, TypeError | ValueError | KeyError | FileNotFoundError)
-
-
-def _run_files(root: Path) -> list[Path]:
-    return sorted((root / ".runs").glob("*"))
-
-
-def _said_by(path: Path) -> dict[str, Any]:
-    try:
-        said = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
-def _free(path: Path) -> bool:
-    """Whether nobody holds the lock; looking changes nothing in its file."""
-    lock = Lock(path)
-    if not lock.take(shared=True):
-        return False
-    lock.release()
-    return True
 
 
 def flatten(value: Any, where: str = "") -> dict[str, Any]:

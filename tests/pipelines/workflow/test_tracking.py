@@ -53,7 +53,7 @@ def test_what_a_store_did_not_take_is_written_when_it_is_back(run: Tracking, tmp
     run.started("train", fingerprint="f", inputs={"lr": 1}, sources=())
     for at in range(6):
         run._client.down = 1 <= at < 4
-        run._quiet_until *= at != 4  # the pause is over
+        run._later._quiet_until *= at != 4  # the pause is over
         run.events([Event(step="train", kind="metrics", body={"values": {"loss": 1.0 / (at + 1)}, "at": at})])
     close(run, tmp_path)
     expected = [(at, 1.0 / (at + 1)) for at in range(6)]
@@ -83,7 +83,7 @@ def test_a_store_that_stays_down_ends_with_a_count_and_a_run_that_the_next_start
 
 def test_a_call_that_the_store_will_never_take_does_not_hold_up_the_others(run: Tracking, tmp_path: Path) -> None:
     run.started("train", fingerprint="f", inputs={}, sources=())
-    run._do(lambda: run._client.client.log_param(run.parent, "mark", "another"))  # a parameter never changes
+    run._later.do(lambda: run._client.client.log_param(run.parent, "mark", "another"))  # a parameter never changes
     run.events([Event(step="train", kind="metrics", body={"values": {"loss": 1.0}, "at": 1})])
     assert history(run, run.children["train"], "loss") == [(1, 1.0)]
 

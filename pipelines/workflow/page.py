@@ -1,0 +1,77 @@
+"""The page of a pipeline's run in MLflow: what one wants to see first, and links to the rest."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.workflow import dag
+from pipelines.workflow.record import Record
+from pipelines.workflow.results import Results
+from pipelines.workflow.step import Step
+from pipelines.workflow.tracking import Tracking
+
+LINKS = "_LINKS.json"
+CHANCE = "_chance"
+"""How scores of guessing are named: they stand beside the others on the step's own run."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What became of the steps: their states, a note on each, and the records of those that are made."""
+
+    steps: list[Step]
+    states: Mapping[str, str]
+    notes: Mapping[str, str]
+    records: Mapping[str, Record]
+    results: Results
+
+    def pictures(self, folder: Path) -> list[Path]:
+        """The DAG and the steps' pictures in `folder`, under names that tell them apart."""
+        pictures = [folder / "dag.png"]
+        dag.draw(self.steps, self.states, self.notes, pictures[0])
+        for name, record in self.records.items():
+            for file in record.pictures.values():
+                source = self.results.folder(name, record.fingerprint) / file
+                pictures.append(Path(shutil.copyfile(source, folder / f"{name}-{source.name}")))
+        return pictures
+
+    def headline(self, steps: tuple[str, ...]) -> dict[str, float]:
+        """The counts of these steps, as `step/count`."""
+        made = [name for name in steps if name in self.records]
+        return {
+            f"{name}/{key}": value
+            for name in made
+            for key, value in self.records[name].counts.items()
+            if not key.endswith(CHANCE)
+        }
+
+    def note(self, pipeline: str, pictures: list[Path], tracking: Tracking) -> str:
+        """Markdown: links to pictures, to what was registered, and to each step's run."""
+        rows, links = [], []
+        for step in self.steps:
+            if step.name in tracking.children:
+                state, note = self.states.get(step.name, "waiting"), self.notes.get(step.name, "")
+                rows.append(f"| {tracking.link(step.name)} | {state} | {note} |")
+            if step.name in self.records:
+                links += _links(self.results.folder(step.name, self.records[step.name].fingerprint))
+        shown = " · ".join(tracking.link_to_artifact(picture.stem, picture.name) for picture in pictures)
+        table = "| step | | |\n|---|---|---|\n" + "\n".join(rows)
+        return "\n\n".join([f"**{pipeline}** in `{self.results.root}`", shown, *links, table])
+
+
+def describe(counts: Mapping[str, float]) -> str:
+    """The first counts of a step that are not zero (nor what chance gives), as its line shows them."""
+    shown = {key.replace("/", " "): value for key, value in counts.items() if value and not key.endswith(CHANCE)}
+    texts = [f"{value:,.4g} {key}" if value < 1e4 else f"{value:,.0f} {key}" for key, value in shown.items()]
+    return " · ".join(texts[:4])
+
+
+def _links(folder: Path) -> list[str]:
+    """Links into the MLflow UI that a step left in `_LINKS.json` (text -> address), as Markdown."""
+    try:
+        found = json.loads((folder / LINKS).read_text())
+    except (OSError, ValueError):
+        return []
+    return [f"[{text}]({address})" for text, address in found.items()]
