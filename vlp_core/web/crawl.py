@@ -5,9 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from yarl import URL
-
-from vlp_core.web.fetcher import Answer, Fetcher
+from vlp_core.web.fetcher import Answer, Fetcher, parsed
 from vlp_core.web.resolver import Lookup, system_lookup
 from vlp_core.web.settings import Fetch
 
@@ -67,7 +65,5 @@ async def _crawl(urls: Sequence[str], fetch: Fetch, handle: Handle, lookup: Look
 
 
 def _host(url: str) -> str:
-    try:
-        return URL(url).raw_host or ""
-    except ValueError:
-        return ""
+    link = parsed(url)
+    return (link and link.raw_host) or ""

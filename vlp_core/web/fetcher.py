@@ -37,6 +37,14 @@ class Answer:
     retry_s: float | None = None  # None: final; else seconds the server asks for before another attempt
 
 
+def parsed(link: str, base: URL | None = None) -> URL | None:
+    """A link in its parts, seen from `base` where it is relative; None where it cannot be read."""
+    try:
+        return URL(link) if base is None else base.join(URL(link))
+    except Exception:  # yarl has more than ValueError for what is no link: http://[]@ is an IndexError
+        return None
+
+
 class Fetcher:
     """An HTTP client that connects to checked addresses only; use it as an async context manager."""
 
@@ -102,8 +110,10 @@ class Fetcher:
 
     async def _follow(self, url: str) -> Answer:
         """One attempt: the link and the redirects it leads to, every hop checked alike."""
-        hop = URL(url)
+        hop = parsed(url)
         for _ in range(self._fetch.max_redirects + 1):
+            if hop is None:
+                return Answer(reason="bad url")
             refusal = self._refusal(hop)
             if refusal:
                 return Answer(reason=refusal)
@@ -111,7 +121,7 @@ class Fetcher:
                 location = response.headers.get(hdrs.LOCATION)
                 if response.status not in REDIRECTS or not location:
                     return await self._read(response)
-                hop = hop.join(URL(location))
+                hop = parsed(location, hop)
         return Answer(reason="too many redirects")
 
     def _refusal(self, hop: URL) -> str | None:
@@ -189,7 +199,7 @@ def _reason(error: Exception) -> tuple[str, bool]:
         return "connection lost", True
     if isinstance(error, aiohttp.ClientError):
         return "bad answer", False
-    if isinstance(error, ValueError):  # what yarl or IDNA cannot read
+    if isinstance(error, ValueError):  # what IDNA cannot read
         return "bad url", False
     log.warning("a link failed in a way that is not foreseen", exc_info=error)
     return f"error: {type(error).__name__}", False

@@ -66,6 +66,13 @@ def test_a_crawl_hands_over_every_row_once_and_keeps_its_bounds() -> None:
     assert (most["all"], most["a.test"], most["b.test"] <= 4) == (6, 4, True)
 
 
+def test_links_that_cannot_be_read_are_rows_as_others_are() -> None:
+    got: dict[int, str | None] = {}
+    urls = ["http://[]@", "http://[::1", "http://b[]6@", "", "file:///1"]
+    crawl(urls, Fetch(), lambda row, answer: got.update({row: answer.reason}))
+    assert [got[row] for row in range(5)] == ["bad url"] * 4 + ["refused scheme"]
+
+
 def test_an_error_while_handling_ends_the_crawl_as_itself() -> None:
     def handle(row: int, answer: Answer) -> None:
         raise OSError(28, "No space left on device")
