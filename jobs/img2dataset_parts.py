@@ -54,7 +54,10 @@ def make_shrink(fetch: Fetch) -> Callable[[bytes, Header], Shrunk | None]:
 
     def shrink(body: bytes, header: Header) -> Shrunk | None:
         with one_large if header.width * header.height > LARGE else nullcontext():
-            body = _upright(_eight_bits(body) if header.depth > 8 else body, header.orientation)
+            try:
+                body = _upright(_eight_bits(body) if header.depth > 8 else body, header.orientation)
+            except cv2.error:  # raised for what is cut short, or wider than OpenCV's own bound
+                return None
             jpeg, width, height, original_width, original_height, error = resizer(io.BytesIO(body))
         return None if error else Shrunk(jpeg, width, height, original_width, original_height)
 

@@ -276,13 +276,23 @@ def test_a_picture_is_stored_upright_with_the_size_it_is_seen_in(kind: str, orie
     assert np.abs(np.asarray(stored).astype(int) - np.asarray(small)).mean() < 4
 
 
-def test_sixteen_bits_and_transparency_are_turned_too() -> None:
+def _deep(width: int, height: int, kind: str, **options: Any) -> bytes:
+    """Grey with 16 bits."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((height, width), 40_000, np.uint16)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _turned() -> Image.Exif:
     exif = Image.Exif()
     exif[274] = 6
-    deep, clear = io.BytesIO(), io.BytesIO()
-    Image.fromarray(np.full((20, 30), 40_000, np.uint16)).save(deep, "PNG", exif=exif)
-    Image.new("RGBA", (30, 20), (0, 0, 0, 0)).save(clear, "PNG", exif=exif)
-    for body, grey in ((deep.getvalue(), 40_000 / 256), (clear.getvalue(), 255)):
+    return exif
+
+
+def test_sixteen_bits_and_transparency_are_turned_too() -> None:
+    clear = io.BytesIO()
+    Image.new("RGBA", (30, 20), (0, 0, 0, 0)).save(clear, "PNG", exif=_turned())
+    for body, grey in ((_deep(30, 20, "PNG", exif=_turned()), 40_000 / 256), (clear.getvalue(), 255)):
         shrunk = make_shrink(Fetch())(body, sniff(body))
         assert shrunk is not None and (shrunk.width, shrunk.height) == (20, 30)
         assert abs(np.asarray(Image.open(io.BytesIO(shrunk.jpeg)).convert("L")).mean() - grey) < 2
@@ -295,6 +305,17 @@ def test_sixteen_bits_a_channel_do_not_turn_white() -> None:
     shrunk = make_shrink(Fetch())(buffer.getvalue(), sniff(buffer.getvalue()))
     assert shrunk is not None
     assert abs(np.asarray(Image.open(io.BytesIO(shrunk.jpeg)).convert("L")).mean() - 127.5) < 2
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (_deep(30, 20, "PNG", exif=_turned())[:100], "undecodable: png"),
+        (_deep(1_100_000, 1, "TIFF"), "undecodable: tiff"),  # within max_pixels, beyond OpenCV's width
+    ],
+)
+def test_what_the_decoder_itself_refuses_is_a_row_with_a_reason(body: bytes, reason: str) -> None:
+    assert download_shard._examiner(Fetch())(body) == reason
 
 
 def test_a_line_that_would_grow_beyond_bounds_is_refused(site: Site, tmp_path: Path) -> None:
