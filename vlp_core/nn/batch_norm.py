@@ -7,7 +7,11 @@ from typing import Any, cast
 
 import torch
 import torch.distributed as dist
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from vlp_core.errors import UserError
 
 
 class _Sum(torch.autograd.Function):
@@ -60,9 +64,30 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(variance.to(self.running_var.dtype), share)
 
 
+class GlobalBatchNormAct2d(GlobalBatchNorm2d):
+    """timm's BatchNormAct2d, whose batch norm is followed by its own drop and activation, over all ranks together."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: Tensor) -> Tensor:
+        return cast(Tensor, self.act(self.drop(super().forward(input))))
+
+
+_GLOBAL: dict[type, type] = {nn.BatchNorm2d: GlobalBatchNorm2d, BatchNormAct2d: GlobalBatchNormAct2d}
+
+
 def over_all_ranks(module: nn.Module) -> nn.Module:
-    """The module with every BatchNorm2d in it made global, in place; parameters, buffers and their names stay."""
-    for child in module.modules():
-        if type(child) is nn.BatchNorm2d:
-            child.__class__ = GlobalBatchNorm2d
+    """The module with every batch norm in it made global, in place; parameters, buffers and their names stay.
+
+    Raises UserError for a kind of batch norm that has no global form: its result would depend on the number of workers.
+    """
+    for name, child in module.named_modules():
+        if type(child) in _GLOBAL:
+            child.__class__ = _GLOBAL[type(child)]
+        elif isinstance(child, _BatchNorm) and not isinstance(child, GlobalBatchNorm2d):
+            raise UserError(
+                f"{name}: a {type(child).__name__} has statistics of its own on each worker; "
+                "name an architecture without it, such as ViT-B-32"
+            )
     return module

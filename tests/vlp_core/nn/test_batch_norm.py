@@ -7,16 +7,24 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from timm.layers import BatchNormAct2d
 from torch import nn
 
-from vlp_core.nn.batch_norm import GlobalBatchNorm2d, over_all_ranks
+from vlp_core.errors import UserError
+from vlp_core.nn.batch_norm import GlobalBatchNorm2d, GlobalBatchNormAct2d, over_all_ranks
 
 RANKS = 2
 
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4, momentum=None))
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        BatchNormAct2d(4, act_layer=nn.GELU),
+        nn.BatchNorm2d(4, momentum=None),
+    )
 
 
 def trained(model: nn.Module, pixels: torch.Tensor, weights: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -67,6 +75,12 @@ def test_two_ranks_give_outputs_gradients_and_statistics_of_the_whole_batch(
 def test_one_rank_is_torch_itself() -> None:
     plain = network()
     mine = over_all_ranks(copy.deepcopy(plain))
-    assert type(mine[1]) is GlobalBatchNorm2d and mine.state_dict().keys() == plain.state_dict().keys()
+    assert [type(mine[i]) for i in (1, 3)] == [GlobalBatchNorm2d, GlobalBatchNormAct2d]
+    assert mine.state_dict().keys() == plain.state_dict().keys()
     expected, found = trained(plain, *batch()), trained(mine, *batch())
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_batch_norm_that_has_no_global_form_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^1: a BatchNorm1d has statistics of its own on each worker"):
+        over_all_ranks(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
