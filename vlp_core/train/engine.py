@@ -171,9 +171,12 @@ def convert(folder: Path, out: Path) -> None:
         )
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The fp32 weights of a System out of what `save` left in `folder`, whatever the ZeRO stage."""
-    _deepspeed(torch.device("cpu"))
+def read_weights(folder: Path, device: torch.device) -> dict[str, Tensor]:
+    """The fp32 weights of a System, on the CPU, out of what `save` left in `folder`, whatever the ZeRO stage.
+
+    `device` is the one that this process trains on: DeepSpeed settles for one when it is first imported.
+    """
+    _deepspeed(device)
     if any((folder / TAG).glob("*optim_states.pt")):
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 

@@ -185,7 +185,7 @@ class Run:
         system = self.recipe.build()
         if found is None:
             if self.train.start is not None:
-                load_start(system, self.train.start, self.config["open_clip"]["model_cfg"])
+                load_start(system, self.train.start, self.config["open_clip"]["model_cfg"], self.ranks.device)
             return Engine(system, self.train, self.ranks)
         # Without ZeRO every rank has all of the state; with it, the state is cut by the number of ranks.
         universal = found.state["ranks"] != self.ranks.world and found.state["settings"]["zero-stage"] > 0

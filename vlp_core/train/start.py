@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
 
 from vlp_core.errors import UserError
 from vlp_core.model import CONFIG_FILE, DualEncoder, architecture, read_weights
@@ -16,26 +17,29 @@ _WAYS = "give a model folder, a folder with checkpoints, or ARCHITECTURE:FILE fo
 _INSIDE = "model.clip."  # where open_clip's model lies in a System
 
 
-def load_start(system: System, start: str, model_cfg: Mapping[str, Any]) -> None:
-    """Put the weights that `start` names into the system; UserError where there are none or they do not fit."""
+def load_start(system: System, start: str, model_cfg: Mapping[str, Any], device: torch.device) -> None:
+    """Put the weights that `start` names into the system; UserError where there are none or they do not fit.
+
+    `device` is the one that will train; the system stays where it is.
+    """
     folder = Path(start)
     if (folder / CONFIG_FILE).is_file():
         system.model.load_weights(read_weights(folder), origin=start)
     elif folder.is_dir():
-        _load_checkpoint(system, folder)
+        _load_checkpoint(system, folder, device)
     elif ":" in start:
         _load_open_clip(system.model, start, model_cfg)
     else:
         raise UserError(f"--train.start {start}: no such folder; {_WAYS}")
 
 
-def _load_checkpoint(system: System, folder: Path) -> None:
+def _load_checkpoint(system: System, folder: Path, device: torch.device) -> None:
     if not (folder / STATE_FILE).is_file():
         found = Checkpoints(folder).newest()
         if found is None:
             raise UserError(f"--train.start {folder}: neither a model nor a checkpoint is in it; {_WAYS}")
         folder = found.folder
-    weights = {name.removeprefix(_INSIDE): value for name, value in engine.read_weights(folder).items()}
+    weights = {name.removeprefix(_INSIDE): value for name, value in engine.read_weights(folder, device).items()}
     system.model.load_weights(weights, origin=str(folder))
 
 

@@ -23,6 +23,7 @@ from vlp_core.tracker import Silent
 from vlp_core.train import loop
 from vlp_core.train.curve import read_points
 from vlp_core.train.loop import train_model
+from vlp_core.train.start import load_start
 
 FLAGS = [
     *("--model.image-size", "32", "--model.tower", "vit", "--model.vision-width", "64", "--model.vision-layers", "1"),
@@ -208,6 +209,15 @@ def test_weights_to_start_from(train):
         name: read_points(train(name, steps=1, log_every=1, start=start))[0]["loss"] for name, start in starts.items()
     }
     assert losses["folder"] == losses["checkpoints"] != losses["fresh"]
+
+
+def test_a_checkpoint_to_start_from_does_not_bind_a_gpus_process_to_the_cpu(train, monkeypatch):
+    """DeepSpeed takes its device from the environment once, at its first import: before the engine is built."""
+    checkpoints = train("done", steps=3)
+    monkeypatch.delenv("DS_ACCELERATOR")
+    (checkpoints / "config.json").unlink()
+    load_start(SMALL.build(), str(checkpoints), SMALL.model_cfg(), torch.device("cuda"))
+    assert "DS_ACCELERATOR" not in os.environ
 
 
 @pytest.mark.parametrize("stage", [0, 3])

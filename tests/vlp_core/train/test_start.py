@@ -6,6 +6,7 @@ from vlp_core.recipes.clip import CLIP
 from vlp_core.train.start import load_start
 
 NAME = "ViT-B-32"
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_a_file_of_open_clips_is_a_start(small, tmp_path):
     state = {f"module.{name}": value for name, value in theirs.state_dict().items()}
     torch.save({"epoch": 32, "state_dict": state}, path)
     system = small.build()
-    load_start(system, f"{NAME}:{path}", small.model_cfg())
+    load_start(system, f"{NAME}:{path}", small.model_cfg(), CPU)
     for name, value in theirs.state_dict().items():
         assert torch.equal(system.model.weights()[name], value), name
 
@@ -47,5 +48,5 @@ def test_what_is_no_start_is_refused_in_one_line(small, tmp_path):
         (str(tmp_path), "neither a model nor a checkpoint"),
     ]:
         with pytest.raises(UserError, match=says) as error:
-            load_start(system, start, small.model_cfg())
+            load_start(system, start, small.model_cfg(), CPU)
         assert "\n" not in str(error.value)
