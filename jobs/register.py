@@ -69,7 +69,7 @@ def run(
             raise UserError("the scores are of other evaluation data than was given; evaluate this model again")
         return score(load_encoder(folder, evaluate or Evaluate()), suite.evaluators())[metric]
 
-    with server.failures_told():
+    with server.failures_told(), server.turn():
         digest = digest_of([sha256_of_file(model / "model.safetensors"), config])
         model_id = server.log_model(out / "export", sources, digest)
         server.log_lineage(model_id, sources, selection)

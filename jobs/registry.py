@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from jobs.champion import Decision, Rival, decide
 from jobs.evaluate import DATA_DIGEST
 from jobs.model_card import CONFIG, Sources, scores_table
-from vlp_core.errors import UserError, first_line
+from vlp_core.errors import UserError, first_line, public_text
 from vlp_core.files import locked
 from vlp_core.metric_names import DATASET_DIGEST_CHARS, metric_name
-from vlp_core.uris import knock, public_uri
+from vlp_core.uris import knock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,7 +66,7 @@ class Registry:
             knock(uri)
         except (OSError, ValueError) as error:
             raise UserError(
-                f"no MLflow server answers at {public_uri(uri)} ({error}); start it or set MLFLOW_TRACKING_URI"
+                f"no MLflow server answers at {public_text(uri)} ({error}); start it or set MLFLOW_TRACKING_URI"
             ) from error
         run_id = os.environ.get("MLFLOW_RUN_ID")
         if not run_id:
@@ -79,7 +79,7 @@ class Registry:
             experiment = client.get_run(run_id).info.experiment_id
         except mlflow.exceptions.MlflowException as error:
             raise UserError(
-                f"MLflow at {public_uri(uri)} does not know the run {run_id} ({first_line(error)}); "
+                f"MLflow at {public_text(uri)} does not know the run {run_id} ({first_line(error)}); "
                 "see MLFLOW_TRACKING_URI"
             ) from error
         return cls(client=client, name=name, run_id=run_id, experiment_id=experiment, uri=uri)
@@ -94,7 +94,7 @@ class Registry:
             yield
         except (MlflowException, RequestException) as error:
             raise UserError(
-                f"MLflow at {public_uri(self.uri)} failed while {self.name!r} was registered ({first_line(error)}); "
+                f"MLflow at {public_text(self.uri)} failed while {self.name!r} was registered ({first_line(error)}); "
                 "the same command goes on from there"
             ) from error
 
@@ -108,15 +108,21 @@ class Registry:
         return model_id
 
     def _left_whole(self, digest: str) -> str | None:
-        """What a run that was killed before it registered has left: whole ones are used, others deleted."""
+        """What a run that was killed before it registered has left: whole ones are used, others deleted.
+
+        One whose run goes on is somebody else's, who is still uploading it.
+        """
         from mlflow.entities import LoggedModelStatus
 
         found = self.client.search_logged_models([self.experiment_id], filter_string=f"tags.model_digest = '{digest}'")
         ready = [model.model_id for model in found if model.status == LoggedModelStatus.READY]
         for model in found:
-            if model.status != LoggedModelStatus.READY:
+            if model.status != LoggedModelStatus.READY and not self._at_work(model.source_run_id):
                 self.client.delete_logged_model(model.model_id)
         return ready[0] if ready else None
+
+    def _at_work(self, run_id: str | None) -> bool:
+        return run_id not in (None, self.run_id) and self.client.get_run(run_id).info.status == "RUNNING"
 
     def _find(self, digest: str) -> "ModelVersion | None":
         found = self.client.search_model_versions(f"name = '{self.name}' and tags.model_digest = '{digest}'")
@@ -200,31 +206,29 @@ class Registry:
     def settle(self, version: str, standing: Standing, rescore: Callable[[Path], float]) -> Decision:
         """Move the champion's alias if `version` wins it, and tag run and version with the reason.
 
-        The tags come before the alias: a kill between them leaves a reason that the next run finds again. Another
-        registration may settle at the same time: on one machine they take turns, and across machines the champion is
-        looked at again before and after it is moved.
+        The tags come before the alias: a kill between them leaves a reason that the next run finds again. On a server
+        another registration may settle at the same time: the champion is looked at again before and after it is moved.
 
         Args:
             rescore: gives the score of an export folder on the present data.
         """
-        with self._turn():
-            for _ in range(SETTLINGS):
-                champion = self._champion()
-                decision = self._decide(champion, version, standing, rescore)
-                self._tag(version, standing.tags | {DECISION: decision.reason})
-                if not decision.champion or _is(champion, version):
-                    break
-                if _number(self._champion()) != _number(champion):
-                    continue
-                self.client.set_registered_model_alias(self.name, CHAMPION, version)
-                if _is(self._champion(), version):
-                    break
+        for _ in range(SETTLINGS):
+            champion = self._champion()
+            decision = self._decide(champion, version, standing, rescore)
+            self._tag(version, standing.tags | {DECISION: decision.reason})
+            if not decision.champion or _is(champion, version):
+                break
+            if _number(self._champion()) != _number(champion):
+                continue
+            self.client.set_registered_model_alias(self.name, CHAMPION, version)
+            if _is(self._champion(), version):
+                break
         self.client.set_tag(self.run_id, DECISION, decision.reason)
         self.client.set_tag(self.run_id, "registered_as", f"{self.name} version {version}")
         return decision
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def turn(self) -> Iterator[None]:
         """Registrations into one SQLite file take turns by a lock beside it."""
         if not self.uri.startswith("sqlite:///"):
             yield

@@ -15,14 +15,13 @@ from pipelines.workflow.cli import run_pipeline
 from pipelines.workflow.step import ResultFile, Step, step
 from vlp_core.curation.settings import Dedup, Filter, Ingest, Select
 from vlp_core.data.settings import Data, Shard
-from vlp_core.errors import UserError
+from vlp_core.errors import UserError, public_text
 from vlp_core.evals.classes import Classes, check_labels
 from vlp_core.evals.names import check_metric
 from vlp_core.evals.settings import Evaluate, Register
 from vlp_core.miniature.settings import Corpus
 from vlp_core.recipes.clip import CLIP, TINY, TINY_TRAIN
 from vlp_core.train.settings import Train
-from vlp_core.uris import public_uri
 from vlp_core.web.settings import Fetch
 
 
@@ -170,7 +169,7 @@ def build(config: PretrainClip) -> list[Step]:
 def _registry() -> str | None:
     """Where a model is registered is part of what registering is: another registry has yet to hear of it."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
-    return public_uri(uri) if uri else None
+    return public_text(uri) if uri else None
 
 
 HEADLINE = ("train", "evaluate")

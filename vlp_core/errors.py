@@ -1,6 +1,7 @@
 """The one exception that users are meant to read."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -19,6 +20,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, short enough to be told inside one line."""
-    lines = str(error).strip().splitlines()
+    """What an error says, short enough to be told inside one line, and fit to be shown."""
+    lines = public_text(str(error)).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
+
+
+def public_text(text: str) -> str:
+    """The text without the user and password of addresses in it: libraries quote the address that they were given."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)

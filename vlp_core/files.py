@@ -7,9 +7,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from vlp_core.errors import UserError
 
 
 @contextmanager
@@ -73,5 +76,21 @@ def locked(path: Path) -> Iterator[None]:
     """An exclusive lock on `path` for what takes a moment: waits for whoever has it, gives it back however it ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        flock(file, fcntl.LOCK_EX, wait=True)
         yield
+
+
+def flock(file: IO[str], how: int, *, wait: bool = False) -> bool:
+    """Lock an open file until it is closed, `how`: LOCK_SH or LOCK_EX. Whether it is locked now.
+
+    Raises UserError on a file system that keeps no locks.
+    """
+    try:
+        fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
+        return True
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise UserError(
+            f"{file.name}: this file system keeps no locks ({error.strerror}); give --root on one that does"
+        ) from error

@@ -1,15 +1,7 @@
-"""Addresses of services: how they may be shown, and whether anybody listens there."""
+"""Addresses of services: whether anybody listens there."""
 
 import socket
-from urllib.parse import urlsplit, urlunsplit
-
-
-def public_uri(uri: str) -> str:
-    """The address without the user and password that it may carry: fit to be shown and stored."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+from urllib.parse import urlsplit
 
 
 def knock(uri: str, *, timeout_s: float = 10.0) -> None:

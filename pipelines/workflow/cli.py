@@ -19,9 +19,9 @@ from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import Decision, Planner
 from pipelines.workflow.progress import Display, clock
 from pipelines.workflow.results import Results
-from pipelines.workflow.runner import STATUS, Failure, Runner
+from pipelines.workflow.runner import Failure, Runner
 from pipelines.workflow.step import Step, find, outside_paths, walk
-from pipelines.workflow.tracking import KILLED, Tracking, store_of
+from pipelines.workflow.tracking import FAILED, FINISHED, KILLED, Tracking, store_of
 from vlp_core.errors import UserError, first_line, nearest
 from vlp_core.files import full_disk, no_space, write_text
 
@@ -68,7 +68,7 @@ def run_pipeline(
         print(f"error: {error}", file=sys.stderr)
         return USER_FAULT
     except OSError as error:
-        if root is None or not _of_the_disk(error):
+        if root is None or not _of_the_disk(error, root):
             raise
         print(f"error: {_as_user_error(error, root)}", file=sys.stderr)
         return USER_FAULT
@@ -156,10 +156,12 @@ class Invocation:
         """Where the store in the root was deleted, a registration that is on record is in no registry."""
         store = store_of(self.root)
         lost = store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).exists()
-        registered = [step.name for step in steps if step.accepts("registry") and (self.root / step.name).is_dir()]
+        registered = [step.name for step in steps if step.accepts("registry") and planner.results.of(step.name)]
         if lost and registered:
             planner.warnings.append(f"{store.removeprefix('sqlite:///')} is gone; registering again")
             planner.forced |= set(registered)
+            for name in registered if planner.repair else ():  # on disk too: this start may not come as far
+                planner.results.forget(name)
 
     def _explain(self, decisions: Sequence[Decision]) -> None:
         width = max(len(decision.step.name) for decision in decisions)
@@ -182,12 +184,15 @@ class Invocation:
             display.width = max(len(step.name) for step in steps)
             display.line(f"{self.name} → {root} · MLflow at {tracking.place}")
             runner = Runner(steps, planner, tracking, display, interruption.asked)
-            status = KILLED
+            status = FAILED
             try:
                 runner.start(dataclasses.asdict(self.config), " ".join(sys.argv))
                 interruption.defer()
                 failures = runner.run()
-                status = STATUS[not failures]
+                status = FAILED if failures else FINISHED
+            except KeyboardInterrupt:
+                status = KILLED
+                raise
             finally:
                 runner.stop()
                 if tracking.parent:
@@ -237,9 +242,10 @@ def open_root(given: Path | None) -> Path:
     return root
 
 
-def _of_the_disk(error: OSError) -> bool:
+def _of_the_disk(error: OSError, root: Path) -> bool:
     """Whether the folder of results is the trouble, and not the program."""
-    return full_disk(error) or error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+    below = error.filename is not None and Path(str(error.filename)).is_relative_to(root)
+    return full_disk(error) or (below and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM))
 
 
 def _as_user_error(error: OSError, root: Path) -> UserError:

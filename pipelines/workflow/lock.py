@@ -1,6 +1,5 @@
 """One maker a result, many readers: advisory locks on files, which the system gives back however their holder ends."""
 
-import errno
 import fcntl
 import json
 import os
@@ -8,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import IO
 
-from vlp_core.errors import UserError
+from vlp_core.files import flock
 
 
 class Lock:
@@ -17,29 +16,27 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[str] | None = None
+        self._signed = False
 
-    def take(self, *, shared: bool = False, sign: bool = True) -> bool:
-        """Whether it is ours now. `sign`: an exclusive holder writes into the file who it is."""
+    def take(self, *, shared: bool = False) -> bool:
+        """Whether it is ours now. Raises UserError on a file system that keeps no locks."""
         if self._file is not None:
             return True
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = self.path.open("a+")
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError as error:
+        if not flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
             file.close()
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                return False
-            raise UserError(
-                f"{self.path}: this file system keeps no locks ({error.strerror}); give --root on one that does"
-            ) from error
+            return False
         self._file = file
-        if sign and not shared:
-            self.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         return True
 
+    def sign(self) -> None:
+        """Write into the file who holds it alone, until it is released."""
+        self.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        self._signed = True
+
     def write(self, text: str) -> None:
-        """What the file says of its holder."""
+        """What the file says while and after it is held."""
         assert self._file is not None
         self._file.truncate(0)
         self._file.write(text)
@@ -52,7 +49,18 @@ class Lock:
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
 
+    def is_free(self) -> bool:
+        """Whether nobody holds it alone; a file that is not there stays away."""
+        try:
+            with self.path.open() as file:
+                return flock(file, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            return False
+
     def release(self) -> None:
         if self._file is not None:
+            if self._signed:
+                self.write("")
+                self._signed = False
             self._file.close()
             self._file = None

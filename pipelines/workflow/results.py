@@ -77,6 +77,18 @@ class Results:
             (folder / name).unlink(missing_ok=True)
         folder.rename(partial)
 
+    def of(self, step: str) -> list[Path]:
+        """The folders of a step's results."""
+        return sorted(path.parent for path in (self.root / step).glob(f"[!.]*/{RECORD}") if not path.parent.suffix)
+
+    def forget(self, step: str) -> None:
+        """Drop the records of a step's results, so that they are made again; one that is in use stays."""
+        for folder in self.of(step):
+            lock = self.lock(step, folder.name)
+            if lock.take():
+                (folder / RECORD).unlink(missing_ok=True)
+                lock.release()
+
     def publish(
         self,
         current: Step,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.workflow.cluster import start_ray
+from pipelines.workflow.environment import prepare_environment, stage_environment
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.page import Page, describe
 from pipelines.workflow.plan import Decision, Planner, differences
@@ -21,12 +22,13 @@ from pipelines.workflow.record import CorruptRecordError, Record
 from pipelines.workflow.results import Results
 from pipelines.workflow.source import sources_of
 from pipelines.workflow.step import Identity, Step, identify, resolve
-from pipelines.workflow.tracking import FAILED, FINISHED, KILLED, Tracking, prepare_environment, stage_environment
+from pipelines.workflow.tracking import KILLED, Tracking
 from pipelines.workflow.worker import Assignment, Mailbox, Outcome, perform
-from vlp_core.errors import UserError, first_line
+from vlp_core.errors import UserError, first_line, public_text
 
 POLL_S = 0.25
 STOP_S = 10.0  # for cancelled tasks to end
+LOOK_AGAIN_S = 2.0  # at a result that another driver makes
 CONTINUED = "_CONTINUED.json"
 
 
@@ -39,8 +41,8 @@ class Running:
     inputs: list[Lock]
     """Shared locks on the results it reads: nobody takes these back or replaces them meanwhile."""
     reference: Any
-    started: float
-    previous: Path | None
+    made_by: dict[str, Any]
+    """When, where and by which code: taken as it starts, for files may be edited while it runs."""
 
     def release(self) -> None:
         for lock in (self.lock, *self.inputs):
@@ -70,6 +72,8 @@ class Runner:
     failures: list[Failure] = field(default_factory=list)
     _running: dict[str, Running] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
+    _look_again: dict[str, float] = field(default_factory=dict)
+    """Steps that another driver has, and when to ask for them again."""
     _mailbox: Any = None
     _lost: bool = False
 
@@ -124,10 +128,14 @@ class Runner:
         self._running.clear()
 
     def close(self, pipeline: str, status: str, headline: tuple[str, ...]) -> None:
-        """The DAG, pictures, headline metrics and the map of the child runs on the parent run."""
+        """The DAG, pictures, headline metrics and the map of the child runs on the parent run, which ends."""
         page = Page(self.steps, self.states, self.notes, self.planner.records, self.results)
         with tempfile.TemporaryDirectory() as folder:
-            pictures = page.pictures(Path(folder))
+            try:
+                pictures = page.pictures(Path(folder))
+            except Exception as error:  # another run may have taken a result back: the run ends all the same
+                self.display.line(f"! the pictures of the run's page could not be made ({first_line(error)})")
+                pictures = []
             note = page.note(pipeline, pictures, self.tracking)
             self.tracking.close(status=status, pictures=pictures, headline=page.headline(headline), note=note)
 
@@ -137,6 +145,8 @@ class Runner:
             self.states[step.name] = "waiting"
             return True
         if any(dependency.name not in self.states for dependency in step.dependencies):
+            return False
+        if time.monotonic() < self._look_again.get(step.name, 0.0):
             return False
         try:
             return self._reuse_or_launch(step)
@@ -153,9 +163,10 @@ class Runner:
         fingerprint = decision.identity.fingerprint
         locks = [self.results.lock(step.name, fingerprint)]
         if not locks[0].take():
-            self._tell_once(step, f"{locks[0].holder()} makes or reads this result; waiting for that")
+            self._wait(step, f"{locks[0].holder()} makes or reads this result; waiting for that")
             return False
         try:
+            locks[0].sign()
             self.results.mend(step.name, fingerprint)
             decision = self._decide(step)  # whoever held the lock may have made it
             if decision.record is not None:
@@ -164,7 +175,7 @@ class Runner:
             for record in self._inputs_of(step):
                 lock = self.results.lock(record.step, record.fingerprint)
                 if not lock.take(shared=True):
-                    self._tell_once(step, f"{lock.holder()} makes {record.step} again; waiting for that")
+                    self._wait(step, f"{lock.holder()} makes {record.step} again; waiting for that")
                     return False
                 locks.append(lock)
                 self._check_unchanged(record)
@@ -188,7 +199,8 @@ class Runner:
             return None
         return None if step.name in self.planner.forced else self.results.extendable(step, identity)
 
-    def _tell_once(self, step: Step, text: str) -> None:
+    def _wait(self, step: Step, text: str) -> None:
+        self._look_again[step.name] = time.monotonic() + LOOK_AGAIN_S
         if step.name not in self._told:
             self.display.line(f"… {step.name}: {text}")
             self._told.add(step.name)
@@ -236,6 +248,7 @@ class Runner:
             fingerprint=identity.fingerprint,
             inputs={**identity.inputs, **identity.extends},
             sources=self._inputs_of(step),
+            needed=step.accepts("registry"),
         )
         environment = {
             **stage_environment(),
@@ -258,9 +271,13 @@ class Runner:
             decision=decision,
             lock=lock,
             inputs=input_locks,
+            made_by={
+                "started": time.time(),
+                "host": platform.node(),
+                "code": code_revision(step.source.parent),
+                "sources": sources_of(step.source),
+            },
             reference=task.remote(assignment, self._mailbox),
-            started=time.time(),
-            previous=previous,
         )
 
     def _listen(self) -> None:
@@ -309,19 +326,8 @@ class Runner:
         if changed:
             raise UserError(f"changed while it was read: {'; '.join(changed[:3])}; start again")
 
-    def _continued_from(self, running: Running) -> str | None:
-        """The result that this one was carried on from, as the stage says; it may have found it of no use."""
-        identity = running.decision.identity
-        if running.previous is None or identity is None:
-            return None
-        said = self.results.partial(running.decision.step.name, identity.fingerprint) / CONTINUED
-        try:
-            return json.loads(said.read_text())["continued_from"]
-        except FileNotFoundError:
-            return running.previous.name
-
     def _fail(self, name: str, outcome: Outcome) -> None:
-        why = outcome.user_error or outcome.failure or "unknown"
+        why = public_text(outcome.user_error or outcome.failure or "unknown")
         self.states[name] = "failed"
         self.notes[name] = why.strip().splitlines()[-1]
         self.failures.append(Failure(step=name, why=why.strip(), by_user=outcome.user_error is not None))
@@ -337,13 +343,10 @@ class Runner:
             identity,
             summary=outcome.summary,
             inventory=outcome.inventory,
-            continued_from=self._continued_from(running),
+            continued_from=_continued_from(self.results.partial(step.name, identity.fingerprint)),
             run={
-                "started": running.started,
+                **running.made_by,
                 "finished": time.time(),
-                "host": platform.node(),
-                "code": code_revision(step.source.parent),
-                "sources": sources_of(step.source),
                 "mlflow_run": self.tracking.children.get(step.name),
             },
         )
@@ -355,6 +358,14 @@ class Runner:
         self.display.ended(step.name, "✓", describe(record.counts))
 
 
+def _continued_from(work: Path) -> str | None:
+    """The result that the work was carried on from, as its stage says; None for one that began anew."""
+    try:
+        return json.loads((work / CONTINUED).read_text())["continued_from"]
+    except FileNotFoundError:
+        return None
+
+
 def code_revision(folder: Path) -> str | None:
     """The git revision of the code, with `+` where it was changed since; None outside a checkout."""
     try:
@@ -362,6 +373,3 @@ def code_revision(folder: Path) -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-STATUS = {True: FINISHED, False: FAILED}

@@ -18,28 +18,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipelines.workflow.environment import prepare_environment
 from pipelines.workflow.later import Later
 from pipelines.workflow.lock import Lock
-from pipelines.workflow.open_runs import file_of, is_free, run_files, said_by
+from pipelines.workflow.open_runs import hold, left_in, said_by
 from pipelines.workflow.record import Record
 from pipelines.workflow.results import Results
 from pipelines.workflow.worker import Event
-from vlp_core.errors import UserError, first_line
-from vlp_core.files import locked, no_space
+from vlp_core.errors import UserError, first_line, public_text
+from vlp_core.files import full_disk, locked, no_space
 from vlp_core.metric_names import DATASET_DIGEST_CHARS, metric_name
-from vlp_core.uris import public_uri
 
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "GIT_PYTHON_REFRESH": "quiet",
-    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_UV_AUTO_DETECT": "false",
-}
-# The driver writes little at a time and must not wait for a server that is gone; a stage uploads models.
-DRIVER_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-STAGE_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
 FAILED, FINISHED, KILLED = "FAILED", "FINISHED", "KILLED"
 
 LAST_S = 15.0  # for what still waits when the run ends
@@ -49,20 +38,6 @@ INVOCATION = "vlp.invocation"
 def store_of(root: Path) -> str:
     """MLFLOW_TRACKING_URI, or the SQLite store in the root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
-
-
-def stage_environment() -> dict[str, str]:
-    """What a stage that talks to MLflow runs under: the user's own limits where there are some."""
-    return {**ENVIRONMENT, **{key: _GIVEN.get(key, value) for key, value in STAGE_LIMITS.items()}}
-
-
-_GIVEN = {key: os.environ[key] for key in DRIVER_LIMITS if key in os.environ}
-
-
-def prepare_environment() -> None:
-    """Set what MLflow reads at import; before there are threads, for they share the environment."""
-    for key, value in {**ENVIRONMENT, **DRIVER_LIMITS}.items():
-        os.environ.setdefault(key, value)
 
 
 @dataclass
@@ -87,7 +62,7 @@ class Tracking:
     @property
     def place(self) -> str:
         """The store's address as it may be shown and stored: without credentials."""
-        return public_uri(self.uri or store_of(self.root))
+        return public_text(self.uri or store_of(self.root))
 
     def open(self, config: Mapping[str, Any], command: str) -> None:
         """Open the store, close what a kill left open, and start the parent run."""
@@ -95,7 +70,7 @@ class Tracking:
         token = uuid.uuid4().hex
         try:
             self._close_left_open()
-            self._hold(token)
+            self._lock = hold(self.root, token, store=self.place, experiment=self.experiment)
             tags = {
                 INVOCATION: token,
                 "vlp.root": str(self.root),
@@ -107,7 +82,7 @@ class Tracking:
             self._params(self.parent, flatten(config))
             text = json.dumps(config, indent=1, sort_keys=True, default=str)
             self._client.log_text(self.parent, text, "config.json")
-        except OSError:
+        except UserError:
             raise
         except Exception as error:
             self._check_disk(error)
@@ -117,11 +92,17 @@ class Tracking:
             ) from error
 
     def close_left_open(self) -> None:
-        """End the runs that a kill left open, where there are some; otherwise the store is not even opened."""
-        if any(is_free(path) for path in run_files(self.root)):
+        """End the runs that a kill left open, where there are some; otherwise the store is not even opened.
+
+        A store that does not answer is only told of: its runs wait for a start that finds it.
+        """
+        if left_in(self.root, self.place):
             prepare_environment()
-            self._open_store()
-            self._close_left_open()
+            try:
+                self._open_store()
+                self._close_left_open()
+            except UserError as error:
+                self._say(error)
 
     def _open_store(self) -> None:
         self.uri = store_of(self.root)
@@ -154,7 +135,8 @@ class Tracking:
             ) from error
 
     def _check_disk(self, error: Exception) -> None:
-        if "disk is full" in str(error):  # SQLite's words for it; the error has no number
+        # SQLite has words for it and no number.
+        if "disk is full" in str(error) or (isinstance(error, OSError) and full_disk(error)):
             raise UserError(no_space(self.root)) from error
 
     def _experiment_id(self) -> str:
@@ -172,31 +154,39 @@ class Tracking:
                 found = self._client.get_experiment_by_name(self.pipeline)
         return str(found.experiment_id)
 
-    def _hold(self, token: str) -> None:
-        """A lock that lives as long as this driver; its file says where the runs are that it stands for."""
-        self._lock = Lock(file_of(self.root, token))
-        self._lock.take(sign=False)
-        self._lock.write(json.dumps({"store": self.place, "experiment": self.experiment}))
-
     def _close_left_open(self) -> None:
         """End the runs of this root and store whose driver is gone: its lock is free."""
-        for path in run_files(self.root):
+        for path in left_in(self.root, self.place):
             lock = Lock(path)
-            said = said_by(path)
-            if said.get("store") != self.place or not lock.take(sign=False):
+            if not lock.take():
                 continue
             try:
-                lost = f"tags.`{INVOCATION}` = '{path.name}' and attributes.status = 'RUNNING'"
-                for run in self._client.search_runs([said["experiment"]], lost):
-                    self._client.set_terminated(run.info.run_id, KILLED)
+                self._end_all(path.name, said_by(path)["experiment"])
                 path.unlink(missing_ok=True)
             except Exception as error:  # the file stays for the next start
                 self._say(error)
             finally:
                 lock.release()
 
-    def started(self, step: str, *, fingerprint: str, inputs: Mapping[str, Any], sources: Iterable[Record]) -> str:
-        """Open a step's child run; its data sets are the records it stands on. Returns the run's id."""
+    def _end_all(self, token: str, experiment: str) -> None:
+        """End whatever of an invocation still runs in the eyes of MLflow."""
+        running = f"tags.`{INVOCATION}` = '{token}' and attributes.status = 'RUNNING'"
+        for run in self._client.search_runs([experiment], running):
+            self._client.set_terminated(run.info.run_id, KILLED)
+
+    def started(
+        self,
+        step: str,
+        *,
+        fingerprint: str,
+        inputs: Mapping[str, Any],
+        sources: Iterable[Record],
+        needed: bool = False,
+    ) -> str:
+        """Open a step's child run; its data sets are the records it stands on.
+
+        Returns the run's id, or "" where the store is away; for a step that has `needed` of it, it is tried for longer.
+        """
         assert self._lock is not None
         tags = {
             INVOCATION: self._lock.path.name,
@@ -213,6 +203,8 @@ class Tracking:
         self._later.do(begin)
         self._of(step, lambda run: self._params(run, flatten(inputs)))
         self._of(step, lambda run: self._data_sets(run, sources))
+        if needed:
+            self._later.finish(LAST_S)
         return self.children.get(step, "")
 
     def reused(self, step: str, record: Record, made_by: str | None) -> None:
@@ -292,16 +284,17 @@ class Tracking:
         self._of(None, lambda run: self._metrics(run, numbers, 0))
         self._of(None, lambda run: self._client.set_tag(run, "mlflow.note.content", note))
         self._end(None, status)
+        if self._lock is None:
+            return
+        token = self._lock.path.name  # a run may be open still: made twice by a slow server, or of a step cut short
+        self._later.do(lambda: self._end_all(token, self.experiment))
         self._later.finish(LAST_S)
-        if self._lock is not None:
-            if self._later:
-                print(
-                    f"warning: MLflow at {self.place} did not take {len(self._later)} writes; the results are kept",
-                    file=sys.stderr,
-                )
-            else:
-                self._lock.path.unlink(missing_ok=True)
-            self._lock.release()
+        lost = self._later.waiting + self._later.refused
+        if lost:
+            print(f"warning: MLflow at {self.place} did not take {lost} writes; the results are kept", file=sys.stderr)
+        if not self._later.waiting:
+            self._lock.path.unlink(missing_ok=True)
+        self._lock.release()
 
     def _end(self, step: str | None, status: str) -> None:
         when = int(time.time() * 1000)

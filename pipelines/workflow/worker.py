@@ -134,6 +134,7 @@ def _alone(out: Path) -> Iterator[None]:
                 f"{out}: an earlier attempt, {attempt.holder()}, still writes there; end it and start again"
             )
         time.sleep(0.25)
+    attempt.sign()
     try:
         yield
     finally:

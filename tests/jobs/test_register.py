@@ -78,6 +78,7 @@ class Stage:
 
     def __init__(self, root: Path, material: Material) -> None:
         self.root, self.material, self.evaluate = root, material, Evaluate()
+        self.ends = True  # the runs, as the driver or the start after it sees to
         self.client = MlflowClient()
         self.experiment = self.client.create_experiment("pretrain", artifact_location=(root / "artifacts").as_uri())
 
@@ -89,17 +90,21 @@ class Stage:
         self.out.mkdir(parents=True)
         scores = self.material.scores(seed, data) | forced
         (self.out.parent / "scores.json").write_text(json.dumps(scores))
-        return register.run(
-            model=self.material.model(seed),
-            scores=self.out.parent,
-            selection=self.material.selection,
-            zero_shot=self.material.sets[data],
-            classes=self.material.classes,
-            register=settings or Register(),
-            evaluate=self.evaluate,
-            out=self.out,
-            tracker=Silent(),
-        )
+        try:
+            return register.run(
+                model=self.material.model(seed),
+                scores=self.out.parent,
+                selection=self.material.selection,
+                zero_shot=self.material.sets[data],
+                classes=self.material.classes,
+                register=settings or Register(),
+                evaluate=self.evaluate,
+                out=self.out,
+                tracker=Silent(),
+            )
+        finally:
+            if self.ends:
+                self.client.set_terminated(run_id)
 
     @property
     def told(self) -> dict[str, Any]:
@@ -152,6 +157,7 @@ def test_the_registered_model_and_open_clip_give_the_trained_models_embeddings(s
 
 
 def test_a_registered_model_leads_to_its_data_its_scores_and_its_run(stage: Stage) -> None:
+    stage.ends = False
     summary = stage.register(1)
     told = stage.told
     run = stage.client.get_run(str(told["run_id"]))
@@ -264,6 +270,16 @@ def test_killed_anywhere_and_run_again_registers_once(stage: Stage, step: str, m
     assert (stage.alias("champion"), stage.alias("candidate")) == ("1", "1")
 
 
+def test_a_model_that_another_run_uploads_is_left_to_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.ends = False
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        STEPS["while the model is uploaded"](patch)
+        stage.register(1)
+    stage.register(1)
+    found = [model.status for model in stage.client.search_logged_models([stage.experiment])]
+    assert sorted(found) == ["PENDING", "READY"]
+
+
 def test_what_cannot_be_registered_is_refused_before_anything_is_written(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,7 +339,7 @@ def test_of_registrations_at_once_the_best_is_champion(
 ) -> None:
     """The worse ones dwell between their look at the champion and their move."""
     if not turns:  # a server knows no lock of ours
-        monkeypatch.setattr(register.Registry, "_turn", lambda _: nullcontext())
+        monkeypatch.setattr(register.Registry, "turn", lambda _: nullcontext())
     stage.register(1, **{"zero_shot/top1": 0.1})
     for seed in (2, 3):
         stage.register(seed, **{"zero_shot/top1": 0.05})
@@ -343,7 +359,8 @@ def test_of_registrations_at_once_the_best_is_champion(
 
     def settle(version: str, score: float) -> None:
         standing = register.Standing(metric="zero_shot/top1", score=score, data=stage.tags("1")["data_digest"])
-        server.settle(version, standing, lambda _: pytest.fail("nothing is to be scored again"))
+        with server.turn():
+            server.settle(version, standing, lambda _: pytest.fail("nothing is to be scored again"))
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(settle, ("2", "3"), (0.9, 0.5)))

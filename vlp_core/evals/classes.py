@@ -30,6 +30,8 @@ class Classes:
             content = json.loads(path.read_text())
         except FileNotFoundError as error:
             raise UserError(f"{path}: no such file; give a JSON file with classes and templates") from error
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); give another file") from error
         except ValueError as error:
             raise UserError(f"{path}: not JSON ({error})") from error
         names, templates = (_texts(content, key, path) for key in ("classes", "templates"))

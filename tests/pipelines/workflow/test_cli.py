@@ -214,7 +214,8 @@ def test_a_lock_is_given_back_when_its_holder_is_gone(tmp_path: Path) -> None:
             sys.executable,
             "-c",
             "import sys,time; from pathlib import Path; from pipelines.workflow.lock import Lock\n"
-            "lock = Lock(Path(sys.argv[1])); assert lock.take(); print('held', flush=True); time.sleep(60)",
+            "lock = Lock(Path(sys.argv[1])); assert lock.take(); lock.sign(); print('held', flush=True)\n"
+            "time.sleep(60)",
             str(tmp_path / "lock"),
         ],
         stdout=subprocess.PIPE,
@@ -227,3 +228,7 @@ def test_a_lock_is_given_back_when_its_holder_is_gone(tmp_path: Path) -> None:
     holder.kill()
     holder.wait()
     assert lock.take()
+    lock.sign()
+    lock.release()
+    assert lock.holder() == "another process" and Lock(lock.path).is_free()
+    assert not Lock(tmp_path / "none").is_free() and not (tmp_path / "none").exists()

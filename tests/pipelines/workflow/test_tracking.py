@@ -1,15 +1,19 @@
 """What MLflow is told survives a store that fails for a while, and never holds up the work."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from pipelines.workflow import tracking
+from pipelines.workflow.later import may_pass
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.tracking import Tracking, store_of
 from pipelines.workflow.worker import Event
 from tests.pipelines.conftest import root_with
+from vlp_core.errors import UserError
 
 
 class Faulty:
@@ -88,6 +92,41 @@ def test_a_call_that_the_store_will_never_take_does_not_hold_up_the_others(run: 
     assert history(run, run.children["train"], "loss") == [(1, 1.0)]
 
 
+def test_a_store_that_refuses_for_good_is_not_asked_again() -> None:
+    def refused(status: int) -> Exception:
+        error: Exception = requests.HTTPError("no")
+        error.response = requests.Response()  # type: ignore[attr-defined]
+        error.response.status_code = status  # type: ignore[attr-defined]
+        return error
+
+    passing = [
+        requests.ConnectionError("no"),
+        TimeoutError(),
+        OSError(errno.ENOSPC, "full"),
+        refused(503),
+        refused(429),
+    ]
+    assert all(may_pass(error) for error in passing)
+    assert not any(may_pass(error) for error in (PermissionError("no"), ValueError("no"), refused(413), refused(403)))
+
+
+def test_a_step_that_needs_its_run_waits_for_a_store_that_is_back_in_a_moment(run: Tracking) -> None:
+    run._client.down = True
+    run.events([Event(step="train", kind="metrics", body={"values": {"loss": 1.0}, "at": 1})])
+    run._client.down = False  # the pause after the failure is not over
+    assert run.started("evaluate", fingerprint="f", inputs={}, sources=()) == ""
+    assert run.started("register", fingerprint="f", inputs={}, sources=(), needed=True)
+
+
+def test_whatever_is_open_at_the_end_is_ended(run: Tracking, tmp_path: Path) -> None:
+    run.started("train", fingerprint="f", inputs={}, sources=())
+    run.started("train", fingerprint="f", inputs={}, sources=())  # as if the first had not been heard of
+    close(run, tmp_path)
+    client = run._client.client
+    found = {run.info.run_name: run.info.status for run in client.search_runs([run.experiment])}
+    assert found == {"toy": "FINISHED", "train": "KILLED"}
+
+
 def test_a_headline_number_is_not_drawn_into_its_curve(run: Tracking, tmp_path: Path) -> None:
     run.started("train", fingerprint="f", inputs={}, sources=())
     run.events([Event(step="train", kind="metrics", body={"values": {"loss": 0.5}, "at": 30})])
@@ -103,7 +142,12 @@ def test_a_run_whose_driver_lives_is_left_open(run: Tracking) -> None:
 
 def test_credentials_of_a_store_are_neither_shown_nor_stored(run: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9/x")
-    assert Tracking(run.root, "toy").place == "http://127.0.0.1:9/x"
+    again = Tracking(run.root, "toy")
+    assert again.place == "http://127.0.0.1:9/x"
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError) as told:  # MLflow's own words quote the address
+        again.open({}, "")
+    assert "secret" not in str(told.value)
 
 
 def test_a_lock_file_of_another_store_is_kept_for_it(run: Tracking) -> None:
@@ -111,3 +155,14 @@ def test_a_lock_file_of_another_store_is_kept_for_it(run: Tracking) -> None:
     left.write_text('{"store": "http://127.0.0.1:9", "experiment": "1"}')
     Tracking(run.root, "toy").close_left_open()
     assert left.exists() and Lock(left).take()
+
+
+def test_a_store_that_is_away_is_no_reason_to_fail_where_nothing_is_to_do(
+    run: Tracking, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = run.root / ".runs" / "other"
+    left.write_text('{"store": "http://127.0.0.1:9", "experiment": "1"}')
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    Tracking(run.root, "toy").close_left_open()
+    assert left.exists() and "does not open" in capsys.readouterr().err

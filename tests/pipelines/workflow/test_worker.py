@@ -39,6 +39,7 @@ def test_two_attempts_never_write_one_folder(tmp_path: Path, monkeypatch: pytest
     (out / "theirs.txt").write_text("x")
     earlier = Lock(tmp_path / ".0123.partial.attempt")
     assert earlier.take()
+    earlier.sign()
     outcome = perform(assignment(out), Nobody())
     assert outcome.user_error is not None and f"process {os.getpid()}" in outcome.user_error
     assert (out / "theirs.txt").exists()

@@ -1,0 +1,28 @@
+"""What MLflow reads from the environment: on the driver, and in stages that talk to it themselves."""
+
+import os
+
+COMMON = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+}
+# The driver writes little at a time and must not wait for a server that is gone; a stage uploads models.
+DRIVER_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+STAGE_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
+
+_GIVEN = {key: os.environ[key] for key in DRIVER_LIMITS if key in os.environ}  # by the user, before we set ours
+
+
+def prepare_environment() -> None:
+    """Set what MLflow reads at import; before there are threads, for they share the environment."""
+    for key, value in {**COMMON, **DRIVER_LIMITS}.items():
+        os.environ.setdefault(key, value)
+
+
+def stage_environment() -> dict[str, str]:
+    """What a stage that talks to MLflow runs under: the user's own limits where there are some."""
+    return {**COMMON, **{key: _GIVEN.get(key, value) for key, value in STAGE_LIMITS.items()}}
