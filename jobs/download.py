@@ -19,7 +19,7 @@ from vlp_core.errors import UserError, first_line
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.web.settings import Fetch
 
-VERSION = "2"
+VERSION = "3"
 RESUMABLE = True
 EMBEDDED = "*.test"  # the names under which the embedded corpus is served
 

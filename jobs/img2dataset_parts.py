@@ -55,7 +55,7 @@ def make_shrink(fetch: Fetch) -> Callable[[bytes, Header], Shrunk | None]:
     def shrink(body: bytes, header: Header) -> Shrunk | None:
         with one_large if header.width * header.height > LARGE else nullcontext():
             try:
-                body = _upright(_eight_bits(body) if header.depth > 8 else body, header.orientation)
+                body = _as_seen(body, header)
             except cv2.error:  # raised for what is cut short, or wider than OpenCV's own bound
                 return None
             jpeg, width, height, original_width, original_height, error = resizer(io.BytesIO(body))
@@ -64,30 +64,26 @@ def make_shrink(fetch: Fetch) -> Callable[[bytes, Header], Shrunk | None]:
     return shrink
 
 
-def _eight_bits(body: bytes) -> bytes:
-    """A picture of 16 bits a channel with 8: the resizer would clip them, which leaves white."""
-    import cv2
-    import numpy as np
+def _as_seen(body: bytes, header: Header) -> bytes:
+    """A picture with 8 bits a channel and turned as its EXIF (CIPA DC-008, tag 274) says, as PNG.
 
-    picture = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR_BGR | cv2.IMREAD_IGNORE_ORIENTATION)
-    return b"" if picture is None else cv2.imencode(".bmp", picture)[1].tobytes()
-
-
-def _upright(body: bytes, orientation: int) -> bytes:
-    """A picture turned as its EXIF (CIPA DC-008, tag 274) says: the resizer passes over it, and drops it."""
-    if orientation == 1:
+    The resizer would clip 16 bits, which leaves white, and passes over the EXIF, and drops it.
+    """
+    if header.depth <= 8 and header.orientation == 1:
         return body
     import cv2
     import numpy as np
 
     picture = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED)
-    if picture is None:
+    if picture is not None and picture.dtype == np.uint16:
+        picture = np.right_shift(picture, 8, dtype=np.uint16).astype(np.uint8)
+    if picture is None or picture.dtype != np.uint8:  # of numbers beyond 16 bits nobody says what is white
         return b""
-    if orientation >= 5:
+    if header.orientation >= 5:
         picture = picture.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
+    if header.orientation in (2, 3, 6, 7):
         picture = picture[:, ::-1]
-    if orientation in (3, 4, 7, 8):
+    if header.orientation in (3, 4, 7, 8):
         picture = picture[::-1]
     # not as BMP, which keeps no transparency
     return cv2.imencode(".png", np.ascontiguousarray(picture), [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes()

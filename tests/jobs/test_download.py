@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -298,13 +299,21 @@ def test_sixteen_bits_and_transparency_are_turned_too() -> None:
         assert abs(np.asarray(Image.open(io.BytesIO(shrunk.jpeg)).convert("L")).mean() - grey) < 2
 
 
-def test_sixteen_bits_a_channel_do_not_turn_white() -> None:
-    grey = np.linspace(0, 65535, 300 * 300).reshape(300, 300).astype(np.uint16)
-    buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, "PNG")
-    shrunk = make_shrink(Fetch())(buffer.getvalue(), sniff(buffer.getvalue()))
-    assert shrunk is not None
-    assert abs(np.asarray(Image.open(io.BytesIO(shrunk.jpeg)).convert("L")).mean() - 127.5) < 2
+@pytest.mark.parametrize("kind", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sixteen_bits_a_channel_are_stored_as_eight_are(channels: int, kind: str) -> None:
+    """They neither turn white nor lose their transparency."""
+    ramp = np.linspace(0, 255, 300 * 300 * channels).reshape(300, 300, channels).astype(np.uint8)
+    if channels == 4:
+        ramp[:100, :, :3], ramp[:100, :, 3] = 0, 0  # clear, over black
+    stored = []
+    for pixels in (ramp, ramp.astype(np.uint16) * 257):
+        body = cv2.imencode(kind, pixels)[1].tobytes()
+        shrunk = make_shrink(Fetch())(body, sniff(body))
+        assert shrunk is not None
+        stored.append(np.asarray(Image.open(io.BytesIO(shrunk.jpeg)).convert("L")).astype(int))
+    assert np.abs(stored[0] - stored[1]).max() <= 1
+    assert channels != 4 or stored[1][0, 0] > 250
 
 
 @pytest.mark.parametrize(
@@ -313,6 +322,7 @@ def test_sixteen_bits_a_channel_do_not_turn_white() -> None:
         (_deep(30, 20, "PNG", exif=_turned())[:100], "undecodable: png"),
         (_deep(1_100_000, 1, "TIFF"), "undecodable: tiff"),  # within max_pixels, beyond OpenCV's width
     ],
+    ids=["cut short", "too wide"],
 )
 def test_what_the_decoder_itself_refuses_is_a_row_with_a_reason(body: bytes, reason: str) -> None:
     assert download_shard._examiner(Fetch())(body) == reason
