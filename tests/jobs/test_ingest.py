@@ -178,6 +178,9 @@ def test_lists_of_captions_and_our_own_pairs_can_be_read_again(tmp_path: Path) -
     assert found["captions"].to_pylist() == [["a", "b"]] and summary.counts["rows/no_caption"] == 2
     again, _ = take(tmp_path / "out", tmp_path / "again")
     assert again.select(["uid", "url", "captions"]).equals(found.select(["uid", "url", "captions"]))
+    third, _ = take((tmp_path / "again", tmp_path / "out"), tmp_path / "third")
+    assert third.column_names == [*PAIRS.names, "list_list_uid", "list_list_source", "list_uid", "list_source"]
+    assert third["list_list_source"].to_pylist() == ["00000"] and third["list_source"].to_pylist() == ["list"]
 
 
 @pytest.mark.parametrize("caption", ['a 12" record', '"Untitled', 'the "best" one', '""'])

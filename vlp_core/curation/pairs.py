@@ -51,7 +51,7 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True)
 class Merge:
-    """Turns lists into tables of pairs; a further column whose name is `reserved` gets `list_` before it."""
+    """Turns lists into tables of pairs; further columns of a `reserved` name get `list_` before it until it is free."""
 
     lists: Sequence[SourceList]
     seed: int
@@ -76,12 +76,21 @@ class Merge:
     def further(self) -> pa.Schema:
         """The columns that come along."""
         schemas = [
-            pa.schema([item.with_name(self._name(item.name)) for item in source.further]) for source in self.lists
+            pa.schema([item.with_name(self._names[item.name]) for item in source.further]) for source in self.lists
         ]
         return unify(schemas)
 
-    def _name(self, column: str) -> str:
-        return f"list_{column}" if column in self.reserved or column in _PLACED.names else column
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """What each further column is called among the pairs: the same for all lists, and never as another is."""
+        given = {column.name for source in self.lists for column in source.further}
+        ours = self.reserved.union(_PLACED.names)
+        names = {}
+        for name in given:
+            names[name] = name if name not in ours else f"list_{name}"
+            while names[name] != name and names[name] in given:
+                names[name] = f"list_{names[name]}"
+        return names
 
     def _spread(self, scratch: Path, progress: Callable[[int], None]) -> list[Path]:
         schema = wide(pa.schema([*_PLACED, *self.further]).empty_table()).schema
@@ -112,7 +121,7 @@ class Merge:
         self.tally.no_url += len(batch) - pc.sum(valid).as_py() if len(batch) else 0
         table = pa.table({"url": url, "row": np.arange(first_row, first_row + len(batch), dtype=np.int64)})
         for column in source.further:
-            name = self._name(column.name)
+            name = self._names[column.name]
             table = table.append_column(name, _cast(source, batch[column.name], self.further.field(name)))
         for column in self.further:
             if column.name not in table.column_names:
