@@ -168,12 +168,11 @@ async def read_bounded(response: aiohttp.ClientResponse, most: int, wbits: int |
     raw = 0
     async for chunk in response.content.iter_any():
         raw += len(chunk)
-        if raw > most:
-            return None
-        if inflate is not None and inflate.eof:  # zlib would keep all that follows
-            raise zlib.error("bytes after the end of the compressed body")
         body += inflate.decompress(chunk, most - len(body) + 1) if inflate else chunk
-        if len(body) > most:
+        # Further gzip members too: where the chunks were cut must not decide, and zlib would keep all that follows.
+        if inflate is not None and inflate.unused_data:
+            raise zlib.error("bytes after the end of the compressed body")
+        if max(raw, len(body)) > most:
             return None
     if inflate is not None and body and not inflate.eof:
         raise zlib.error("the compressed body ends early")

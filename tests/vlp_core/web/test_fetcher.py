@@ -274,6 +274,27 @@ def test_a_compressed_body_is_inflated_within_the_cap(body: bytes, encoding: str
     assert answer.body == (None if reason else BODY)
 
 
+@pytest.mark.parametrize("cut", [None, 0, 20], ids=["one piece", "cut at the end", "cut after it"])
+@pytest.mark.parametrize(
+    ("tail", "reason"),
+    [(b"", None), (bytes(40), "broken encoding"), (gzip.compress(b"a further member"), "broken encoding")],
+)
+def test_how_a_compressed_body_is_cut_on_its_way_decides_nothing(tail: bytes, reason: str, cut: int | None) -> None:
+    whole = gzip.compress(BODY) + tail
+    at = len(whole) if cut is None else len(whole) - len(tail) + cut
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Encoding": "gzip"})
+        await response.prepare(request)
+        for piece in (whole[:at], whole[at:]):
+            await response.write(piece)
+            await asyncio.sleep(0.05)
+        return response
+
+    with Site(handler) as site:
+        assert get(site.url(""), allow_private=(site.address,)).reason == reason
+
+
 def test_a_compressed_bomb_takes_no_memory_beyond_the_cap() -> None:
     bomb = gzip.compress(bytes(100_000_000))
     with Site(always(bomb, headers={"Content-Encoding": "gzip"})) as site:
