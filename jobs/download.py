@@ -28,7 +28,7 @@ _CLASSES = {
     "http": ("http ",),
     "opted_out": ("opted out",),
     "refused": ("refused ", "bad url"),
-    "too_large": ("too many bytes", "too many pixels", "too many frames"),
+    "too_large": ("too many bytes", "too many pixels", "too many frames", "too many scans"),
     "not_an_image": ("not an image", "empty"),
     "undecodable": ("undecodable", "broken "),
 }

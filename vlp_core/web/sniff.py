@@ -1,8 +1,10 @@
 """What a body is, by its bytes alone: the kind of picture and its size, read from the header before any decoding."""
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 
 class NotAnImageError(Exception):
@@ -27,6 +29,9 @@ _MOST_PAGES = 1025  # pages of a TIFF are counted so far
 _MOST_BLOCKS = 2**18  # of a GIF: full ones hold 64 MiB; empty ones would be walked for seconds
 _MOST_TAGS = 512  # of one page
 _EXIF = b"Exif\0\0"
+_SCAN = re.compile(
+    rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)"
+)  # by its length: a film that follows has none
 
 
 def sniff(body: bytes) -> Header:
@@ -58,8 +63,9 @@ def _jpeg(body: bytes) -> Header:
         marker = body[at + 1]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             depth, height, width = struct.unpack_from(">BHH", body, at + 4)
-            scans = body.count(b"\xff\xda")
-            return Header("jpeg", width, height, scans if scans > _MOST_SCANS else 1, depth, orientation)
+            if next(islice(_SCAN.finditer(body, at), _MOST_SCANS, None), None):
+                raise NotAnImageError("too many scans")
+            return Header("jpeg", width, height, 1, depth, orientation)
         if marker in (0xD9, 0xDA):
             raise ValueError("no frame")
         if marker == 0xFF:
