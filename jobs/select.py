@@ -50,7 +50,7 @@ def run(
     seen = known.take(at)
     tracker.progress(0, len(groups), unit="pictures")
     removed = _removed(groups, seen, evaluations if select.decontaminate else (), select.near)
-    stays = pc.equal(groups["uid"], groups["kept_uid"])
+    stays = pc.is_null(groups["reason"])  # not by uid: a url that a folder holds twice is a copy of itself
     clean = pc.invert(pc.is_in(groups["kept_uid"], value_set=removed["uid"].combine_chunks()))
     chosen = groups.append_column("sha256", seen["sha256"]).filter(pc.and_(stays, clean))
     left = len(chosen)
@@ -107,7 +107,7 @@ def _removed(groups: pa.Table, seen: pa.Table, evaluations: Sequence[Path], near
 def _counts(verdicts: Path, groups: pa.Table, removed: pa.Table, *, left: int, kept: int) -> dict[str, int]:
     """How many fetched pictures are not in the selection, by what took them."""
     rules = read_shards(verdicts, ["rule"])["rule"]
-    copies = pc.not_equal(groups["uid"], groups["kept_uid"])
+    copies = pc.is_valid(groups["reason"])
     return {
         "rules": len(rules) - rules.null_count,
         "copies": pc.sum(copies, min_count=0).as_py(),

@@ -13,6 +13,7 @@ from tests.vlp_core.curation.drawings import altered, blotches, jpeg
 from vlp_core.curation.selection import selection_digest
 from vlp_core.curation.settings import Near, Select
 from vlp_core.data.layout import SELECTION
+from vlp_core.data.samples import Samples
 from vlp_core.errors import UserError
 from vlp_core.identity import uid_of
 from vlp_core.tracker import Silent, Summary
@@ -132,6 +133,23 @@ def test_at_most_takes_the_first_in_a_seeded_order_that_more_rows_do_not_change(
         tuple(selected(folder, tmp_path / str(seed), at_most=2, seed=seed, decontaminate=False)[0]) for seed in range(6)
     }
     assert len(others) > 1
+
+
+def test_a_url_that_a_folder_holds_twice_is_selected_once(folder: Path, tmp_path: Path, cluster: str) -> None:
+    """As in folders that img2dataset wrote from lists which repeat urls, whether its answer was the same or not."""
+    pictures = [
+        Picture(url=url("same"), body=jpeg(blotches(1)), captions=["first"]),
+        Picture(url=url("same"), body=jpeg(blotches(1)), captions=["second"]),
+        Picture(url=url("changed"), body=jpeg(blotches(2)), captions=["before"]),
+        Picture(url=url("changed"), body=jpeg(blotches(3)), captions=["after"]),
+    ]
+    deduplicated(pictures, tmp_path)
+    (tmp_path / "evaluation_hashes").symlink_to(folder / "evaluation_hashes")
+    found, summary = selected(tmp_path, tmp_path / "out", decontaminate=False)
+    assert (found, summary.counts["removed/copies"]) == (uids("same", "changed"), 2)
+    samples = Samples.open(tmp_path / "images", tmp_path / "out")
+    captions = {samples.uid(row): samples.captions(row) for row in range(len(samples))}
+    assert captions == {uid_of(url("same")): ["first", "second"], uid_of(url("changed")): ["before", "after"]}
 
 
 def test_an_empty_selection_says_what_took_the_rows(tmp_path: Path, folder: Path, cluster: str) -> None:
