@@ -46,11 +46,12 @@ def run(
 
     `shards` is what the shard stage made of the selection, which is read in place of `images` where it was rewritten.
     `previous` is a finished result with fewer steps, which this one carries on. Raises UserError for settings and data
-    that do not fit; workers that are lost are replaced `train.restarts` times.
+    that do not fit. Workers that are lost are replaced `train.restarts` times between two checkpoints; what fails by
+    itself is tried once more, for it may be what a lost worker left to the others, and twice at one place is no luck.
     """
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     import ray
-    from ray.train import WorkerGroupError
+    from ray.train import TrainingFailedError
 
     from vlp_core.train.loop import summary
 
@@ -68,18 +69,45 @@ def run(
         tracker=tracker,
         previous=previous,
     )
-    for attempt in range(train.restarts + 1):
+    failures, reached = 0, _latest(out)
+    while True:
         try:
             _fit(work)
-            break
-        except WorkerGroupError as error:
-            said = [failure for failure in error.worker_failures.values() if isinstance(failure, UserError)]
-            if said:
-                raise said[0] from None
-            if attempt == train.restarts:
+            return summary(out)
+        except TrainingFailedError as error:
+            cause = _cause(error)
+            if isinstance(cause, UserError):
+                raise cause from None
+            before, reached = reached, _latest(out)
+            failures = failures + 1 if reached == before else 1
+            if failures > (train.restarts if _is_rays(cause) else min(train.restarts, 1)):
                 raise
-            tracker.warn(f"workers were lost ({first_line(error)}); starting again from the last checkpoint")
-    return summary(out)
+            reason = f"{type(cause).__name__}: {first_line(cause)}"
+            tracker.warn(f"training stopped ({reason}); starting again from the last checkpoint")
+
+
+def _latest(out: Path) -> str | None:
+    """The name of the newest checkpoint."""
+    from vlp_core.train.checkpoint import FOLDER, LATEST
+
+    path = out / FOLDER / LATEST
+    return path.read_text() if path.exists() else None
+
+
+def _cause(error: Exception) -> Exception:
+    """What is behind Ray's report: what a worker says to the user, or that one was lost, or else the first failure.
+
+    Where one worker is lost, the others fail too, with errors of the connection to it.
+    """
+    failures = getattr(error, "worker_failures", {}).values()
+    causes = [getattr(failure, "health_check_failure", failure) for failure in failures]
+    causes = causes or [getattr(error, "controller_failure", error)]
+    return min(causes, key=lambda cause: (not isinstance(cause, UserError), not _is_rays(cause)))
+
+
+def _is_rays(error: Exception) -> bool:
+    """Whether Ray says it, of a worker, and not the worker itself."""
+    return type(error).__module__.startswith("ray.")
 
 
 def _check_room(train: Train, gpu: bool, resources: Mapping[str, float]) -> None:

@@ -10,6 +10,7 @@ from tests.vlp_core.train.builders import SMALL, TRAIN
 from vlp_core.data.settings import Data
 from vlp_core.errors import UserError
 from vlp_core.tracker import Silent
+from vlp_core.train.checkpoint import Checkpoints
 from vlp_core.train.curve import read_points
 from vlp_core.train.loop import train_model
 
@@ -18,7 +19,10 @@ class Deadly(Silent):
     """Writes down the steps it hears of, and kills the process that says step 6, once."""
 
     def __init__(self, path):
-        self.path = path
+        self.path, self.warnings = path, []
+
+    def warn(self, text):
+        self.warnings.append(text)
 
     def metrics(self, values, *, step):
         heard = self.path.read_text() if self.path.exists() else ""
@@ -45,7 +49,10 @@ def test_two_ray_workers_train_what_the_library_trains_alone(cluster, corpus, tm
     out.mkdir()
     alone.mkdir()
     journal = tmp_path / "journal"
-    summary = stage.run(**corpus, train=replace(TRAIN, workers=2), out=out, tracker=Deadly(journal))
+    tracker = Deadly(journal)
+    summary = stage.run(**corpus, train=replace(TRAIN, workers=2), out=out, tracker=tracker)
+    (warning,) = tracker.warnings
+    assert warning.startswith("training stopped (ActorDiedError: The actor died")
     train_model(**corpus, train=TRAIN, out=alone, tracker=Silent())
 
     def losses(folder):
@@ -74,6 +81,43 @@ def test_what_a_worker_says_to_the_user_reaches_the_user(cluster, corpus, tmp_pa
     empty.mkdir()
     with pytest.raises(UserError, match=r"^--train\.start .*empty: neither a model nor a checkpoint is in it"):
         stage.run(**corpus, train=replace(TRAIN, start=str(empty)), out=tmp_path / "out", tracker=Silent())
+
+
+LOST, OWN = "lost", "a fault"
+
+
+@pytest.mark.parametrize(
+    ("restarts", "fits", "starts"),
+    [
+        pytest.param(2, [(0, LOST)] * 9, 3, id="lost workers are replaced so many times"),
+        pytest.param(2, [(0, LOST), (0, LOST), (2, LOST)] + [(0, LOST)] * 9, 5, id="anew once a checkpoint is gained"),
+        pytest.param(2, [(0, OWN)] * 9, 2, id="a fault is tried once more"),
+        pytest.param(2, [(1, OWN), (2, OWN)] + [(0, OWN)] * 9, 3, id="and again where a checkpoint was gained"),
+        pytest.param(0, [(0, OWN)], 1, id="or not at all"),
+    ],
+)
+def test_training_is_started_again_as_long_as_that_helps(
+    restarts, fits, starts, cluster, corpus, tmp_path, monkeypatch
+):
+    """What each start gains (the step of a new checkpoint) and how it fails is given."""
+    from ray.exceptions import ActorDiedError
+    from ray.train import WorkerGroupError
+
+    started = []
+
+    def fit(work):
+        started.append(work)
+        gained, failure = fits[len(started) - 1]
+        if gained:
+            Checkpoints(tmp_path).partial(gained)
+            Checkpoints(tmp_path).publish(gained, {})
+        failures = {LOST: ActorDiedError(), OWN: ValueError(OWN)}
+        raise WorkerGroupError("", {0: RuntimeError("Connection closed by peer"), 1: failures[failure]})
+
+    monkeypatch.setattr(stage, "_fit", fit)
+    with pytest.raises(WorkerGroupError):
+        stage.run(**corpus, train=replace(TRAIN, restarts=restarts), out=tmp_path, tracker=Silent())
+    assert len(started) == starts
 
 
 def test_fewer_samples_than_a_batch_are_refused_before_workers_start(cluster, corpus, tmp_path):

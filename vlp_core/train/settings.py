@@ -54,7 +54,7 @@ class Train:
     keep: int = execution(2)
     """Checkpoints that are kept."""
     restarts: int = execution(3)
-    """How often lost workers are replaced before the step fails."""
+    """How often lost workers are replaced, counted anew at every checkpoint, before the step fails."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "log_every", "workers", "checkpoint_every", "keep"):
