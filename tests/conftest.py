@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import shared
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes at work on two cores
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # or who joins the tests' cluster does not show the one it has made
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
@@ -15,14 +20,14 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[str]:
-    """The address of a Ray cluster that all tests share, private to this session."""
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Ray cluster that all tests share, private to this session; this process has joined it."""
     import ray
 
-    context = ray.init(
-        address="local", num_cpus=4, include_dashboard=False, logging_level="ERROR", object_store_memory=512 * 2**20
-    )
-    yield context.address_info["gcs_address"]
+    base, parallel = tmp_path_factory.getbasetemp(), "PYTEST_XDIST_WORKER" in os.environ
+    address = shared(base.parent if parallel else base, os.getppid() if parallel else os.getpid())
+    ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+    yield address
     ray.shutdown()
 
 

@@ -1,5 +1,6 @@
 import copy
 import json
+import os
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,7 +74,7 @@ class Ended:
 
 def three_steps(folder: Path, tower: str, stage: int) -> Ended:
     """Three steps on this process's share of the batches."""
-    deepspeed = folder / "deepspeed.json"
+    deepspeed = folder / f"deepspeed-{os.getpid()}.json"  # the other rank writes one too
     # Small parameters stay whole under ZeRO-3 by default: here none does.
     deepspeed.write_text(json.dumps({"zero_optimization": {"stage3_param_persistence_threshold": 0}}))
     # AdamW's first steps divide by the gradient: below its epsilon it would blow rounding up to whole steps.
@@ -92,7 +93,6 @@ CASES = [(tower, stage) for tower in TOWERS for stage in STAGES]
 
 
 def one_rank(rank: int, folder: str) -> None:
-    import os
 
     import torch.distributed as dist
 

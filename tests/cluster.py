@@ -1,0 +1,50 @@
+"""One Ray cluster for all processes of a test session: `python -m tests.cluster PID FILE` runs it for as long as PID
+lives, with its address in FILE."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from vlp_core.files import locked, write_text
+
+CPUS = 6  # more than there may be: a test that waits must not keep another from starting
+STARTS_WITHIN_S = 120.0
+
+
+def shared(folder: Path, owner: int) -> str:
+    """The address of the cluster that lives as long as process `owner`; whoever asks first starts it."""
+    address = folder / "ray-address"
+    with locked(folder / "ray-address.lock"):
+        if not address.exists():
+            process = subprocess.Popen([sys.executable, "-m", "tests.cluster", str(owner), str(address)])
+            give_up = time.monotonic() + STARTS_WITHIN_S
+            while not address.exists():
+                assert process.poll() is None and time.monotonic() < give_up, "the tests' Ray cluster does not start"
+                time.sleep(0.1)
+    return address.read_text()
+
+
+def main(owner: int, address: Path) -> None:
+    import ray
+
+    context = ray.init(
+        address="local", num_cpus=CPUS, include_dashboard=False, logging_level="ERROR", object_store_memory=512 * 2**20
+    )
+    write_text(address, context.address_info["gcs_address"])
+    while _lives(owner):
+        time.sleep(0.5)
+    ray.shutdown()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        return True
+    except ProcessLookupError:
+        return False
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))
