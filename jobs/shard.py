@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from jobs.shards import map_shards
 from vlp_core.data.index import ROW_GROUP, Reader, index_rows
-from vlp_core.data.layout import CAPTIONS, INDEX, SUCCESS, shard_name, shard_names
-from vlp_core.data.samples import MANIFEST_FILE, index_shard, join, read_rows
+from vlp_core.data.layout import CAPTIONS, INDEX, SUCCESS, shard_name
+from vlp_core.data.samples import MANIFEST_FILE, join, read_rows
 from vlp_core.data.settings import Shard
 from vlp_core.errors import UserError
 from vlp_core.files import replacing, write_table, write_text
@@ -50,10 +50,9 @@ def run(*, images: Path, selection: Path, shard: Shard, out: Path, tracker: Trac
     """
     for leftover in out.glob(".*.tmp"):  # of an attempt that was killed
         leftover.unlink()
-    files, samples = join(images, selection)
+    files, samples, stored = join(images, selection)
     if not len(samples):
         raise UserError(f"{selection}: it keeps no picture; loosen the filters")
-    stored = sum(len(index_shard(images, name)[1]) for name in shard_names(images))
     format, reason = _decide(shard, len(samples), stored)
     shards = _write_all(files, samples, shard.size, format, out, tracker) if format else []
     manifest = {"resharded": format is not None, "format": format, "reason": reason, "shards": shards}
@@ -144,7 +143,8 @@ def _rows(task: _Task) -> pa.Table:
     captions = task.samples["captions"].cast(CAPTIONS)
     first = [listed[0] if listed else None for listed in captions.to_pylist()]
     keys = [f"{shard_name(task.number)}{row:0{task.key_digits}d}" for row in range(len(rows))]
-    for name, column in (("key", pa.array(keys)), ("caption", pa.array(first, pa.string())), ("captions", captions)):
+    columns = {"key": pa.array(keys), "caption": pa.array(first, pa.string()), "captions": captions}
+    for name, column in (columns | {"sha256": task.samples["sha256"].cast(pa.string())}).items():
         if name in rows.column_names:
             rows = rows.set_column(rows.column_names.index(name), name, column)
         else:

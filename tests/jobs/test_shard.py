@@ -8,7 +8,7 @@ import webdataset
 
 from jobs import shard as job
 from tests.vlp_core.data.folders import write_images, write_selection
-from vlp_core.data.index import ROW_GROUP
+from vlp_core.data.index import ROW_GROUP, Reader
 from vlp_core.data.layout import shard_names
 from vlp_core.data.samples import Samples
 from vlp_core.data.settings import Shard
@@ -82,6 +82,24 @@ def test_shards_are_equal_and_the_manifest_describes_them(
     assert len(counts) == 3 and sum(counts) == 88 and max(counts) - min(counts) <= 1
     for entry in written["shards"]:
         assert sha256_of_file(tmp_path / "out" / entry["name"]) == entry["sha256"]
+
+
+def test_a_stored_picture_is_read_at_most_once_and_a_selected_one_once_more(
+    images: Path, selection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no hashes came with the pictures, each is hashed once, however many shards are written out of its own."""
+    reads: list[int] = []
+    read = Reader.read
+
+    def counted(self: Reader, path: Path, offset: int, length: int) -> bytes:
+        reads.append(length)
+        return read(self, path, offset, length)
+
+    monkeypatch.setattr(Reader, "read", counted)
+    monkeypatch.setattr(job, "map_shards", lambda write, tasks: ((task, write(task)) for task in tasks))
+    run(images, selection, tmp_path / "out", replace(SETTINGS, size=20))
+    hashed = 0 if (images / "00000_index.parquet").exists() else 197
+    assert len(reads) == hashed + 88
 
 
 def test_rows_keep_what_came_along(images: Path, selection: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vlp_core.data.index import Reader, index_rows
-from vlp_core.data.layout import CAPTIONS, INDEX, SELECTION_FILE, SUCCESS, shard_names
+from vlp_core.data.layout import CAPTIONS, INDEX, SELECTION_FILE, shard_names
 from vlp_core.errors import UserError
 from vlp_core.files import wide
 from vlp_core.identity import key_of, sha256_of, uid_of
@@ -30,7 +30,7 @@ class Samples:
     def __init__(self, images: Path | Sequence[Path], selection: Path | None = None) -> None:
         """See `open`."""
         self._opened = images, selection
-        self.files, table = join(images, selection)
+        self.files, table, _ = join(images, selection)
         self._reader = Reader()
         self._file = table["file"].to_numpy()
         self._offset = table["offset"].to_numpy()
@@ -89,20 +89,24 @@ class Samples:
         self._reader.close()
 
 
-def join(images: Path | Sequence[Path], selection: Path | None = None) -> tuple[list[Path], pa.Table]:
-    """The shards' files, and the selected rows in storage order: INDEX, weight, and file (place in that list)."""
+def join(images: Path | Sequence[Path], selection: Path | None = None) -> tuple[list[Path], pa.Table, int]:
+    """The shards' files, the selected rows in storage order, and how many pictures are stored.
+
+    Rows have INDEX, weight, and file (place in the list of files).
+    """
     folders = [images] if isinstance(images, Path) else list(images)
     chosen = None if selection is None else read_selection(selection)
     files, stored = _stored(folders)
     stored = _first_of_each(stored)
     if selection is None or chosen is None:
-        return files, stored.append_column("weight", pa.array(np.ones(len(stored), np.float32)))
+        return files, stored.append_column("weight", pa.array(np.ones(len(stored), np.float32))), len(stored)
     at = pc.index_in(stored["uid"], value_set=_one(chosen["uid"]))
     found = stored.drop_columns("captions").filter(pc.is_valid(at))
     if len(found) != len(chosen):
         _refuse_missing(chosen, found, selection, folders)
     rows = chosen.take(at.drop_null())
-    return files, found.append_column("captions", rows["captions"]).append_column("weight", rows["weight"])
+    found = found.append_column("captions", rows["captions"]).append_column("weight", rows["weight"])
+    return files, found, len(stored)
 
 
 def read_selection(selection: Path) -> pa.Table:
@@ -119,20 +123,30 @@ def read_selection(selection: Path) -> pa.Table:
 
 
 def index_shard(folder: Path, name: str) -> tuple[Path, pa.Table]:
-    """The file that holds a shard's pictures, and its INDEX: stored, or made where img2dataset wrote the shard."""
+    """The file that holds a shard's pictures, and its INDEX: stored, or made where img2dataset wrote the shard.
+
+    Of a shard whose list was made without hashes, every picture is read and hashed.
+    """
     parquet = folder / f"{name}.images.parquet"
     pictures = parquet if parquet.exists() else folder / f"{name}.tar"
     index = folder / f"{name}_index.parquet"
     try:
         if index.exists():
             return pictures, pq.read_table(index, columns=INDEX.names).cast(INDEX)
-        return pictures, index_rows(pictures, read_rows(folder, name))
+        rows = read_rows(folder, name)
+        if "sha256" in rows.column_names:
+            return pictures, index_rows(pictures, rows)
+        unhashed = index_rows(pictures, rows.append_column("sha256", pa.nulls(len(rows), pa.string())))
+        return pictures, unhashed.set_column(1, INDEX.field("sha256"), _hashes(pictures, unhashed))
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{index}: not a readable index ({error}); delete it to have it made anew") from error
 
 
 def read_rows(folder: Path, name: str) -> pa.Table:
-    """A shard's rows (IMAGES and what came along); what img2dataset does not write is worked out."""
+    """A shard's rows (IMAGES and what came along), without reading pictures.
+
+    Where img2dataset wrote them, uid and captions are worked out; sha256 may be missing.
+    """
     path = folder / f"{name}.parquet"
     try:
         rows = pq.read_table(path)
@@ -145,8 +159,6 @@ def read_rows(folder: Path, name: str) -> pa.Table:
         rows = rows.append_column("uid", pa.array([uid_of(url) for url in rows["url"].to_pylist()]))
     if "captions" not in rows.column_names:
         rows = rows.append_column("captions", _single_captions(rows))
-    if "sha256" not in rows.column_names:
-        rows = rows.append_column("sha256", _hashes(folder / f"{name}.tar", rows))
     return rows
 
 
@@ -212,14 +224,11 @@ def _single_captions(rows: pa.Table) -> pa.Array:
     return pa.array([[caption] if caption else [] for caption in rows["caption"].to_pylist()], CAPTIONS)
 
 
-def _hashes(tar: Path, rows: pa.Table) -> pa.Array:
-    """sha256 of the pictures as they are stored, for lists made without hashes."""
-    unhashed = rows.append_column("sha256", pa.nulls(len(rows), pa.string()))
-    index = index_rows(tar, unhashed)
+def _hashes(pictures: Path, index: pa.Table) -> pa.Array:
+    """sha256 of the pictures as they are stored."""
     reader = Reader(open_files=1)
     places = zip(index["offset"].to_pylist(), index["length"].to_pylist(), strict=True)
-    hashes = iter([sha256_of(reader.read(tar, offset, length)) for offset, length in places])
-    return pa.array([next(hashes) if status == SUCCESS else None for status in rows["status"].to_pylist()], pa.string())
+    return pa.array([sha256_of(reader.read(pictures, offset, length)) for offset, length in places], pa.string())
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

@@ -58,7 +58,8 @@ def test_columns_that_grow_with_a_data_set_have_64_bit_offsets(tmp_path: Path) -
     pictures = write_images(tmp_path / "images", [5, 4])
     selection = write_selection(tmp_path, sorted(pictures))
     pq.write_table(pq.read_table(selection), selection, row_group_size=2)
-    _, table = join(tmp_path / "images", selection)
+    _, table, stored = join(tmp_path / "images", selection)
+    assert stored == 9
     kinds = {name: table.schema.field(name).type for name in ("uid", "sha256", "captions")}
     text = pa.large_string()
     assert kinds == {"uid": text, "sha256": text, "captions": pa.large_list(text)}
