@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from jobs.shards import map_shards
 from vlp_core.curation.funnel import Funnel, Stage
-from vlp_core.curation.language import detector_named
+from vlp_core.curation.language import Detector, detector_named, fasttext
 from vlp_core.curation.rules import Rule, parse_rules
 from vlp_core.curation.settings import Filter
 from vlp_core.curation.verdicts import NEEDS, NO_CAPTION, Judge, caption_counts
@@ -56,8 +56,7 @@ def run(*, images: Path, filter: Filter, out: Path, tracker: Tracker) -> Summary
     once. UserError where a rule, a set or the language detector is not known.
     """
     rules = (NO_CAPTION, *(rule for rule in parse_rules(filter.rules) if rule != NO_CAPTION))
-    if any(rule.quantity == "language" for rule in rules):
-        detector_named(filter.detector)
+    check_detector(filter)
     names = shard_names(images)
     if not names:
         raise UserError(f"{images}: no shards of pictures in this folder; give the output folder of download")
@@ -90,9 +89,19 @@ def run(*, images: Path, filter: Filter, out: Path, tracker: Tracker) -> Summary
     )
 
 
+def check_detector(filter: Filter) -> None:
+    """UserError where a rule asks for the language and what should tell it is not there."""
+    _detector(parse_rules(filter.rules), filter.detector)
+
+
+def _detector(rules: Sequence[Rule], name: str) -> Detector:
+    """What tells the language; another's is imported only where a rule asks for it."""
+    return detector_named(name) if any(rule.quantity == "language" for rule in rules) else fasttext
+
+
 def _judge(task: _Task) -> _Counts:
     pictures, listed = _fetched(task.images, task.name, task.rules)
-    judge = Judge(rules=task.rules, detector=detector_named(task.detector), shared=_read_shared(task.shared))
+    judge = Judge(rules=task.rules, detector=_detector(task.rules, task.detector), shared=_read_shared(task.shared))
     verdicts = judge(pictures)
     rule_names = pa.array([str(rule) for rule in task.rules], pa.string())
     fell = pa.array(verdicts.rule, mask=verdicts.rule < 0)

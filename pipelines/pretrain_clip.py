@@ -94,7 +94,8 @@ def inputs_of(config: PretrainClip) -> Inputs:
 
 
 def check(config: PretrainClip, inputs: Inputs) -> None:
-    """Tell now what would otherwise be told after the training."""
+    """Tell now what would otherwise be told after the download, or the training."""
+    filter.check_detector(config.filter)
     if config.eval.classes is not None:
         Classes.read(config.eval.classes)
     if config.eval.zero_shot is not None:

@@ -134,6 +134,11 @@ def test_an_unknown_detector_is_refused_before_any_work(images: Path, tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
+def test_a_detector_that_no_rule_asks_for_is_not_looked_for(images: Path, tmp_path: Path, cluster: str) -> None:
+    settings = Filter(rules=("words>=2",), detector="no_such:detector")
+    assert filter_stage.run(images=images, filter=settings, out=tmp_path, tracker=Silent()).counts["pictures/kept"] == 5
+
+
 def test_a_folder_without_shards_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no shards of pictures"):
         filter_stage.run(images=tmp_path, filter=Filter(), out=tmp_path, tracker=Silent())

@@ -13,6 +13,7 @@ from pipelines.pretrain_clip import PretrainClip, Sets, build
 from pipelines.workflow.record import RECORD
 from pipelines.workflow.tracking import store_of
 from tests.pipelines.conftest import PROJECT, Command, root_with
+from vlp_core.curation.settings import Filter
 from vlp_core.errors import UserError
 from vlp_core.evals.settings import Register
 
@@ -109,6 +110,12 @@ def test_what_would_fail_after_training_is_told_before_anything_is_made(
     sets = Sets(zero_shot=tmp_path / "labels.csv", classes=tmp_path / "classes.json")
     with pytest.raises(UserError, match=re.escape(says)):
         build(PretrainClip(source=(tmp_path / "pairs.csv",), eval=sets, register=Register(metric=metric)))
+
+
+def test_a_detector_that_is_not_there_is_told_before_anything_is_fetched() -> None:
+    with pytest.raises(UserError, match="language detector 'no_such:detector'"):
+        build(PretrainClip(filter=Filter(detector="no_such:detector")))
+    build(PretrainClip(filter=Filter(rules=("words>2",), detector="no_such:detector")))
 
 
 def test_a_finished_pipeline_has_nothing_to_do_and_needs_no_ray(finished: Command) -> None:

@@ -24,11 +24,13 @@ def _lid176() -> Any:
 
 
 def detector_named(name: str) -> Detector:
-    """The function that 'package.module:function' names."""
+    """The function that 'package.module:function' names; UserError where it names none."""
     module, _, function = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+        if not callable(found):
+            raise TypeError("it is no function")
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UserError(
             f"language detector {name!r}: {error}; name it as 'module:function', such as '{__name__}:fasttext'"
         ) from error

@@ -172,7 +172,16 @@ def klingon(texts: Sequence[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["fasttext", "no.such.module:detect", "vlp_core.curation.language:detekt", ":", "json:x:y"]
+    "name",
+    [
+        "fasttext",
+        "no.such.module:detect",
+        "vlp_core.curation.language:detekt",
+        "vlp_core.curation.language:__name__",
+        ":",
+        ".x:y",
+        "json:x:y",
+    ],
 )
 def test_an_unknown_language_detector_is_refused(name: str) -> None:
     with pytest.raises(UserError, match="module:function"):
