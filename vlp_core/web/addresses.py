@@ -56,6 +56,11 @@ def literal(host: str) -> Address | None:
         return None
 
 
+def is_name(host: str) -> bool:
+    """Whether an HTTP client looks a host up: it takes what has a colon, or digits and dots alone, for an address."""
+    return ":" not in host and not host.replace(".", "").isdigit()
+
+
 def name_of(host: str) -> str:
     """A host's name as it is compared: lower case, no dot at the end."""
     return host.lower().rstrip(".")

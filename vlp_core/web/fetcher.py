@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp import hdrs
 from yarl import URL
 
-from vlp_core.web.addresses import Gate, literal
+from vlp_core.web.addresses import Gate, is_name, literal
 from vlp_core.web.optout import opted_out
 from vlp_core.web.resolver import Lookup, RefusedAddressError, Resolver, system_lookup
 from vlp_core.web.retry import pause_before, retry_after, worth_retrying
@@ -131,6 +131,8 @@ class Fetcher:
         if not hop.raw_host or hop.port is None:
             return "bad url"
         address = literal(hop.raw_host)
+        if address is None and not is_name(hop.raw_host):
+            return "bad url"  # neither this check nor the one behind names would see where it leads
         if address is not None and not self._gate.allows(hop.raw_host, str(address), hop.port):
             return "refused address"
         return None

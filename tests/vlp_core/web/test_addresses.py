@@ -3,7 +3,7 @@ from ipaddress import ip_address
 import pytest
 
 from vlp_core.errors import UserError
-from vlp_core.web.addresses import Gate, is_public, literal
+from vlp_core.web.addresses import Gate, is_name, is_public, literal
 from vlp_core.web.settings import Fetch
 
 PRIVATE = [
@@ -60,9 +60,14 @@ def test_every_spelling_of_an_address_is_read_as_the_c_library_reads_it(host: st
     assert literal(host) == ip_address("127.0.0.1")
 
 
-@pytest.mark.parametrize("host", ["example.org", "a.test", "127.0.0.1.example.org", "", ".", "face:b00k"])
+@pytest.mark.parametrize("host", ["example.org", "a.test", "127.0.0.1.example.org", "0x7g"])
 def test_a_name_is_no_address(host: str) -> None:
-    assert literal(host) is None
+    assert literal(host) is None and is_name(host)
+
+
+@pytest.mark.parametrize("host", ["face:b00k", "::1%", "::ffff:0177.0.0.1", "256.1.1.1", "127.0.0.0.1"])
+def test_what_only_looks_like_an_address_is_neither(host: str) -> None:
+    assert literal(host) is None and not is_name(host)
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,16 @@ def test_only_whole_http_links_are_taken(url: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "host", ["[::1%25%25]", "[::1%]", "[::ffff:0177.0.0.1]", "[::1%25%25]:{port}", "256.1.1.1", "127.0.0.0.1", "0..1"]
+)
+def test_what_only_looks_like_an_address_passes_no_check_unseen(host: str) -> None:
+    """A client takes it for an address, so that it is not looked up; we cannot read it as one."""
+    with Canary("::1") as canary:
+        assert get(f"http://{host.format(port=canary.port)}/", lookup=lambda _: ["::1"]).reason == "bad url"
+        assert not canary.disturbed()
+
+
+@pytest.mark.parametrize(
     "host", ["127.0.0.2", "127.0.2", "2130706434", "0x7f000002", "0177.0.0.2", "127.0.0.2.", "[::ffff:127.0.0.2]"]
 )
 def test_a_private_address_in_a_link_is_refused_in_every_spelling(host: str) -> None:
@@ -278,6 +288,7 @@ def test_a_compressed_body_is_inflated_within_the_cap(body: bytes, encoding: str
 @pytest.mark.parametrize(
     ("tail", "reason"),
     [(b"", None), (bytes(40), "broken encoding"), (gzip.compress(b"a further member"), "broken encoding")],
+    ids=["nothing more", "zeros", "a member"],
 )
 def test_how_a_compressed_body_is_cut_on_its_way_decides_nothing(tail: bytes, reason: str, cut: int | None) -> None:
     whole = gzip.compress(BODY) + tail
