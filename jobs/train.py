@@ -14,6 +14,7 @@ from vlp_core.train.settings import Train
 
 VERSION = "1"
 RESUMABLE = True
+START_TRIES = 30  # of a minute each: so long may a lost node take to come back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def run(
     """
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     import ray
-    from ray.train import TrainingFailedError
+    from ray.train import ControllerError, TrainingFailedError
 
     from vlp_core.train.loop import summary
 
@@ -78,6 +79,12 @@ def run(
             cause = _cause(error)
             if isinstance(cause, UserError):
                 raise cause from None
+            if isinstance(error, ControllerError):
+                _check_room(train, gpu, ray.cluster_resources())
+                kind, free = _kind(gpu), _count(gpu, ray.available_resources())
+                if free < train.workers:
+                    tracker.warn(f"training waits for {train.workers} {kind}s (free now: {free})")
+                    continue
             before, reached = reached, _latest(out)
             failures = failures + 1 if reached == before else 1
             if failures > (train.restarts if _is_rays(cause) else min(train.restarts, 1)):
@@ -112,13 +119,21 @@ def _is_rays(error: Exception) -> bool:
 
 def _check_room(train: Train, gpu: bool, resources: Mapping[str, float]) -> None:
     """Ray would wait, and say nothing, for more than the cluster has."""
-    kind = "GPU" if gpu else "CPU"
-    there = int(resources.get(kind, 0))
+    there = _count(gpu, resources)
     if train.workers > there:
         raise UserError(
-            f"--train.workers {train.workers}: each takes a {kind} and the cluster has {there}; "
+            f"--train.workers {train.workers}: each takes a {_kind(gpu)} and the cluster has {there}; "
             + (f"give {there} or fewer" if there else "leave --train.gpu out to train on CPUs")
         )
+
+
+def _kind(gpu: bool) -> str:
+    return "GPU" if gpu else "CPU"
+
+
+def _count(gpu: bool, resources: Mapping[str, float]) -> int:
+    """How many of what a worker takes are among the resources."""
+    return int(resources.get(_kind(gpu), 0))
 
 
 def _rewritten(shards: Path | None) -> Path | None:
@@ -144,6 +159,7 @@ def _check_size(images: Path, selection: Path, train: Train) -> None:
 def _fit(work: _Work) -> None:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.config import FailureConfig  # `ray.train.FailureConfig`, as type checkers do not see it
 
     train = work.train
     trainer = TorchTrainer(
@@ -151,7 +167,12 @@ def _fit(work: _Work) -> None:
         train_loop_config={"work": work},
         scaling_config=ScalingConfig(num_workers=train.workers, use_gpu=bool(train.gpu)),
         # Its own restarts would repeat what a user has to put right: `run` restarts what can be helped.
-        run_config=RunConfig(name="train", storage_path=str(work.out / "_ray")),
+        run_config=RunConfig(
+            name="train",
+            storage_path=str(work.out / "_ray"),
+            # Without a limit it would try for ever, and say nothing, to start on a node that is gone.
+            failure_config=FailureConfig(controller_failure_limit=START_TRIES - 1),
+        ),
     )
     trainer.fit()
 

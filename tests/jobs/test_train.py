@@ -120,6 +120,39 @@ def test_training_is_started_again_as_long_as_that_helps(
     assert len(started) == starts
 
 
+def test_a_cluster_that_has_lost_a_node_is_said(cluster, corpus, tmp_path, monkeypatch):
+    """It had room for 8 workers when the run began."""
+    import ray
+
+    had = iter([{"CPU": 8.0}] * 2)
+    has = ray.cluster_resources
+    monkeypatch.setattr(ray, "cluster_resources", lambda: next(had, None) or has())
+    monkeypatch.setattr(stage, "START_TRIES", 1)
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "1")
+    with pytest.raises(
+        UserError, match=r"--train\.workers 8: each takes a CPU and the cluster has \d; give \d or fewer"
+    ):
+        stage.run(**corpus, train=replace(TRAIN, workers=8), out=tmp_path, tracker=Silent())
+
+
+def test_room_that_others_take_is_waited_for_and_said(cluster, corpus, tmp_path, monkeypatch):
+    """It is no failure, and does not count as one."""
+    import ray
+    from ray.train import ControllerError, WorkerGroupError
+
+    failures = iter([ControllerError(RuntimeError("no start"))] * 2 + [WorkerGroupError("", {0: UserError("started")})])
+
+    def fit(work):
+        raise next(failures)
+
+    monkeypatch.setattr(stage, "_fit", fit)
+    monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": 1.0})
+    tracker = Deadly(tmp_path / "journal")
+    with pytest.raises(UserError, match="started"):
+        stage.run(**corpus, train=replace(TRAIN, workers=4, restarts=0), out=tmp_path, tracker=tracker)
+    assert tracker.warnings == ["training waits for 4 CPUs (free now: 1)"] * 2
+
+
 def test_fewer_samples_than_a_batch_are_refused_before_workers_start(cluster, corpus, tmp_path):
     with pytest.raises(UserError, match="24 samples are fewer than one batch of 32"):
         stage.run(**corpus, train=replace(TRAIN, batch_size=32), out=tmp_path, tracker=Silent())
@@ -129,7 +162,7 @@ def test_fewer_samples_than_a_batch_are_refused_before_workers_start(cluster, co
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"workers": 8}, r"--train\.workers 8: each takes a CPU and the cluster has 4; give 4 or fewer"),
+        ({"workers": 8}, r"--train\.workers 8: each takes a CPU and the cluster has \d; give \d or fewer"),
         ({"gpu": True}, r"each takes a GPU and the cluster has 0; leave --train\.gpu out"),
     ],
 )
