@@ -26,12 +26,12 @@ class Header:
 # Bounds on what a hostile header can make us, or the decoder, walk.
 _MOST_SCANS = 100  # a progressive JPEG has about ten; each costs a pass over the whole picture
 _MOST_PAGES = 1025  # pages of a TIFF are counted so far
-_MOST_BLOCKS = 2**18  # of a GIF: full ones hold 64 MiB; empty ones would be walked for seconds
+_MOST_PARTS = 2**18  # blocks, chunks or segments: 64 MiB of a GIF where they are full; empty ones would take seconds
 _MOST_TAGS = 512  # of one page
 _EXIF = b"Exif\0\0"
-_SCAN = re.compile(
-    rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)"
-)  # by its length: a film that follows has none
+_MARKER = re.compile(rb"\xff[\x01-\xfe]")
+# With its length, or the bytes of a film that follows the picture would count.
+_SCAN = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 
 
 def sniff(body: bytes) -> Header:
@@ -57,43 +57,48 @@ def refusal(header: Header, *, max_pixels: int, max_frames: int) -> str | None:
 
 def _jpeg(body: bytes) -> Header:
     """Walk the segments to the first start-of-frame (ITU T.81, B.2.2), skipping stray bytes as libjpeg does."""
-    at, orientation = 2, 1
-    while True:
-        at = body.index(b"\xff", at)
+    at, exif = 2, b""
+    for _ in range(_MOST_PARTS):
+        found = _MARKER.search(body, at)
+        if found is None:
+            break
+        at = found.start()
         marker = body[at + 1]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             depth, height, width = struct.unpack_from(">BHH", body, at + 4)
             if next(islice(_SCAN.finditer(body, at), _MOST_SCANS, None), None):
                 raise NotAnImageError("too many scans")
-            return Header("jpeg", width, height, 1, depth, orientation)
+            return Header("jpeg", width, height, 1, depth, _orientation(exif))
         if marker in (0xD9, 0xDA):
-            raise ValueError("no frame")
-        if marker == 0xFF:
-            at += 1  # a fill byte
-        elif marker <= 0x01 or 0xD0 <= marker <= 0xD8:
+            break
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
             at += 2  # no segment
         else:
             length = max(2, struct.unpack_from(">H", body, at + 2)[0])
             if marker == 0xE1 and body[at + 4 : at + 10] == _EXIF:
-                orientation = _orientation(body[at + 10 : at + 2 + length])
+                exif = exif or body[at + 10 : at + 2 + length]
             at += 2 + length
+    raise ValueError("no frame")
 
 
 def _png(body: bytes) -> Header:
     if body[12:16] != b"IHDR":
         raise ValueError("no IHDR")
     width, height, depth = struct.unpack_from(">IIB", body, 16)
-    frames, orientation, at = 1, 1, 8
+    frames, exif, at, parts = 1, b"", 8, 0
     while at + 8 <= len(body):
         length, name = struct.unpack_from(">I4s", body, at)
+        parts += 1
+        if parts > _MOST_PARTS:
+            raise ValueError("too many chunks")
         if name == b"acTL":  # APNG
             frames = struct.unpack_from(">I", body, at + 8)[0]
         if name == b"eXIf":
-            orientation = _orientation(body[at + 8 : at + 8 + length])
+            exif = exif or body[at + 8 : at + 8 + length]
         if name in (b"acTL", b"IDAT"):
             break
         at += 12 + length
-    return Header("png", width, height, frames, depth, orientation)
+    return Header("png", width, height, frames, depth, _orientation(exif))
 
 
 def _webp(body: bytes) -> Header:
@@ -101,9 +106,11 @@ def _webp(body: bytes) -> Header:
     kind = body[12:16]
     if kind == b"VP8X":
         width, height = (int.from_bytes(body[at : at + 3], "little") + 1 for at in (24, 27))
-        chunks = list(_riff_chunks(body))
-        exif = next((body[start:end] for name, start, end in chunks if name == b"EXIF"), b"")
-        frames = sum(name == b"ANMF" for name, _, _ in chunks)
+        frames, exif = 0, b""
+        for name, start, end in _riff_chunks(body):
+            frames += name == b"ANMF"
+            if name == b"EXIF":
+                exif = exif or body[start:end]
         return Header("webp", width, height, max(1, frames), 8, _orientation(exif.removeprefix(_EXIF)))
     if kind == b"VP8L":
         bits = struct.unpack_from("<I", body, 21)[0]
@@ -116,9 +123,12 @@ def _webp(body: bytes) -> Header:
 
 def _riff_chunks(body: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Name, start and end of each chunk."""
-    at = 12
+    at, parts = 12, 0
     while at + 8 <= len(body):
         length = struct.unpack_from("<I", body, at + 4)[0]
+        parts += 1
+        if parts > _MOST_PARTS:
+            raise ValueError("too many chunks")
         yield body[at : at + 4], at + 8, at + 8 + length
         at += 8 + length + length % 2
 
@@ -152,7 +162,7 @@ def _gif(body: bytes) -> Header:
         while at < len(body) and body[at]:
             at += 1 + body[at]
             blocks += 1
-            if blocks > _MOST_BLOCKS:
+            if blocks > _MOST_PARTS:
                 raise ValueError("too many blocks")
         at += 1
     return Header("gif", width, height, max(1, frames))

@@ -60,7 +60,7 @@ def test_every_spelling_of_an_address_is_read_as_the_c_library_reads_it(host: st
     assert literal(host) == ip_address("127.0.0.1")
 
 
-@pytest.mark.parametrize("host", ["example.org", "a.test", "127.0.0.1.example.org", "0x7g"])
+@pytest.mark.parametrize("host", ["example.org", "a.test", "127.0.0.1.example.org", "0x7g", "", "."])
 def test_a_name_is_no_address(host: str) -> None:
     assert literal(host) is None and is_name(host)
 

@@ -130,11 +130,25 @@ def test_of_a_tiff_tag_that_comes_twice_the_first_counts() -> None:
     assert (header.width, header.height) == (60000, 40000)
 
 
-def test_a_gif_of_tiny_blocks_is_not_walked_to_its_end() -> None:
-    head = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0, 0, 0) + b"\x21\xfe"
-    assert sniff(head + b"\x01a" * 1000 + b"\0;").frames == 1
-    with pytest.raises(NotAnImageError, match="gif"):
-        sniff(head + b"\x01a" * 300_000 + b"\0;")
+@pytest.mark.parametrize(
+    ("kind", "head", "part", "tail"),
+    [
+        ("gif", b"GIF89a" + struct.pack("<HHBBB", 64, 48, 0, 0, 0) + b"\x21\xfe", b"\x01a", b"\0;"),
+        ("jpeg", b"\xff\xd8", b"\xff\xd0", picture()[2:]),
+        ("png", png_claiming(64, 48), b"\0\0\0\0tEXt\0\0\0\0", b""),
+        ("webp", b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\x3f\0\0\x2f\0\0", b"JUNK\0\0\0\0", b""),
+    ],
+    ids=["gif", "jpeg", "png", "webp"],
+)
+def test_a_header_of_tiny_parts_is_not_walked_to_its_end(kind: str, head: bytes, part: bytes, tail: bytes) -> None:
+    assert sniff(head + part * 1000 + tail) == Header(kind, 64, 48)
+    with pytest.raises(NotAnImageError, match=f"^broken header: {kind}$"):
+        sniff(head + part * 300_000 + tail)
+
+
+def test_fill_bytes_of_a_jpeg_are_passed_over_however_many() -> None:
+    body = picture()
+    assert sniff(body[:2] + b"\xff" * 2_000_000 + body[2:]) == Header("jpeg", 64, 48)
 
 
 def test_a_jpeg_of_too_many_scans_is_refused_whatever_else_it_holds() -> None:
