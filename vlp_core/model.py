@@ -20,29 +20,12 @@ from torch import Tensor, nn
 from vlp_core.errors import UserError, nearest
 from vlp_core.files import replacing, write_text
 from vlp_core.nn.batch_norm import over_all_ranks
+from vlp_core.nn.ceiling import Ceiling
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 MAX_LOG_SCALE = math.log(100)
 SCALARS = ("logit_scale", "logit_bias")
-
-
-class _Ceiling(torch.autograd.Function):
-    """min(x, ceiling) whose gradient is cut only where a step would push x further up.
-
-    A plain clamp has no gradient above the ceiling, so a scale that momentum carried over it would never come back.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, ceiling: float) -> Tensor:
-        ctx.save_for_backward(x > ceiling)
-        return x.clamp(max=ceiling)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (above,) = ctx.saved_tensors
-        (gradient,) = gradients
-        return torch.where(above & (gradient < 0), torch.zeros_like(gradient), gradient), None
 
 
 class DualEncoder(nn.Module):
@@ -76,7 +59,7 @@ class DualEncoder(nn.Module):
 
     def scale(self) -> Tensor:
         """The factor before the softmax [1], at most 100 (section 2.5 of the paper)."""
-        return cast(Tensor, _Ceiling.apply(self.clip.logit_scale, MAX_LOG_SCALE)).exp()
+        return cast(Tensor, Ceiling.apply(self.clip.logit_scale, MAX_LOG_SCALE)).exp()
 
     def weights(self) -> dict[str, Tensor]:
         """The state dict of open_clip's model, on the CPU in fp32."""
