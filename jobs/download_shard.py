@@ -86,6 +86,8 @@ class Spill:
 def fetch_shard(shard: Shard) -> str:
     """Make one shard of the images folder; returns its name. A task of its own process."""
     folder = shard.out / WORK / f"{shard.name}-{uuid.uuid4().hex[:8]}"
+    for dead in folder.parent.glob(f"{shard.name}-*"):  # of a worker that was lost: it takes room, and would be counted
+        shutil.rmtree(dead, ignore_errors=True)
     try:
         folder.mkdir(parents=True)
         pairs = pq.read_table(shard.pairs)

@@ -196,6 +196,24 @@ def test_a_full_disk_is_named_and_leaves_nothing_behind(
     assert list((tmp_path / "out").rglob("*")) == [tmp_path / "out" / "_work"]
 
 
+def test_what_a_lost_worker_left_of_a_shard_goes_before_it_is_fetched_again(site: Site, tmp_path: Path) -> None:
+    """Its pictures take room, and its progress would be counted beside that of the attempt which follows."""
+    left = tmp_path / "out" / "_work" / "00000-dead" / "progress"
+    others = tmp_path / "out" / "_work" / "00001-alive" / "progress"
+    for progress in (left, others):
+        progress.parent.mkdir(parents=True)
+        progress.write_text("2 0")
+    there: list[bool] = []
+
+    async def looking(request: web.Request) -> web.StreamResponse:
+        there.append(left.parent.exists())
+        return await _answer(request)
+
+    site.handler = looking
+    one_shard(write_pairs(tmp_path / "pairs", names(1)), tmp_path / "out", settings(site))
+    assert there == [False] and others.exists()
+
+
 def test_the_stage_goes_on_where_it_was_and_rebuilds_what_is_damaged(site: Site, tmp_path: Path, cluster: str) -> None:
     shards = [names(0, 1, 2), [*names(3, 4), "dead.jpg"], names(6, 7), names(8, 9), names(10, 11)]
     pairs = write_pairs(tmp_path / "pairs", *shards, label="x")
