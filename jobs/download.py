@@ -17,21 +17,12 @@ from jobs.shards import ShardTask, map_shards
 from vlp_core.data.layout import SUCCESS, shard_names
 from vlp_core.errors import UserError, first_line
 from vlp_core.tracker import Summary, Tracker
+from vlp_core.web.reasons import class_of
 from vlp_core.web.settings import Fetch
 
 VERSION = "3"
 RESUMABLE = True
 EMBEDDED = "*.test"  # the names under which the embedded corpus is served
-
-# Reasons by their first words, for the headline numbers; whatever is not here counts as "network".
-_CLASSES = {
-    "http": ("http ",),
-    "opted_out": ("opted out",),
-    "refused": ("refused ", "bad url"),
-    "too_large": ("too many bytes", "too many pixels", "too many frames", "too many scans"),
-    "not_an_image": ("not an image", "empty"),
-    "undecodable": ("undecodable", "broken "),
-}
 
 
 def run(*, pairs: Path, fetch: Fetch, out: Path, tracker: Tracker, serve: Path | None = None) -> Summary:
@@ -164,7 +155,7 @@ def _summary(out: Path, names: list[str]) -> Summary:
         raise UserError(f"every link failed: {listed}; nothing to train on: check the list and the network")
     classes = Counter[str]()
     for reason, count in reasons.items():
-        classes[_class(reason)] += count
+        classes[class_of(reason)] += count
     counts = {"rows": rows, "success": rows - failed, "failed": failed}
     pictures = {}
     if reasons:
@@ -173,10 +164,6 @@ def _summary(out: Path, names: list[str]) -> Summary:
     return Summary(
         counts={**counts, **{f"failed/{name}": classes[name] for name in sorted(classes)}}, pictures=pictures
     )
-
-
-def _class(reason: str) -> str:
-    return next((name for name, starts in _CLASSES.items() if reason.startswith(starts)), "network")
 
 
 def _draw(reasons: Counter[str], path: Path) -> None:

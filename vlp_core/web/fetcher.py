@@ -182,7 +182,7 @@ async def read_bounded(response: aiohttp.ClientResponse, most: int, wbits: int |
 
 
 def _reason(error: Exception) -> tuple[str, bool]:
-    """A short stable reason for what went wrong, and whether asking again may help."""
+    """A short stable reason (see `reasons`) for what went wrong, and whether asking again may help."""
     if isinstance(error, RefusedAddressError):
         return "refused address", False
     if isinstance(error, TimeoutError):

@@ -8,7 +8,7 @@ from itertools import islice
 
 
 class NotAnImageError(Exception):
-    """A body is no picture that is taken; the message is the short reason."""
+    """A body is no picture that is taken; the message is the short reason (see `reasons`)."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.vlp_core.web.site import picture
+from vlp_core.web.reasons import UNFORESEEN, class_of
 from vlp_core.web.sniff import Header, NotAnImageError, refusal, sniff
 
 FRAMES = {"save_all": True}
@@ -89,6 +90,7 @@ def test_a_picture_of_sixteen_bits_says_so() -> None:
 def test_what_is_no_picture_is_named_by_its_bytes(body: bytes, reason: str) -> None:
     with pytest.raises(NotAnImageError, match=f"^{reason}$"):
         sniff(body)
+    assert class_of(reason) in ("not_an_image", "undecodable")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
@@ -102,7 +104,7 @@ def test_damaged_pictures_end_in_a_header_or_a_reason(kind: str, data: st.DataOb
     try:
         assert sniff(bytes(body)).width > 0
     except NotAnImageError as error:
-        assert len(str(error)) < 40
+        assert len(str(error)) < 40 and class_of(str(error)) != UNFORESEEN
 
 
 def test_a_tiff_whose_pages_form_a_ring_ends() -> None:
@@ -171,3 +173,4 @@ def test_a_jpeg_of_too_many_scans_is_refused_whatever_else_it_holds() -> None:
 )
 def test_a_bomb_is_refused_by_its_header(header: Header, reason: str | None) -> None:
     assert refusal(header, max_pixels=64_000_000, max_frames=1000) == reason
+    assert reason is None or class_of(reason) == "too_large"

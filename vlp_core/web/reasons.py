@@ -1,0 +1,20 @@
+"""Why a link gave no picture: the reasons that fetching and reading headers give, by the class they are counted in."""
+
+UNFORESEEN = "unforeseen"
+
+# A reason belongs where its first words stand; what follows them is told apart in the rows only.
+CLASSES: dict[str, tuple[str, ...]] = {
+    "network": ("time-out", "name not found", "no connection", "connection lost", "tls"),
+    "http": ("http ",),
+    "bad_answer": ("bad answer", "too many redirects", "unknown encoding", "broken encoding"),
+    "opted_out": ("opted out: ",),
+    "refused": ("refused scheme", "refused address", "bad url"),
+    "too_large": ("too many bytes", "too many pixels", "too many frames", "too many scans"),
+    "not_an_image": ("not an image: ", "empty"),
+    "undecodable": ("undecodable: ", "broken header: "),
+}
+
+
+def class_of(reason: str) -> str:
+    """The class of a reason; "unforeseen" for what nobody thought of, an error of this program's own."""
+    return next((name for name, starts in CLASSES.items() if reason.startswith(starts)), UNFORESEEN)
