@@ -200,7 +200,7 @@ class Invocation:
                 planner.digests.save()
             took = clock(time.time() - started)
             if not failures:
-                display.line(f"done in {took} · see it: make ui")
+                display.line(f"done in {took} · see it: {tracking.shown_by}")
                 return OK
         return _tell(failures, root)
 

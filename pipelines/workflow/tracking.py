@@ -64,6 +64,11 @@ class Tracking:
         """The store's address as it may be shown and stored: without credentials."""
         return public_text(self.uri or store_of(self.root))
 
+    @property
+    def shown_by(self) -> str:
+        """How to look at it: a server shows itself."""
+        return self.place if self.place.startswith("http") else "make ui"
+
     def open(self, config: Mapping[str, Any], command: str) -> None:
         """Open the store, close what a kill left open, and start the parent run."""
         self._open_store()
