@@ -158,13 +158,16 @@ def _check_size(images: Path, selection: Path, train: Train) -> None:
 
 def _fit(work: _Work) -> None:
     from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.config import FailureConfig  # `ray.train.FailureConfig`, as type checkers do not see it
+
+    from vlp_core.train.ranks import PATIENCE
 
     train = work.train
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"work": work},
+        torch_config=TorchConfig(timeout_s=int(PATIENCE.total_seconds())),
         scaling_config=ScalingConfig(num_workers=train.workers, use_gpu=bool(train.gpu)),
         # Its own restarts would repeat what a user has to put right: `run` restarts what can be helped.
         run_config=RunConfig(

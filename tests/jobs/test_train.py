@@ -7,12 +7,14 @@ import pytest
 from jobs import train as stage
 from tests.vlp_core.data.folders import write_images, write_selection
 from tests.vlp_core.train.builders import SMALL, TRAIN
+from tests.vlp_core.train.test_ranks import patience
 from vlp_core.data.settings import Data
 from vlp_core.errors import UserError
 from vlp_core.tracker import Silent
 from vlp_core.train.checkpoint import Checkpoints
 from vlp_core.train.curve import read_points
 from vlp_core.train.loop import train_model
+from vlp_core.train.ranks import PATIENCE
 
 
 class Deadly(Silent):
@@ -25,6 +27,7 @@ class Deadly(Silent):
         self.warnings.append(text)
 
     def metrics(self, values, *, step):
+        self.path.with_name("patience").write_text(str(patience()))
         heard = self.path.read_text() if self.path.exists() else ""
         self.path.write_text(f"{heard}{step} {' '.join(sorted(values))}\n")
         if step == 6 and "6 " not in heard:
@@ -51,6 +54,7 @@ def test_two_ray_workers_train_what_the_library_trains_alone(cluster, corpus, tm
     journal = tmp_path / "journal"
     tracker = Deadly(journal)
     summary = stage.run(**corpus, train=replace(TRAIN, workers=2), out=out, tracker=tracker)
+    assert (tmp_path / "patience").read_text() == str(PATIENCE)
     (warning,) = tracker.warnings
     assert warning.startswith("training stopped (ActorDiedError: The actor died")
     train_model(**corpus, train=TRAIN, out=alone, tracker=Silent())

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
@@ -13,6 +14,10 @@ from torch import Tensor
 from vlp_core.errors import UserError
 
 Value = TypeVar("Value")
+
+# How long a rank waits for the others. Not torch's 10 minutes: a big data set is opened, and a checkpoint brought to
+# another number of ranks, by one of them.
+PATIENCE = timedelta(hours=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +72,9 @@ def joined(gpu: bool | None) -> Iterator[Ranks]:
     os.environ.setdefault("LOCAL_RANK", "0")
     if not dist.is_initialized():
         if "RANK" in os.environ:
-            dist.init_process_group(backend)
+            dist.init_process_group(backend, timeout=PATIENCE)
         else:
-            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=PATIENCE)
     try:
         yield Ranks(rank=dist.get_rank(), world=dist.get_world_size(), device=device)
     finally:
