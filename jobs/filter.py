@@ -17,7 +17,7 @@ from vlp_core.curation.rules import Rule, parse_rules
 from vlp_core.curation.settings import Filter
 from vlp_core.curation.verdicts import NEEDS, NO_CAPTION, Judge, caption_counts
 from vlp_core.data.layout import CAPTIONS, SUCCESS, VERDICTS, shard_names
-from vlp_core.data.samples import read_rows
+from vlp_core.data.stored import read_rows
 from vlp_core.errors import UserError
 from vlp_core.files import write_bytes, write_table, write_text
 from vlp_core.tracker import Progress, Summary, Tracker

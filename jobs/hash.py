@@ -11,7 +11,7 @@ from jobs.shards import map_shards
 from vlp_core.curation.hashes import colours, phash, thumbnail
 from vlp_core.data.index import Reader
 from vlp_core.data.layout import HASHES, SUCCESS, shard_names
-from vlp_core.data.samples import index_shard, read_rows
+from vlp_core.data.stored import index_shard, read_rows
 from vlp_core.errors import UserError
 from vlp_core.files import write_table
 from vlp_core.tracker import Progress, Summary, Tracker

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from jobs.shards import map_shards
 from vlp_core.data.index import ROW_GROUP, Reader, index_rows
 from vlp_core.data.layout import CAPTIONS, INDEX, SUCCESS, shard_name
-from vlp_core.data.samples import MANIFEST_FILE, join, read_rows
 from vlp_core.data.settings import Shard
+from vlp_core.data.stored import MANIFEST_FILE, join, read_rows
 from vlp_core.errors import UserError
 from vlp_core.files import replacing, write_table, write_text
 from vlp_core.identity import canonical_json, sha256_of_file

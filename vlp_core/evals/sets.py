@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vlp_core.data.index import Reader
 from vlp_core.data.layout import shard_names
-from vlp_core.data.samples import index_shard, read_rows
+from vlp_core.data.stored import index_shard, read_rows
 from vlp_core.errors import UserError, nearest
 from vlp_core.evals.classes import Classes
 from vlp_core.identity import digest_of

@@ -8,7 +8,7 @@ import pytest
 
 from tests.vlp_core.data.folders import jpeg, row, write_images, write_selection, write_tar
 from vlp_core.data.index import index_rows
-from vlp_core.data.samples import Samples, join, text_id
+from vlp_core.data.samples import Samples, text_id
 from vlp_core.errors import UserError
 from vlp_core.identity import sha256_of
 
@@ -51,19 +51,6 @@ def test_samples_travel_to_another_process(tmp_path: Path) -> None:
     sent = pickle.dumps(samples)
     assert contents(pickle.loads(sent)) == contents(samples) and len(samples) == 45
     assert len(sent) < 1000
-
-
-def test_columns_that_grow_with_a_data_set_have_64_bit_offsets(tmp_path: Path) -> None:
-    """Or they end at 2 GiB of text: 67 million uids. A selection is read by row groups for the same reason."""
-    pictures = write_images(tmp_path / "images", [5, 4])
-    selection = write_selection(tmp_path, sorted(pictures))
-    pq.write_table(pq.read_table(selection), selection, row_group_size=2)
-    _, table, stored = join(tmp_path / "images", selection)
-    assert stored == 9
-    kinds = {name: table.schema.field(name).type for name in ("uid", "sha256", "captions")}
-    text = pa.large_string()
-    assert kinds == {"uid": text, "sha256": text, "captions": pa.large_list(text)}
-    assert sorted(table["uid"].to_pylist()) == sorted(pictures)
 
 
 def test_uids_that_no_shard_holds_are_counted_and_one_is_named(tmp_path: Path) -> None:
