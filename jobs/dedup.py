@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.hash import hashes_of
 from vlp_core.curation.copies import EXACT, NEAR, copies_table, kept_rows, ranks
 from vlp_core.curation.near import Rows, looks_of
 from vlp_core.curation.settings import Dedup
-from vlp_core.data.layout import COPIES, HASHES, VERDICTS, read_shards, shard_name
+from vlp_core.data.layout import COPIES, VERDICTS, read_shards, shard_name
 from vlp_core.data.samples import Samples
-from vlp_core.errors import UserError
 from vlp_core.files import wide, write_bytes, write_table
 from vlp_core.tracker import Summary, Tracker
 
@@ -30,13 +30,7 @@ def run(*, images: Path, hashes: Path, verdicts: Path, dedup: Dedup, out: Path, 
     """
     judged = wide(read_shards(verdicts, VERDICTS.names))
     passed = judged.filter(pc.is_null(judged["rule"]))
-    hashed = wide(read_shards(hashes, HASHES.names))
-    at = pc.index_in(passed["uid"], value_set=hashed["uid"].combine_chunks())
-    if at.null_count:
-        raise UserError(
-            f"{hashes}: {at.null_count} pictures of {verdicts} have no hash; hash the same images that were filtered"
-        )
-    seen = hashed.take(at).combine_chunks()
+    seen = hashes_of(hashes, passed["uid"], verdicts).combine_chunks()
     order = ranks(seen["width"].to_numpy(), seen["height"].to_numpy())
     tracker.progress(0, len(seen), unit="pictures")
     same = pc.dictionary_encode(seen["sha256"].combine_chunks()).indices.to_numpy()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -112,7 +112,7 @@ def _fetch_rows(pairs: pa.Table, fetch: Fetch, folder: Path) -> tuple[list[Row],
     rows: list[Row | None] = [None] * len(urls)
     spill = Spill(folder / "spill")
     examine = _examiner(fetch)
-    progress = _Progress(folder / "progress")
+    progress = _ProgressFile(folder / "progress")
 
     def handle(number: int, answer: Answer) -> None:
         came: dict[str, Any] = {
@@ -132,7 +132,8 @@ def _fetch_rows(pairs: pa.Table, fetch: Fetch, folder: Path) -> tuple[list[Row],
         progress.add(failed=not isinstance(found, Shrunk))
 
     crawl(urls, fetch, handle)
-    return [row for row in rows if row is not None], spill
+    assert None not in rows, "a crawl hands every row over"
+    return cast(list[Row], rows), spill
 
 
 def _examiner(fetch: Fetch) -> Callable[[bytes], Shrunk | str]:
@@ -160,7 +161,7 @@ def _pixels_after(header: Header, fetch: Fetch) -> float:
     return fetch.image_size**2 * max(sides) / min(sides)
 
 
-class _Progress:
+class _ProgressFile:
     """Writes "done failed" for the stage to read, at most once a second."""
 
     def __init__(self, path: Path) -> None:

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from jobs.shards import map_shards
 from vlp_core.curation.hashes import colours, phash, thumbnail
 from vlp_core.data.index import Reader
-from vlp_core.data.layout import HASHES, SUCCESS, shard_names
+from vlp_core.data.layout import HASHES, SUCCESS, read_shards, shard_names
 from vlp_core.data.stored import index_shard, read_rows
 from vlp_core.errors import UserError
-from vlp_core.files import write_table
+from vlp_core.files import wide, write_table
 from vlp_core.tracker import Progress, Summary, Tracker
 
 VERSION = "1"
@@ -78,3 +78,14 @@ def _hashes(task: _Task, file: Path, index: pa.Table) -> pa.Table:
     columns = [index["uid"], index["sha256"], pa.array(hashes, pa.uint64()), pa.array(signatures, pa.binary(192))]
     columns += [sizes["original_width"].cast(pa.int32()), sizes["original_height"].cast(pa.int32())]
     return pa.table(columns, schema=HASHES)
+
+
+def hashes_of(hashes: Path, uids: pa.ChunkedArray, source: Path) -> pa.Table:
+    """HASHES of these uids, in their order, with offsets of 64 bits; UserError where some of `source` have none."""
+    known = wide(read_shards(hashes, HASHES.names))
+    at = pc.index_in(uids, value_set=known["uid"].combine_chunks())
+    if at.null_count:
+        raise UserError(
+            f"{hashes}: {at.null_count} pictures of {source} have no hash; hash the images that those were made from"
+        )
+    return known.take(at)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.hash import hashes_of
 from vlp_core.curation.copies import EXACT, NEAR
 from vlp_core.curation.near import looks_of
 from vlp_core.curation.selection import first_in_order, matches, selection_digest
@@ -41,13 +42,7 @@ def run(
     has the bytes or the looks of one of their pictures. UserError where nothing is left.
     """
     groups = wide(read_shards(copies, COPIES.names))
-    known = wide(read_shards(hashes, HASHES.names))
-    at = pc.index_in(groups["uid"], value_set=known["uid"].combine_chunks())
-    if at.null_count:
-        raise UserError(
-            f"{hashes}: {at.null_count} pictures of {copies} have no hash; hash the same images that were deduplicated"
-        )
-    seen = known.take(at)
+    seen = hashes_of(hashes, groups["uid"], copies)
     tracker.progress(0, len(groups), unit="pictures")
     removed = _removed(groups, seen, evaluations if select.decontaminate else (), select.near)
     stays = pc.is_null(groups["reason"])  # not by uid: a url that a folder holds twice is a copy of itself

@@ -160,6 +160,20 @@ def test_an_empty_selection_says_what_took_the_rows(tmp_path: Path, folder: Path
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_hashes_of_other_images_are_refused(folder: Path, tmp_path: Path, cluster: str) -> None:
+    deduplicated([Picture(url=url("other"), body=jpeg(blotches(1)))], tmp_path)
+    with pytest.raises(UserError, match=rf"hashes: 1 pictures of {tmp_path}/copies have no hash; hash the images"):
+        select.run(
+            verdicts=tmp_path / "verdicts",
+            copies=tmp_path / "copies",
+            hashes=folder / "hashes",
+            evaluations=(),
+            select=Select(),
+            out=tmp_path,
+            tracker=Silent(),
+        )
+
+
 def test_at_most_nothing_is_refused() -> None:
     with pytest.raises(UserError, match="at most 0"):
         Select(at_most=0)

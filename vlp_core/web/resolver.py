@@ -25,10 +25,10 @@ def system_lookup(host: str) -> list[str]:
 class Resolver(AbstractResolver):
     """aiohttp's resolver for names; addresses written in links do not pass here, see `Fetcher`."""
 
-    def __init__(self, gate: Gate, *, lookup: Lookup = system_lookup, threads: int = 32) -> None:
+    def __init__(self, gate: Gate, *, lookup: Lookup, threads: int) -> None:
         self._gate = gate
         self._lookup = lookup
-        # Threads of its own: names that nobody answers for hold one for many seconds.
+        # `threads` of its own, not the loop's: names that nobody answers for hold one for many seconds.
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="lookup")
 
     async def resolve(
