@@ -11,11 +11,12 @@ _checkpoints/
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlp_core.errors import UserError
 from vlp_core.files import write_text
 from vlp_core.identity import sha256_of_file
 from vlp_core.tracker import Silent
@@ -71,23 +72,32 @@ class Checkpoints:
             shutil.rmtree(self.folder / old)
 
     def newest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole; a damaged one is named in a warning and passed over."""
-        for name in self._published():
+        """The newest checkpoint that is whole; a damaged one is named in a warning and passed over.
+
+        Raises UserError where a file cannot be read, which may pass, and where none of those there were is whole.
+        """
+        latest = self._latest()
+        for name in self._names():
+            if latest is not None and name > latest:
+                continue
             try:
                 return Checkpoint(folder=self.folder / name, state=_read(self.folder / name))
             except _DamagedError as damage:
                 self._warn(f"{self.folder / name}: damaged ({damage}); going on from the checkpoint before it")
+        if latest is not None:
+            raise UserError(
+                f"{self.folder}: no checkpoint there is whole; delete the folder to begin at the first step"
+            )
         return None
 
     def _names(self) -> list[str]:
         return sorted((path.name for path in self.folder.glob("step-*") if path.is_dir()), reverse=True)
 
-    def _published(self) -> Iterator[str]:
+    def _latest(self) -> str | None:
         try:
-            latest = (self.folder / LATEST).read_text().strip()
-        except OSError:
-            return iter(self._names())
-        return (name for name in self._names() if name <= latest)
+            return (self.folder / LATEST).read_text().strip()
+        except FileNotFoundError:
+            return None
 
 
 class _DamagedError(Exception):
@@ -115,6 +125,11 @@ def _read(folder: Path) -> dict[str, Any]:
                 raise _DamagedError(f"{name} is missing")
             if _seal(folder / name) != seal:
                 raise _DamagedError(f"{name} has other bytes than were written")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise _DamagedError(f"{STATE_FILE}: {error!r}") from error
+    except OSError as error:  # a disk that does not answer says nothing of the checkpoint
+        raise UserError(
+            f"{folder}: cannot be read ({error.strerror}); start again when it can, or delete it to go on from the "
+            "checkpoint before it"
+        ) from error
     return state

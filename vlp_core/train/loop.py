@@ -109,15 +109,21 @@ class Run:
 
     def _found(self, previous: Path | None) -> Checkpoint | None:
         """The checkpoint to go on from, if there is one that fits."""
-        found = self.checkpoints.newest()
-        if found is None and previous is not None:
-            found = Checkpoints(previous, warn=self.tracker.warn).newest()
-            if found is None:
-                self.tracker.warn(f"{previous}: has no whole checkpoint to go on from; training from the first step")
-            continued = {"continued_from": previous.name if found else None}
-            write_text(self.out / CONTINUED_FILE, json.dumps(continued) + "\n")
+        own = self.checkpoints.newest()
+        found = own or self._previous(previous)
         if found is not None:
             self._check(found)
+        if own is None:  # the run begins here, and what it began with stays true however often it is resumed
+            continued = {"continued_from": previous.name if previous and found else None}
+            write_text(self.out / CONTINUED_FILE, json.dumps(continued) + "\n")
+        return found
+
+    def _previous(self, previous: Path | None) -> Checkpoint | None:
+        if previous is None:
+            return None
+        found = Checkpoints(previous, warn=self.tracker.warn).newest()
+        if found is None:
+            self.tracker.warn(f"{previous}: has no checkpoint to go on from; training from the first step")
         return found
 
     def _precision(self, found: Checkpoint | None) -> Literal["fp32", "bf16"]:

@@ -1,8 +1,11 @@
+import errno
+import io
 import json
 import os
 
 import pytest
 
+from vlp_core.errors import UserError
 from vlp_core.train.checkpoint import Checkpoints
 
 
@@ -50,6 +53,36 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(damage, tmp_path):
     assert checkpoints.newest().step == 1
     (warning,) = warnings
     assert "step-00000002: damaged" in warning
+
+
+def test_where_none_is_whole_the_run_does_not_begin_anew_by_itself(tmp_path):
+    warnings = []
+    checkpoints = Checkpoints(tmp_path, warn=warnings.append)
+    for step in (1, 2):
+        flip_a_byte(save(checkpoints, step))
+    with pytest.raises(UserError, match="_checkpoints: no checkpoint there is whole; delete the folder"):
+        checkpoints.newest()
+    assert len(warnings) == 2
+
+
+@pytest.mark.parametrize("name", ["step-00000002/state.json", "step-00000002/deepspeed/states.pt", "latest"])
+def test_what_cannot_be_read_is_not_passed_over_as_damaged(name, tmp_path, monkeypatch):
+    """A shared disk that does not answer for a moment must not cost the steps since the checkpoint before."""
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        save(checkpoints, step)
+    opened = io.open
+
+    def failing(file, *given, **named):
+        if str(file).endswith(name):
+            raise OSError(errno.ESTALE, "Stale file handle", str(file))
+        return opened(file, *given, **named)
+
+    monkeypatch.setattr(io, "open", failing)
+    with pytest.raises((UserError, OSError), match="Stale file handle"):
+        checkpoints.newest()
+    monkeypatch.undo()
+    assert checkpoints.newest().step == 2
 
 
 def test_what_a_kill_leaves_half_written_is_not_a_checkpoint(tmp_path):

@@ -103,6 +103,10 @@ def step_reached(out):
     return int(latest.read_text().removeprefix("step-")) if latest.exists() else 0
 
 
+def continued_from(out):
+    return json.loads((out / "_CONTINUED.json").read_text())["continued_from"]
+
+
 def test_a_killed_run_ends_as_one_that_was_never_killed(train, corpus, tmp_path):
     """kill -9 between two points of the curve and two checkpoints; the second start goes on, byte for byte."""
     steps = 60
@@ -131,12 +135,15 @@ def test_a_finished_run_is_carried_on_with_more_steps(train):
     """The points so far stay; the rest is what a run with those steps does from there; the old result is untouched."""
     short = train("short", steps=6)
     before = {path: path.read_bytes() for path in short.rglob("*") if path.is_file()}
+    assert continued_from(short) is None
     long = train("long", steps=12, previous=short)
     points = read_points(long)
     assert points[:3] == read_points(short) and [point["step"] for point in points] == [2, 4, 6, 8, 10, 12]
     assert points[3]["lr"] > points[2]["lr"], "the schedule is that of the longer run"
     assert before == {path: path.read_bytes() for path in short.rglob("*") if path.is_file()}
-    assert json.loads((long / "_CONTINUED.json").read_text()) == {"continued_from": "short"}
+    assert continued_from(long) == "short"
+    train("long", steps=12)
+    assert continued_from(long) == "short", "resuming changes nothing of what the run began with"
     assert_equal_records(long, train("short", steps=12))  # in place
 
 
@@ -144,8 +151,8 @@ def test_an_earlier_result_without_a_whole_checkpoint_is_said_to_be_of_no_use(tr
     short, listener = train("short", steps=6), Listener()
     shutil.rmtree(short / "_checkpoints")
     long = train("long", previous=short, tracker=listener)
-    assert "short: has no whole checkpoint" in listener.warnings[0]
-    assert json.loads((long / "_CONTINUED.json").read_text()) == {"continued_from": None}
+    assert "short: has no checkpoint to go on from" in listener.warnings[0]
+    assert continued_from(long) is None
     assert_equal_records(long, train("whole"))
 
 
