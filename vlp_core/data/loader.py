@@ -117,7 +117,7 @@ class Loader:
             self._threads.submit(self._make, epochs[i : i + _CHUNK], positions[i : i + _CHUNK], pixels[i : i + _CHUNK])
             for i in range(0, self._share, _CHUNK)
         ]
-        return _Pending(pixels, self._samples.image_ids[positions], parts)
+        return _Pending(pixels, self._samples.image_ids[positions], parts, self._pin)
 
     def _make(self, epochs: np.ndarray, positions: np.ndarray, pixels: Tensor) -> "_Part":
         """Fills `pixels`; runs in a thread."""
@@ -156,16 +156,21 @@ class _Pending:
     pixels: Tensor
     image_ids: np.ndarray
     parts: list["Future[_Part]"]
+    pin: bool
 
     def result(self) -> Batch:
         parts = [part.result() for part in self.parts]
         return Batch(
             pixels=self.pixels,
-            tokens=torch.cat([part.tokens for part in parts]),
-            image_id=torch.from_numpy(self.image_ids),
-            text_id=torch.tensor([name for part in parts for name in part.text_ids], dtype=torch.int64),
+            tokens=self._placed(torch.cat([part.tokens for part in parts])),
+            image_id=self._placed(torch.from_numpy(self.image_ids)),
+            text_id=self._placed(torch.tensor([name for part in parts for name in part.text_ids], dtype=torch.int64)),
             uid=[uid for part in parts for uid in part.uids],
         )
+
+    def _placed(self, values: Tensor) -> Tensor:
+        """Where a GPU fetches them; from elsewhere a copy waits for all that the GPU was given before."""
+        return values.pin_memory() if self.pin else values
 
 
 def _check(samples: Samples, batch_size: int, world: int) -> None:

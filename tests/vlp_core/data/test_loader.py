@@ -88,6 +88,12 @@ def test_every_sample_once_an_epoch_and_drawn_anew_in_the_next(samples: Samples)
     assert len(drawn) > 1.5 * COUNT, "both captions of most samples were drawn in three epochs"
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="memory is pinned for a GPU")
+def test_all_of_a_batch_lies_where_a_gpu_fetches_it_without_waiting(samples: Samples) -> None:
+    (batch,) = take(samples, 1, pin=True)
+    assert all(getattr(batch, name).is_pinned() for name in ("pixels", "tokens", "image_id", "text_id"))
+
+
 def test_what_belongs_together_stays_together(samples: Samples) -> None:
     """Tokens, identities and pixels at a place of the batch are those of the uid there."""
     where = {samples.uid(i): i for i in range(COUNT)}
