@@ -104,6 +104,22 @@ def architecture(name: str) -> dict[str, Any]:
     return cast(dict[str, Any], config)
 
 
+def published_preprocess(name: str) -> dict[str, Any]:
+    """What open_clip's published weights of an architecture ask of pictures, as far as they agree on it.
+
+    Keys of a preprocess_cfg: mean, std, interpolation, resize_mode. A file of weights does not say which it is of, and
+    those that agree on another mean than OpenAI's (MobileCLIP, PE-Core) would be given pictures they do not know.
+    """
+    published = [open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)]
+    agreed = {}
+    for key in ("mean", "std", "interpolation", "resize_mode"):
+        values = {config[key] for config in published if key in config}
+        if len(values) == 1:
+            (value,) = values
+            agreed[key] = list(value) if isinstance(value, tuple) else value
+    return agreed
+
+
 def export_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """fp32 copies on the CPU, the scale without a dimension, as open_clip's own checkpoints have it."""
     weights = {name: value.detach().to("cpu", torch.float32, copy=True).contiguous() for name, value in state.items()}

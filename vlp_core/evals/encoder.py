@@ -19,7 +19,7 @@ from torch import Tensor
 from vlp_core.data.tokens import tokenizer_of
 from vlp_core.errors import UserError, nearest
 from vlp_core.evals.settings import Evaluate
-from vlp_core.model import CONFIG_FILE, load_model
+from vlp_core.model import CONFIG_FILE, load_model, published_preprocess
 
 LOCAL_DIR = "local-dir:"
 EXPORT_CONFIG = "open_clip_config.json"
@@ -151,7 +151,10 @@ def _checkpoint(spec: str, allow_download: bool) -> tuple[Any, Callable[[list[st
         raise UserError(
             f"{spec}: its tokenizer ({hub}) would be downloaded; give an export folder, or allow the download"
         )
-    return _create(architecture, weights)
+    model, tokenize, preprocess = _create(architecture, weights)
+    if Path(weights).is_file():  # of a tag open_clip knows it itself
+        preprocess = preprocess | published_preprocess(architecture)
+    return model, tokenize, preprocess
 
 
 def _hint(architecture: str) -> str:

@@ -79,6 +79,8 @@ class CLIP:
         """What lies beside the weights: the recipe, open_clip's configuration and the tokenizer's."""
         from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
+        from vlp_core.model import published_preprocess
+
         model = self.model_cfg()
         if "hf_tokenizer_name" in model["text_cfg"]:
             raise UserError(
@@ -92,6 +94,7 @@ class CLIP:
             "interpolation": "bicubic",
             "resize_mode": "shortest",
             "fill_color": 0,
+            **(published_preprocess(self.open_clip) if self.open_clip else {}),
         }
         return {
             "recipe": {"name": "clip", **asdict(self)},

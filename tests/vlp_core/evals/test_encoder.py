@@ -52,13 +52,17 @@ def test_vectors_are_open_clips(form: str, model: Path, export: Path) -> None:
 def test_any_open_clip_checkpoint_is_read_by_architecture_and_file(
     model: Path, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", {"tiny": CONFIG["open_clip"]["model_cfg"]})
+    small = CONFIG["open_clip"]["model_cfg"]
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", {"tiny": small, "MobileCLIP-S1": small})
     weights = load_file(model / "model.safetensors")
     save_file(weights, tmp_path / "tiny.safetensors")
     torch.save({"state_dict": {f"module.{name}": value for name, value in weights.items()}}, tmp_path / "tiny.pt")
     expected = load_encoder(model).texts(TEXTS)
     for file in ("tiny.safetensors", "tiny.pt"):
         torch.testing.assert_close(load_encoder(f"tiny:{tmp_path / file}").texts(TEXTS), expected, atol=1e-6, rtol=0)
+    # its published weights take pictures as they are, which no file says
+    pixels = load_encoder(f"MobileCLIP-S1:{tmp_path / 'tiny.pt'}").transform(Image.new("RGB", (32, 32), (255, 0, 0)))
+    assert (pixels.min(), pixels.max()) == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,21 @@ def test_the_papers_recipe_is_open_clips_vit_b_32():
 
 
 @pytest.mark.parametrize(
+    ("name", "mean", "resize_mode"),
+    [
+        (None, 0.48145466, "shortest"),
+        ("ViT-B-32", 0.48145466, "shortest"),
+        ("MobileCLIP-S1", 0.0, "shortest"),
+        ("PE-Core-B-16", 0.5, "squash"),
+        pytest.param("ViT-L-14", 0.48145466, "shortest", id="weights that disagree: OpenAI's"),
+    ],
+)
+def test_pictures_are_brought_to_what_an_architectures_weights_know(name, mean, resize_mode):
+    preprocess = CLIP(open_clip=name).config()["open_clip"]["preprocess_cfg"]
+    assert (preprocess["mean"][0], preprocess["resize_mode"]) == (mean, resize_mode)
+
+
+@pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"image_size": 65}, "image-size 65 is not a multiple of 16"),
