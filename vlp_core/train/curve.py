@@ -20,7 +20,10 @@ Point = dict[str, float]
 
 
 class Curve:
-    """Points so far, and what the steps since the last one gave. Equal runs give equal points.
+    """Points so far, and what the steps since the last one gave.
+
+    Equal runs give equal points on a CPU. On a GPU they agree but for rounding, which grows with the steps: torch's
+    fastest kernels, which are used, add the gradients of convolutions and attention up in no fixed order.
 
     Steps leave tensors behind, which are read together: reading one makes the CPU wait for the device.
     """

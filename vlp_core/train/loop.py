@@ -57,7 +57,8 @@ def train_model(
 ) -> None:
     """Train a recipe into a model folder `out`, going on from the checkpoints there, or else from those of `previous`.
 
-    Every process of the run calls this. Raises UserError for data, settings and checkpoints that do not fit.
+    A run that was interrupted gives what one that was not gives: to the bit on a CPU, and on a GPU as far as two runs
+    there agree (see Curve). Every process of the run calls this. Raises UserError for data, settings and checkpoints that do not fit.
     """
     set_threads(train.threads)
     with joined(train.gpu) as ranks, _full_disk_told(out):
@@ -216,7 +217,7 @@ class Run:
         pace.tell_again(curve.points)
         for step in range(done + 1, train.steps + 1):
             batch = next(loader)
-            # Whatever the model draws depends on the step, so that a resumed run draws the same.
+            # Whatever the model draws depends on the step, so that a resumed run draws the same, on a GPU too.
             torch.manual_seed(key_of(train.seed, "step", step, ranks.rank))
             lr = learning_rate(step, train)
             curve.add(engine.step(batch.to(ranks.device), lr))

@@ -32,7 +32,7 @@ class Train:
     """Longest gradient (global L2 norm); none does not clip."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 autocast on GPUs that have it, fp32 otherwise; a run that goes on elsewhere keeps what it began with.
-    Weights are fp32 in both."""
+    Weights are fp32 in both, but torch computes the convolutions of fp32 in TF32 on GPUs that have it."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO: 1 shards the optimiser's state over the workers, 2 gradients too, 3 parameters too."""
     deepspeed: Path | None = None
