@@ -10,6 +10,7 @@ from vlp_core.tracker import Progress, Summary, Tracker
 VERSION = "1"
 SCORES_FILE = "scores.json"
 DATA_DIGEST = "data_digest"
+SHOWN_FIRST = ("zero_shot/top1", "retrieval/text_to_image_r@1", "retrieval/image_to_text_r@1")
 
 
 def run(
@@ -42,4 +43,5 @@ def run(
     scores = score(encoder, suite.evaluators(draw=out, queries=evaluate.queries, done=progress.add))
     write_text(out / SCORES_FILE, json.dumps(scores | {DATA_DIGEST: suite.digest}, indent=2, sort_keys=True) + "\n")
     pictures = {Path(name).stem: name for name in (QUERIES, CLASSES) if (out / name).exists()}
-    return Summary(counts=scores, pictures=pictures)
+    shown = {name: scores[name] for name in SHOWN_FIRST if name in scores}
+    return Summary(counts=shown | scores, pictures=pictures)

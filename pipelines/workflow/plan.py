@@ -44,6 +44,8 @@ class Planner:
     _read: set[tuple[str, str]] = field(default_factory=set)
     """Results (step, fingerprint) all of whose files were read and found good, for `verify`."""
     _checked: set[str] = field(default_factory=set)
+    _broken: set[tuple[str, str]] = field(default_factory=set)
+    """Results (step, fingerprint) that were found corrupt."""
     _outdated: dict[str, list[str]] = field(default_factory=dict)
     """Steps that are reused though source files of theirs changed."""
 
@@ -102,7 +104,9 @@ class Planner:
         return record
 
     def _give_up(self, name: str, fingerprint: str, what: str) -> None:
-        self.warnings.append(f"{self.results.folder(name, fingerprint)}: {what}; making it again")
+        again = "making it again" if self.repair else "it would be made again"
+        self.warnings.append(f"{self.results.folder(name, fingerprint)}: {what}; {again}")
+        self._broken.add((name, fingerprint))
         if not self.repair:
             return
         lock = self.results.lock(name, fingerprint)
@@ -123,6 +127,8 @@ class Planner:
             self._outdated[step.name] = changed
 
     def _why(self, step: Step, identity: Identity) -> str:
+        if (step.name, identity.fingerprint) in self._broken:
+            return "was corrupt"
         if self.results.partial(step.name, identity.fingerprint).exists() and step.resumable:
             return "was interrupted, goes on"
         latest = _latest(self.results.root / step.name)

@@ -66,8 +66,11 @@ class Tracking:
 
     @property
     def shown_by(self) -> str:
-        """How to look at it: a server shows itself."""
-        return self.place if self.place.startswith("http") else "make ui"
+        """How to look at it: a server shows itself, and `make ui` has to be told of another root than its own."""
+        if self.place.startswith("http"):
+            return self.place
+        own = Path(os.environ.get("VLP_ROOT") or "runs").absolute()
+        return "make ui" if self.root == own else f"make ui VLP_ROOT={self.root}"
 
     def open(self, config: Mapping[str, Any], command: str) -> None:
         """Open the store, close what a kill left open, and start the parent run."""
