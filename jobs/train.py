@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,6 +71,7 @@ def run(
         tracker=tracker,
         previous=previous,
     )
+    _tell_again(out, previous, tracker)
     failures, reached = 0, _latest(out)
     while True:
         try:
@@ -91,6 +93,18 @@ def run(
                 raise
             reason = f"{type(cause).__name__}: {first_line(cause)}"
             tracker.warn(f"training stopped ({reason}); starting again from the last checkpoint")
+
+
+def _tell_again(out: Path, previous: Path | None, tracker: Tracker) -> None:
+    """Tell the tracker the curve so far: once, and while no worker waits for it."""
+    from vlp_core.train.checkpoint import FOLDER
+    from vlp_core.train.curve import read_points, tell
+
+    for run in (out, previous):
+        if run is not None and (name := _latest(run)):
+            with suppress(ValueError):  # of a damaged one the workers say so
+                tell(tracker, read_points(run / FOLDER / name))
+            return
 
 
 def _latest(out: Path) -> str | None:
@@ -193,4 +207,5 @@ def _worker(config: dict[str, _Work]) -> None:
         out=work.out,
         tracker=work.tracker,
         previous=work.previous,
+        tell_again=False,
     )

@@ -3,6 +3,7 @@ import signal
 from dataclasses import replace
 
 import pytest
+import torch.distributed as dist
 
 from jobs import train as stage
 from tests.vlp_core.data.folders import write_images, write_selection
@@ -27,7 +28,8 @@ class Deadly(Silent):
         self.warnings.append(text)
 
     def metrics(self, values, *, step):
-        self.path.with_name("patience").write_text(str(patience()))
+        if dist.is_initialized():
+            self.path.with_name("patience").write_text(str(patience()))
         heard = self.path.read_text() if self.path.exists() else ""
         self.path.write_text(f"{heard}{step} {' '.join(sorted(values))}\n")
         if step == 6 and "6 " not in heard:
@@ -70,10 +72,10 @@ def test_two_ray_workers_train_what_the_library_trains_alone(cluster, corpus, tm
         "scale": read_points(out)[-1]["scale"],
     }
     assert all((out / picture).is_file() for picture in summary.pictures.values())
-    again, names = "grad_norm loss lr scale", "data_wait_share grad_norm loss lr samples_per_second scale"
+    names = "data_wait_share grad_norm loss lr samples_per_second scale"
     first, second = [f"{step} {names}" for step in (2, 4, 6)], [f"{step} {names}" for step in (4, 6, 8, 10, 12)]
-    # killed at 6, before the checkpoint of step 6: the second start goes on from 3 and tells again what came before
-    assert journal.read_text().splitlines() == [*first, f"2 {again}", *second]
+    # killed at 6, before the checkpoint of step 6: the second start goes on from 3
+    assert journal.read_text().splitlines() == [*first, *second]
 
     for folder in (out, alone):
         train_model(**corpus, train=replace(TRAIN, steps=18), out=folder, tracker=Silent())
@@ -85,6 +87,25 @@ def test_what_a_worker_says_to_the_user_reaches_the_user(cluster, corpus, tmp_pa
     empty.mkdir()
     with pytest.raises(UserError, match=r"^--train\.start .*empty: neither a model nor a checkpoint is in it"):
         stage.run(**corpus, train=replace(TRAIN, start=str(empty)), out=tmp_path / "out", tracker=Silent())
+
+
+@pytest.mark.parametrize("where", ["out", "previous"])
+def test_the_curve_so_far_is_told_once(where, cluster, corpus, tmp_path, monkeypatch):
+    """Before the workers start, however often they do: told by one of them, the others would wait for it."""
+    from ray.exceptions import ActorDiedError
+    from ray.train import WorkerGroupError
+
+    def fit(work):
+        raise WorkerGroupError("", {0: ActorDiedError()})
+
+    done, journal = tmp_path / "done", tmp_path / "journal"
+    done.mkdir()
+    train_model(**corpus, train=replace(TRAIN, steps=4), out=done, tracker=Silent())
+    folders = {"out": done} if where == "out" else {"out": tmp_path / "new", "previous": done}
+    monkeypatch.setattr(stage, "_fit", fit)
+    with pytest.raises(WorkerGroupError):
+        stage.run(**corpus, **folders, train=TRAIN, tracker=Deadly(journal))
+    assert journal.read_text().splitlines() == [f"{step} grad_norm loss lr scale" for step in (2, 4)]
 
 
 LOST, OWN = "lost", "a fault"

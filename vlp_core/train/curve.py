@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vlp_core.errors import UserError
 from vlp_core.files import replacing, write_text
+from vlp_core.tracker import Tracker
 from vlp_core.train.engine import Outcome
 from vlp_core.train.ranks import Ranks
 
@@ -80,6 +81,16 @@ def read_points(folder: Path) -> list[Point]:
     """The points of a run's or a checkpoint's folder; none where it has no curve yet."""
     path = folder / CURVE_FILE
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def measured(point: Point) -> dict[str, float]:
+    """A point without its place on the axis."""
+    return {name: value for name, value in point.items() if name not in ("step", "samples")}
+
+
+def tell(tracker: Tracker, points: list[Point]) -> None:
+    for point in points:
+        tracker.metrics(measured(point), step=int(point["step"]))
 
 
 def draw(points: list[Point], path: Path) -> None:

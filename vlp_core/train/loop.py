@@ -25,7 +25,7 @@ from vlp_core.settings import EXECUTION, EXTENDS
 from vlp_core.system import System
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.train.checkpoint import Checkpoint, Checkpoints
-from vlp_core.train.curve import PICTURE_FILE, Curve, Point, draw, read_points
+from vlp_core.train.curve import PICTURE_FILE, Curve, Point, draw, measured, read_points, tell
 from vlp_core.train.engine import Engine, build_config, convert, use_bf16
 from vlp_core.train.ranks import Ranks, joined, set_threads
 from vlp_core.train.schedule import learning_rate
@@ -54,16 +54,19 @@ def train_model(
     out: Path,
     tracker: Tracker,
     previous: Path | None = None,
+    tell_again: bool = True,
 ) -> None:
     """Train a recipe into a model folder `out`, going on from the checkpoints there, or else from those of `previous`.
 
     A run that was interrupted gives what one that was not gives: to the bit on a CPU, and on a GPU as far as two runs
-    there agree (see Curve). Every process of the run calls this. Raises UserError for data, settings and checkpoints that do not fit.
+    there agree (see Curve). `tell_again` has the tracker told the points of the run that this one goes on from, so that
+    it has the whole curve. Every process of the run calls this. Raises UserError for data, settings and checkpoints
+    that do not fit.
     """
     set_threads(train.threads)
     with joined(train.gpu) as ranks, _full_disk_told(out):
         samples = ranks.share(lambda: Samples.open(images, selection))
-        Run(samples, recipe, train, data, out, tracker, ranks).go(previous)
+        Run(samples, recipe, train, data, out, tracker, ranks).go(previous, tell_again)
 
 
 @contextmanager
@@ -96,11 +99,13 @@ class Run:
         self.config = recipe.config()
         self.checkpoints = Checkpoints(out, keep=train.keep, warn=tracker.warn)
 
-    def go(self, previous: Path | None) -> None:
+    def go(self, previous: Path | None, tell_again: bool) -> None:
         found = self.ranks.share(lambda: self._found(previous))
         self.train = replace(self.train, precision=self._precision(found))
         with self._loader(found) as loader, closing(self._engine(found)) as engine:
             curve = Curve(read_points(found.folder), found.state["window"]) if found else Curve()
+            if tell_again and self.ranks.first:
+                tell(self.tracker, curve.points)
             self._steps(engine, loader, curve, found.step if found else 0)
             weights = engine.weights()
             if self.ranks.first:
@@ -214,7 +219,6 @@ class Run:
         if ranks.first:
             curve.write(self.out)
         pace = _Pace(self.tracker, train, loader, done, listen=ranks.first)
-        pace.tell_again(curve.points)
         for step in range(done + 1, train.steps + 1):
             batch = next(loader)
             # Whatever the model draws depends on the step, so that a resumed run draws the same, on a GPU too.
@@ -266,12 +270,6 @@ class _Pace:
             size = self._train.batch_size
             self._tracker.progress(step * size, self._train.steps * size, unit="pairs")
 
-    def tell_again(self, points: list[Point]) -> None:
-        """The points of the run that this one goes on from, so that whoever listens has the whole curve."""
-        if self._listen:
-            for point in points:
-                self._tracker.metrics(_curves(point), step=int(point["step"]))
-
     def point(self, step: int, point: Point) -> None:
         now, waited = time.perf_counter(), self._loader.wait_seconds
         began, had_waited, before = self._since
@@ -279,14 +277,10 @@ class _Pace:
         if not self._listen:
             return
         seconds = now - began
-        values = _curves(point)
+        values = measured(point)
         values["samples_per_second"] = (step - before) * self._train.batch_size / seconds
         values["data_wait_share"] = (waited - had_waited) / seconds
         self._tracker.metrics(values, step=step)
-
-
-def _curves(point: Point) -> dict[str, float]:
-    return {name: value for name, value in point.items() if name not in ("step", "samples")}
 
 
 def summary(out: Path) -> Summary:
