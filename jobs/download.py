@@ -152,7 +152,10 @@ def _summary(out: Path, names: list[str]) -> Summary:
             for file in reversed(shard_files(name)):
                 (out / file).unlink(missing_ok=True)
         listed = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common(8))
-        raise UserError(f"every link failed: {listed}; nothing to train on: check the list and the network")
+        raise UserError(
+            f"every link failed: {listed}; nothing to train on: check the list and the network"
+            + ("; --fetch.allow-private HOST:PORT names addresses that may be private" if "refused" in listed else "")
+        )
     classes = Counter[str]()
     for reason, count in reasons.items():
         classes[class_of(reason)] += count

@@ -96,6 +96,7 @@ def inputs_of(config: PretrainClip) -> Inputs:
 def check(config: PretrainClip, inputs: Inputs) -> None:
     """Tell now what would otherwise be told after the download, or the training."""
     filter.check_detector(config.filter)
+    config.model.check()
     if config.eval.classes is not None:
         Classes.read(config.eval.classes)
     if config.eval.zero_shot is not None:

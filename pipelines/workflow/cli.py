@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import difflib
 import errno
 import io
 import os
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from threading import Event
 from typing import Annotated, Any
@@ -22,7 +24,7 @@ from pipelines.workflow.results import Results
 from pipelines.workflow.runner import Failure, Runner
 from pipelines.workflow.step import Step, find, outside_paths, walk
 from pipelines.workflow.tracking import FAILED, FINISHED, KILLED, Tracking, store_of
-from vlp_core.errors import UserError, first_line, nearest
+from vlp_core.errors import UserError, first_line
 from vlp_core.files import full_disk, no_space, write_text
 
 OK, FAULT, USER_FAULT, INTERRUPTED = 0, 1, 2, 130
@@ -289,12 +291,12 @@ def _flags(show_help: Callable[[], Any]) -> list[str]:
 
 
 def _near_flag(flag: str, known: list[str]) -> str:
-    hint = nearest(flag.split("=")[0].replace("_", "-"), known)
-    return hint if "did you mean" in hint else ""
+    close = difflib.get_close_matches(flag.split("=")[0].replace("_", "-"), known, n=1, cutoff=0.7)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _one_line(box: str, name: str) -> str:
-    """The words of a boxed message, without its frame and its advice on --help."""
-    lines = [line.strip("│╭╮╰╯─ \n") for line in box.splitlines()]
-    words = [line for line in lines if line and "helptext" not in line]
-    return " ".join(words) + f"; {name} --help lists all flags"
+    """What a boxed message says first, without its frame and title and the help on the flag below it."""
+    lines = [line.strip("│ \n") for line in box.splitlines() if not line.startswith(("╭", "╰"))]
+    said = " ".join(takewhile(lambda line: not line.startswith("─"), lines))
+    return f"{said.removeprefix('Error parsing ').rstrip('.')}; {name} --help lists all flags"

@@ -130,7 +130,7 @@ class Planner:
         if (step.name, identity.fingerprint) in self._broken:
             return "was corrupt"
         if self.results.partial(step.name, identity.fingerprint).exists() and step.resumable:
-            return "was interrupted, goes on"
+            return "was not finished, goes on"
         latest = _latest(self.results.root / step.name)
         if latest is None:
             return "not made yet"
@@ -153,6 +153,9 @@ def differences(before: Any, after: Any, where: str = "") -> list[str]:
         ]
     if before == after:
         return []
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = enumerate(zip(before, after, strict=True))
+        return [text for i, (old, new) in pairs for text in differences(old, new, f"{where}[{i}]")]
     return [f"{where}: {_short(before)} → {_short(after)}"]
 
 

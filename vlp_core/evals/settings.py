@@ -24,6 +24,8 @@ class Evaluate:
         for name, least in (("queries", 1), ("batch_size", 1), ("threads", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"--evaluate.{name.replace('_', '-')} {getattr(self, name)}: give {least} or more")
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+            raise UserError(f"--evaluate.device {self.device}: give auto, cpu, cuda or cuda:1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,11 @@ class CLIP:
             if getattr(self, whole) % part:
                 raise UserError(f"{whole.replace('_', '-')} {getattr(self, whole)} is not a multiple of {part}")
 
+    def check(self) -> None:
+        """UserError where open_clip has no architecture of that name."""
+        if self.open_clip is not None:
+            self.model_cfg()
+
     def model_cfg(self) -> dict[str, Any]:
         """open_clip's configuration of the two towers."""
         if self.open_clip is not None:

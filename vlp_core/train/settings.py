@@ -1,5 +1,6 @@
 """How a system is trained."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -61,7 +62,7 @@ class Train:
             if getattr(self, name) < 1:
                 raise UserError(f"{_flag(name)} {getattr(self, name)}: give 1 or more")
         for name in ("lr", "warmup", "weight_decay", "threads", "restarts"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"{_flag(name)} {getattr(self, name)}: give 0 or more")
         if self.start is not None and not any(
             Path(place).exists() for place in (self.start, self.start.partition(":")[2] or self.start)

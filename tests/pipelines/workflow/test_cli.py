@@ -84,6 +84,8 @@ def test_force_makes_a_step_again_and_its_equal_result_leaves_dependents_alone(t
     ("flags", "said"),
     [
         (["--makr", "x"], "--makr: no such flag; did you mean '--mark'?"),
+        (["--wholly-else", "x"], "--wholly-else: no such flag; toy --help lists all"),
+        (["--mark"], "Missing value for argument '--mark'. Expected 1 values; toy --help lists all flags"),
         (["--text.repeat", "x"], "--text.repeat"),
         (["--until", "shuot"], "--until shuot: no such step; did you mean 'shout'?"),
         (["--force", "x"], "--force x: no such step"),
