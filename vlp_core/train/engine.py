@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vlp_core.batch import Batch
 from vlp_core.errors import UserError
+from vlp_core.identity import digest_of
 from vlp_core.model import export_weights
 from vlp_core.system import System
 from vlp_core.train.ranks import Ranks
@@ -147,6 +148,15 @@ def build_config(train: Train, device: torch.device) -> dict[str, Any]:
         },
     }
     return _overlay(ours, _read_config(train.deepspeed)) if train.deepspeed else ours
+
+
+def identify_file(path: Path) -> str | None:
+    """A name for what a DeepSpeed file asks for beside the ZeRO stage; none where that is nothing."""
+    config = _read_config(path)
+    if "zero_optimization" in config:
+        config["zero_optimization"] = {k: v for k, v in config["zero_optimization"].items() if k != "stage"}
+    asked = {key: value for key, value in config.items() if value != {}}
+    return f"{path.name} ({digest_of(asked)[:16]})" if asked else None
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:

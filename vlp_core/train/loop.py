@@ -26,11 +26,11 @@ from vlp_core.system import System
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.train.checkpoint import Checkpoint, Checkpoints
 from vlp_core.train.curve import PICTURE_FILE, Curve, Point, draw, measured, read_points, tell
-from vlp_core.train.engine import Engine, build_config, convert, use_bf16
+from vlp_core.train.engine import Engine, build_config, convert, identify_file, use_bf16
 from vlp_core.train.ranks import Ranks, joined, set_threads
 from vlp_core.train.schedule import learning_rate
 from vlp_core.train.settings import Train
-from vlp_core.train.start import load_start
+from vlp_core.train.start import identify_start, load_start
 
 CONTINUED_FILE = "_CONTINUED.json"
 LEAST_FREE_BYTES = 2**20
@@ -97,10 +97,11 @@ class Run:
         self.samples, self.recipe, self.train, self.data = samples, recipe, train, data
         self.out, self.tracker, self.ranks = out, tracker, ranks
         self.config = recipe.config()
+        self.start: str | None = None
         self.checkpoints = Checkpoints(out, keep=train.keep, warn=tracker.warn)
 
     def go(self, previous: Path | None, tell_again: bool) -> None:
-        found = self.ranks.share(lambda: self._found(previous))
+        found, self.start = self.ranks.share(lambda: self._found(previous))
         self.train = replace(self.train, precision=self._precision(found))
         with self._loader(found) as loader, closing(self._engine(found)) as engine:
             curve = Curve(read_points(found.folder), found.state["window"]) if found else Curve()
@@ -113,16 +114,18 @@ class Run:
                 draw(curve.points, self.out / PICTURE_FILE)
             self.ranks.barrier()
 
-    def _found(self, previous: Path | None) -> Checkpoint | None:
-        """The checkpoint to go on from, if there is one that fits."""
+    def _found(self, previous: Path | None) -> tuple[Checkpoint | None, str | None]:
+        """The checkpoint to go on from, if there is one that fits, and the weights that its first step began with."""
         own = self.checkpoints.newest()
         found = own or self._previous(previous)
+        start = identify_start(self.train.start) if self.train.start is not None else None
         if found is not None:
-            self._check(found)
+            start = start or found.state["settings"].get("train.start")  # they are not needed any more
+            self._check(found, start)
         if own is None:  # the run begins here, and what it began with stays true however often it is resumed
             continued = {"continued_from": previous.name if previous and found else None}
             write_text(self.out / CONTINUED_FILE, json.dumps(continued) + "\n")
-        return found
+        return found, start
 
     def _previous(self, previous: Path | None) -> Checkpoint | None:
         if previous is None:
@@ -138,8 +141,8 @@ class Run:
             return cast(Literal["fp32", "bf16"], found.state["settings"]["train.precision"])
         return "bf16" if use_bf16(self.train.precision, self.ranks.device) else "fp32"
 
-    def _check(self, found: Checkpoint) -> None:
-        settings = self._settings()
+    def _check(self, found: Checkpoint, start: str | None) -> None:
+        settings = self._settings(start)
         if self.train.precision == "auto":
             settings["train.precision"] = found.state["settings"].get("train.precision")
         for key in sorted(settings.keys() | found.state["settings"].keys()):
@@ -154,7 +157,7 @@ class Run:
                 "or another output folder"
             )
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, start: str | None) -> dict[str, Any]:
         """Whatever decides what a step does; what is found under other settings is not gone on from."""
         stage = build_config(self.train, self.ranks.device)["zero_optimization"]["stage"]
         settings: dict[str, Any] = {"samples": self._samples(), "zero-stage": stage}
@@ -162,8 +165,9 @@ class Run:
             chosen = [f.name for f in fields(part) if not f.metadata.get(EXECUTION) and not f.metadata.get(EXTENDS)]
             values = asdict(part)
             settings |= {f"{name}.{field.replace('_', '-')}": _plain(values[field]) for field in chosen}
-        for name in ("start", "deepspeed", "zero-stage"):  # of no more effect, or said by the stage
-            settings.pop(f"train.{name}")
+        del settings["train.zero-stage"]  # the DeepSpeed file may say another
+        settings["train.start"] = start
+        settings["train.deepspeed"] = identify_file(self.train.deepspeed) if self.train.deepspeed else None
         return settings | {f"recipe.{key}": _plain(value) for key, value in self.config["recipe"].items()}
 
     def _samples(self) -> str:
@@ -247,7 +251,7 @@ class Run:
                 "samples": samples,
                 "ranks": self.ranks.world,
                 "window": curve.window,
-                "settings": self._settings(),
+                "settings": self._settings(self.start),
             }
             self.checkpoints.publish(step, state)
 

@@ -8,7 +8,8 @@ import open_clip
 import torch
 
 from vlp_core.errors import UserError
-from vlp_core.model import CONFIG_FILE, DualEncoder, architecture, read_weights
+from vlp_core.identity import sha256_of_file
+from vlp_core.model import CONFIG_FILE, WEIGHTS_FILE, DualEncoder, architecture, read_weights
 from vlp_core.system import System
 from vlp_core.train import engine
 from vlp_core.train.checkpoint import STATE_FILE, Checkpoints
@@ -33,12 +34,31 @@ def load_start(system: System, start: str, model_cfg: Mapping[str, Any], device:
         raise UserError(f"--train.start {start}: no such folder; {_WAYS}")
 
 
+def identify_start(start: str) -> str:
+    """A name for the weights that `start` names, equal where they are; UserError where there are none."""
+    path = Path(start) if Path(start).exists() else Path(start.partition(":")[2])
+    if path.is_file():
+        content = path
+    elif (path / CONFIG_FILE).is_file():
+        content = path / WEIGHTS_FILE
+    else:
+        content = _checkpoint_in(path) / STATE_FILE  # which holds the digests of the others
+    if not content.is_file():
+        raise UserError(f"--train.start {start}: {content.name} is not there; {_WAYS}")
+    return f"{path.resolve().name} ({sha256_of_file(content)[:16]})"
+
+
+def _checkpoint_in(folder: Path) -> Path:
+    if (folder / STATE_FILE).is_file():
+        return folder
+    found = Checkpoints(folder).newest()
+    if found is None:
+        raise UserError(f"--train.start {folder}: neither a model nor a checkpoint is in it; {_WAYS}")
+    return found.folder
+
+
 def _load_checkpoint(system: System, folder: Path, device: torch.device) -> None:
-    if not (folder / STATE_FILE).is_file():
-        found = Checkpoints(folder).newest()
-        if found is None:
-            raise UserError(f"--train.start {folder}: neither a model nor a checkpoint is in it; {_WAYS}")
-        folder = found.folder
+    folder = _checkpoint_in(folder)
     weights = {name.removeprefix(_INSIDE): value for name, value in engine.read_weights(folder, device).items()}
     system.model.load_weights(weights, origin=str(folder))
 

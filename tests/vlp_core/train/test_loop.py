@@ -264,6 +264,37 @@ def test_other_settings_do_not_go_on_from_this_runs_checkpoints(train):
         train("run", zero_stage=1)
 
 
+def test_other_weights_to_start_from_do_not_go_on_from_this_runs_checkpoints(train, tmp_path):
+    """The same ones elsewhere do, and none at all: they are not needed any more."""
+    one, other = (train(name, steps=1, seed=seed) for name, seed in (("one", 1), ("other", 2)))
+    out = train("run", steps=1, start=str(one))
+    with pytest.raises(UserError, match=r"made with train\.start one \(\w+\), not other \(\w+\); give the same"):
+        train("run", steps=2, start=str(other))
+    train("run", steps=2)
+    moved = shutil.move(one, tmp_path / "elsewhere" / "one")
+    train("run", steps=3, start=str(moved))
+    checkpoints = train("later", steps=1, start=str(out))
+    with pytest.raises(UserError, match=r"made with train\.start run"):
+        train(checkpoints.name, steps=2, start=str(sorted((out / "_checkpoints").glob("step-*"))[0]))
+
+
+def test_another_deepspeed_file_does_not_go_on_from_this_runs_checkpoints(train, tmp_path):
+    """But for the stage, which is compared by itself, and the folder it lies in."""
+
+    def file(folder, **asked):
+        path = tmp_path / folder / "deepspeed.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps({"zero_optimization": {"stage": 1}, **asked}))
+        return path
+
+    train("run", steps=1, zero_stage=1)
+    train("run", steps=2, deepspeed=file("stage"))
+    with pytest.raises(UserError, match=r"made with train\.deepspeed None, not deepspeed\.json \(\w+\)"):
+        train("run", steps=3, deepspeed=file("more", prescale_gradients=True))
+    train("scaled", steps=1, deepspeed=tmp_path / "more" / "deepspeed.json")
+    train("scaled", steps=2, deepspeed=file("again", prescale_gradients=True))
+
+
 def test_other_data_of_the_same_size_does_not_go_on_from_this_runs_checkpoints(train, corpus, tmp_path):
     out = train("run", steps=3)
     other = write_selection(tmp_path / "other", [f"{uid}" for uid in Samples.open(corpus[0]).uids.to_pylist()[1:]])
