@@ -61,7 +61,7 @@ class DualEncoder(nn.Module):
         """The factor before the softmax [1], at most 100 (section 2.5 of the paper)."""
         return cast(Tensor, Ceiling.apply(self.clip.logit_scale, MAX_LOG_SCALE)).exp()
 
-    def weights(self) -> dict[str, Tensor]:
+    def clip_state_dict(self) -> dict[str, Tensor]:
         """The state dict of open_clip's model, on the CPU in fp32."""
         return export_weights(self.clip.state_dict())
 
@@ -128,7 +128,7 @@ def export_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def save_model(folder: Path, model: DualEncoder, config: Mapping[str, Any]) -> None:
     """Write a model folder; `config` holds at least {"open_clip": {"model_cfg": …, "preprocess_cfg": …}}."""
-    save_weights(folder, model.weights(), config)
+    save_weights(folder, model.clip_state_dict(), config)
 
 
 def save_weights(folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:

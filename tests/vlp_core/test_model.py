@@ -94,5 +94,5 @@ def test_weights_of_another_size_are_refused_in_one_line():
     config = SMALL.config()
     config["open_clip"]["model_cfg"]["embed_dim"] = 16
     with pytest.raises(UserError, match=r"^here: its weights do not fit") as error:
-        DualEncoder(config["open_clip"]).load_weights(smaller.weights(), origin="here")
+        DualEncoder(config["open_clip"]).load_weights(smaller.clip_state_dict(), origin="here")
     assert "\n" not in str(error.value)

@@ -52,8 +52,8 @@ class ZeroShot:
         images = encoder.images(self.data.pictures, done=self.done)
         if self.draw:
             pictures.draw_classes(self.draw / CLASSES, self.data, images, weights)
-        wrong = zero_shot.before(images, weights, self.data.labels)
-        for name, value in zero_shot.accuracies(wrong, self.data.groups, len(weights)):
+        ranks = zero_shot.ranks(images, weights, self.data.labels)
+        for name, value in zero_shot.accuracies(ranks, self.data.groups, len(weights)):
             yield f"zero_shot/{name}", value
 
 

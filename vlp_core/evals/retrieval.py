@@ -23,18 +23,18 @@ TIE = 1e-6
 class Ranking:
     """What one direction of retrieval gave.
 
-    before: int64 [Q], the number of wrong answers found before the best right one.
+    ranks: int64 [Q], the rank of the best right answer: 0 where no wrong one is found before it.
     right: int64 [Q], the number of right answers there are.
     gallery: the number of answers to choose from.
     """
 
-    before: Tensor
+    ranks: Tensor
     right: Tensor
     gallery: int
 
     def recall(self, k: int) -> float:
         """R@k."""
-        return (self.before < k).double().mean().item()
+        return (self.ranks < k).double().mean().item()
 
     def chance(self, k: int) -> float:
         """What R@k a random order gives: for a query with m right answers among N, 1 - C(N - m, k) / C(N, k)."""
@@ -56,7 +56,7 @@ def rank(queries: Tensor, gallery: Tensor, pairs: Tensor, *, block: int = 512) -
     if not len(queries) or not right.all():
         raise ValueError("each query needs a right answer")
     pairs = pairs[pairs[:, 0].argsort(stable=True)]
-    before = torch.empty(len(queries), dtype=torch.int64)
+    ranks = torch.empty(len(queries), dtype=torch.int64)
     for start in range(0, len(queries), block):
         end = min(start + block, len(queries))
         mine = pairs[(pairs[:, 0] >= start) & (pairs[:, 0] < end)]
@@ -66,8 +66,8 @@ def rank(queries: Tensor, gallery: Tensor, pairs: Tensor, *, block: int = 512) -
         best = torch.full((end - start,), -torch.inf).scatter_reduce(0, row, found, "amax") - TIE
         # Not `scores >= best`: a NaN must count against the model.
         ahead = (~(scores < best[:, None])).sum(1)
-        before[start:end] = ahead.index_add(0, row, -(~(found < best[row])).long())
-    return Ranking(before=before, right=right, gallery=len(gallery))
+        ranks[start:end] = ahead.index_add(0, row, -(~(found < best[row])).long())
+    return Ranking(ranks=ranks, right=right, gallery=len(gallery))
 
 
 def recalls(images: Tensor, texts: Tensor, pairs: Tensor) -> Iterator[tuple[str, float]]:

@@ -19,8 +19,8 @@ def classifier(encoder: Encoder, classes: Classes) -> Tensor:
     return F.normalize(vectors.mean(dim=1), dim=-1)
 
 
-def before(images: Tensor, weights: Tensor, labels: Tensor) -> Tensor:
-    """How many wrong classes are at least as near as the right one, int64 [N]; top-k is right where that is below k.
+def ranks(images: Tensor, weights: Tensor, labels: Tensor) -> Tensor:
+    """The rank of the right class, int64 [N]: 0 where it is the nearest, and behind those that are as near as it.
 
     Args:
         images: unit vectors [N, D].
@@ -32,19 +32,19 @@ def before(images: Tensor, weights: Tensor, labels: Tensor) -> Tensor:
     return (~(scores < right - TIE)).sum(1) - 1
 
 
-def accuracies(wrong: Tensor, groups: Sequence[str | None], classes: int) -> Iterator[tuple[str, float]]:
+def accuracies(ranks: Tensor, groups: Sequence[str | None], classes: int) -> Iterator[tuple[str, float]]:
     """Top-1 and top-5 with chance beside, over all pictures and by group; a k that no class list can fail is left out.
 
     Args:
-        wrong: what `before` gives, [N].
+        ranks: of the right classes, int64 [N]; top-k is right where that is below k.
         groups: the group of each picture; None: in no group.
         classes: how many there are to choose from.
     """
     names = sorted({group for group in groups if group is not None})
-    parts = {"": torch.ones(len(wrong), dtype=torch.bool)}
+    parts = {"": torch.ones(len(ranks), dtype=torch.bool)}
     parts |= {f"{name}/": torch.tensor([group == name for group in groups]) for name in names}
     for prefix, part in parts.items():
         for k in TOP_CUTS:
             if k == 1 or k < classes:
-                yield f"{prefix}top{k}", (wrong[part] < k).double().mean().item()
+                yield f"{prefix}top{k}", (ranks[part] < k).double().mean().item()
                 yield f"{prefix}top{k}_chance", k / classes

@@ -94,7 +94,7 @@ class Engine:
         longest = self._clip_norm if self._clip_norm is not None else float("inf")
         return nn.utils.clip_grad_norm_(self.system.parameters(), longest)
 
-    def weights(self) -> dict[str, Tensor]:
+    def clip_state_dict(self) -> dict[str, Tensor]:
         """The model's weights under open_clip's names, whole on every rank; a collective call."""
         import deepspeed
 

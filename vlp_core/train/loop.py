@@ -108,7 +108,7 @@ class Run:
             if tell_again and self.ranks.first:
                 tell(self.tracker, curve.points)
             self._steps(engine, loader, curve, found.step if found else 0)
-            weights = engine.weights()
+            weights = engine.clip_state_dict()
             if self.ranks.first:
                 save_weights(self.out, weights, self.config)
                 draw(curve.points, self.out / PICTURE_FILE)

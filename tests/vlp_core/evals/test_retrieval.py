@@ -46,7 +46,7 @@ def test_ranks_are_those_of_a_pessimistic_sort_whatever_the_block(
     seed: int, queries: int, gallery: int, levels: int | None, block: int
 ) -> None:
     asked, answers, pairs = drawn(seed, queries, gallery, levels=levels)
-    assert rank(asked, answers, pairs, block=block).before.tolist() == naive(asked, answers, pairs)
+    assert rank(asked, answers, pairs, block=block).ranks.tolist() == naive(asked, answers, pairs)
 
 
 @pytest.mark.parametrize("vector", [torch.ones(4) / 2, torch.full((4,), torch.nan)], ids=["one vector", "nan"])
@@ -80,7 +80,7 @@ def test_chance_is_what_random_vectors_reach() -> None:
     ranking = rank(asked, answers, pairs)
     for k in CUTS:
         assert ranking.chance(k) == pytest.approx(ranking.recall(k), abs=0.03)
-    assert Ranking(before=torch.zeros(1), right=torch.ones(1, dtype=torch.int64), gallery=4).chance(10) == 1
+    assert Ranking(ranks=torch.zeros(1), right=torch.ones(1, dtype=torch.int64), gallery=4).chance(10) == 1
 
 
 def test_recall_grows_with_k_and_right_vectors_are_found() -> None:

@@ -12,7 +12,7 @@ from tests.vlp_core.evals.builders import model_folder
 from vlp_core.errors import UserError
 from vlp_core.evals.encoder import load_encoder
 from vlp_core.evals.settings import Evaluate
-from vlp_core.evals.zero_shot import Classes, accuracies, before, classifier
+from vlp_core.evals.zero_shot import Classes, accuracies, classifier, ranks
 
 
 def test_class_vectors_are_those_of_open_clips_own_ensemble(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_accuracies_are_those_of_a_sort() -> None:
     images, weights = (normalize(torch.randn(n, 6, generator=generator), dim=-1) for n in (200, 9))
     labels = torch.randint(9, (200,), generator=generator)
     groups = ["seen" if label < 6 else "held_out" if label < 8 else None for label in labels.tolist()]
-    scores = dict(accuracies(before(images, weights, labels), groups, 9))
+    scores = dict(accuracies(ranks(images, weights, labels), groups, 9))
     order = (images @ weights.T).argsort(dim=1, descending=True)
     for k in (1, 5):
         right = (order[:, :k] == labels[:, None]).any(1)
@@ -42,8 +42,8 @@ def test_accuracies_are_those_of_a_sort() -> None:
 
 @pytest.mark.parametrize("value", [0.5, torch.nan])
 def test_a_collapsed_model_is_never_right(value: float) -> None:
-    wrong = before(torch.full((10, 4), value), torch.full((7, 4), value), torch.arange(10) % 7)
-    assert dict(accuracies(wrong, [None] * 10, 7))["top5"] == 0
+    last = ranks(torch.full((10, 4), value), torch.full((7, 4), value), torch.arange(10) % 7)
+    assert dict(accuracies(last, [None] * 10, 7))["top5"] == 0
 
 
 def test_a_k_that_cannot_fail_is_not_reported() -> None:

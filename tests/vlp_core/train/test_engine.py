@@ -26,7 +26,7 @@ def plain_losses(steps, batches):
 
     config = SMALL.config()["open_clip"]
     model = open_clip.CLIP(**copy.deepcopy(config["model_cfg"]))
-    model.load_state_dict(system().model.weights())
+    model.load_state_dict(system().model.clip_state_dict())
     mean, std = (torch.tensor(config["preprocess_cfg"][name]).view(3, 1, 1) for name in ("mean", "std"))
     bare = [p for name, p in model.named_parameters() if p.ndim < 2 or "bias" in name or "ln" in name]
     rest = [p for p in model.parameters() if not any(p is other for other in bare)]
@@ -86,7 +86,7 @@ def three_steps(folder: Path, tower: str, stage: int) -> Ended:
         mine = {"start": ranks.rank * share, "stop": (ranks.rank + 1) * share, "recipe": TOWERS[tower]}
         parts = [batch(step, train.batch_size, **mine) for step in range(1, 4)]
         norms = [float(engine.step(part, 1e-3).grad_norm) for part in parts]
-        return Ended(engine.weights(), norms)
+        return Ended(engine.clip_state_dict(), norms)
 
 
 CASES = [(tower, stage) for tower in TOWERS for stage in STAGES]
@@ -120,7 +120,7 @@ def alone(tmp_path_factory):
 def test_two_ranks_end_with_the_parameters_of_one(tower, stage, two_ranks, alone):
     """Three steps under each ZeRO stage: parameters to 1e-5, on both ranks, which began with other weights."""
     one = alone[tower]
-    start = system(0, TOWERS[tower]).model.weights()
+    start = system(0, TOWERS[tower]).model.clip_state_dict()
     for rank in range(RANKS):
         together, norms = torch.load(two_ranks / f"{tower}-{stage}-{rank}.pt")
         assert together.keys() == one.weights.keys()

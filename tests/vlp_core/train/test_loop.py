@@ -368,5 +368,5 @@ def test_the_exported_model_is_what_was_trained(train):
     model, config = load_model(train("out"))
     assert config["recipe"]["image_size"] == SMALL.image_size
     torch.manual_seed(key_of(TRAIN.seed, "weights"))
-    fresh = SMALL.build().model.weights()
-    assert all(not torch.equal(value, fresh[name]) for name, value in model.weights().items())
+    fresh = SMALL.build().model.clip_state_dict()
+    assert all(not torch.equal(value, fresh[name]) for name, value in model.clip_state_dict().items())

@@ -33,7 +33,7 @@ def test_a_file_of_open_clips_is_a_start(small, tmp_path):
     system = small.build()
     load_start(system, f"{NAME}:{path}", small.model_cfg(), CPU)
     for name, value in theirs.state_dict().items():
-        assert torch.equal(system.model.weights()[name], value), name
+        assert torch.equal(system.model.clip_state_dict()[name], value), name
 
 
 def test_what_is_no_start_is_refused_in_one_line(small, tmp_path):
