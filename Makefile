@@ -32,7 +32,7 @@ pretrain: $(READY) ## run the main job (ARGS="--train.steps 500")
 	@$(PY) pipelines/pretrain_clip.py $(if $(VLP_ROOT),--root "$(ROOT)") $(ARGS)
 
 test: $(READY) ## run the tests (ARGS="tests/vlp_core -k loader")
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist loadfile)
 
 lint: $(READY) ## check format, style, types and import contracts
 	@.venv/bin/ruff format --check .

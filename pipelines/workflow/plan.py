@@ -81,7 +81,7 @@ class Planner:
 
     def reference(self, step: Step) -> Mapping[str, str]:
         record = self.records[step.name]
-        return {"step": record.step, "fingerprint": record.fingerprint, "record": record.digest}
+        return {"step": record.step, "content": record.content}
 
     def _sound_record(self, step: Step, identity: Identity) -> Record | None:
         name, fingerprint = step.name, identity.fingerprint
@@ -143,7 +143,7 @@ class Planner:
 def differences(before: Any, after: Any, where: str = "") -> list[str]:
     """What changed between two canonical values, one short text each."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
-        if "record" in after and before.get("step") == after.get("step"):
+        if "content" in after and before.get("step") == after.get("step"):
             return [] if before == after else [f"{after['step']} changed"]
         keys = sorted({*before, *after})
         return [

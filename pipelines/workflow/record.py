@@ -47,8 +47,14 @@ class Record:
 
     @cached_property
     def digest(self) -> str:
-        """The name of this result's content and origin; dependents' fingerprints stand on it."""
+        """The name of this result's content and origin."""
         return digest_of(dataclasses.asdict(self))
+
+    @cached_property
+    def content(self) -> str:
+        """The name of what is in it, wherever it came from: dependents' fingerprints stand on it, so that a step which
+        is made anew and comes out as it was makes nobody else run again."""
+        return digest_of({name: file["sha256"] for name, file in self.files.items()})
 
     def write(self, folder: Path) -> None:
         body = {**dataclasses.asdict(self), "digest": self.digest}

@@ -276,6 +276,7 @@ class Runner:
                 "host": platform.node(),
                 "code": code_revision(step.source.parent),
                 "sources": sources_of(step.source),
+                "inputs": [f"{record.step}/{record.fingerprint}" for record in self._inputs_of(step)],
             },
             reference=task.remote(assignment, self._mailbox),
         )

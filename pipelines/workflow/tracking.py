@@ -375,8 +375,8 @@ class Tracking:
 def flatten(value: Any, where: str = "") -> dict[str, Any]:
     """Nested mappings as dotted keys, as parameters are compared in the UI; empty values are left out."""
     if isinstance(value, Mapping):
-        if "record" in value:
-            return {where: f"{value['step']}/{value['fingerprint']}"}
+        if "content" in value:
+            return {where: f"{value['step']} {value['content'][:12]}"}
         flat: dict[str, Any] = {}
         for key, item in value.items():
             if key != "settings":

@@ -80,6 +80,12 @@ def test_force_makes_a_step_again_and_its_equal_result_leaves_dependents_alone(t
     assert "✓ write" in said and "= shout" in said
 
 
+def test_another_way_to_the_same_content_leaves_dependents_alone(toy: Command) -> None:
+    toy("--text.words", "a", "--text.repeat", "3")
+    said = toy("--text.words", "a", "a", "a")
+    assert "✓ write" in said and "= shout" in said
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

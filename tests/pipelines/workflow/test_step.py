@@ -10,7 +10,7 @@ from pipelines.workflow.step import Step, identify, resolve, step, walk
 from tests.pipelines.workflow import stages
 from vlp_core.errors import UserError
 
-RECORDS = {"write": {"step": "write", "fingerprint": "f", "record": "r"}}
+RECORDS = {"write": {"step": "write", "content": "c"}}
 
 
 def fingerprint(current: Step, tmp_path: Path, records: dict[str, dict[str, str]] = RECORDS) -> str:
@@ -42,9 +42,9 @@ def test_the_name_of_a_step_is_not_in_its_fingerprint(tmp_path: Path) -> None:
     assert fingerprint(renamed, tmp_path) == fingerprint(writing(), tmp_path)
 
 
-def test_the_record_of_a_dependency_is_in_the_fingerprint(tmp_path: Path) -> None:
+def test_the_content_of_a_dependency_is_in_the_fingerprint(tmp_path: Path) -> None:
     shout = step("shout", stages.shout, words=writing(), mark="!")
-    changed = {"write": {**RECORDS["write"], "record": "other"}}
+    changed = {"write": {**RECORDS["write"], "content": "other"}}
     assert fingerprint(shout, tmp_path) != fingerprint(shout, tmp_path, changed)
 
 
