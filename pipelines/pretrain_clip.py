@@ -97,10 +97,13 @@ def check(config: PretrainClip, inputs: Inputs) -> None:
     """Tell now what would otherwise be told after the download, or the training."""
     filter.check_detector(config.filter)
     config.model.check()
-    if config.eval.classes is not None:
-        Classes.read(config.eval.classes)
+    if config.source and config.corpus != Corpus():
+        raise UserError(
+            "--corpus.… is for the embedded corpus, which --source takes the place of; leave out one of them"
+        )
+    classes = None if config.eval.classes is None else Classes.read(config.eval.classes)
     if config.eval.zero_shot is not None:
-        check_labels(config.eval.zero_shot)
+        check_labels(config.eval.zero_shot, classes)
     if inputs.retrieval or inputs.zero_shot:
         check_metric(
             config.register.metric, retrieval=inputs.retrieval is not None, zero_shot=inputs.zero_shot is not None

@@ -64,7 +64,7 @@ def run_pipeline(
     root: Path | None = None
     try:
         config, workflow = parse(config_type, sys.argv[1:] if arguments is None else list(arguments), name)
-        root = open_root(workflow.root)
+        root = open_root(workflow.root, look_only=workflow.explain)
         return Invocation(name, config, workflow, build, headline, root).run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -225,7 +225,7 @@ def _tell(failures: Sequence[Failure], root: Path) -> int:
     return USER_FAULT if all(failure.by_user for failure in failures) else FAULT
 
 
-def open_root(given: Path | None) -> Path:
+def open_root(given: Path | None, *, look_only: bool = False) -> Path:
     """The absolute folder of results, made if need be. A relative one inside Ray's cache of uploads is refused."""
     chosen = given or Path(os.environ.get("VLP_ROOT") or "runs")
     uploaded = "runtime_resources" in Path.cwd().parts
@@ -234,6 +234,8 @@ def open_root(given: Path | None) -> Path:
             raise UserError(f"--root {given}: relative to Ray's upload cache, which is emptied; give an absolute path")
         chosen = Path.home() / "vlp" / "runs"
     root = chosen.absolute()
+    if look_only:
+        return root
     try:
         root.mkdir(parents=True, exist_ok=True)
         probe = root / f".probe-{os.getpid()}"
@@ -277,6 +279,10 @@ def parse(config_type: type[Any], arguments: list[str], name: str) -> tuple[Any,
         if not stop.code:
             raise
         raise UserError(_one_line(said.getvalue(), name)) from None
+    flags = [word.partition("=")[0] for word in arguments if word.startswith("--")]
+    for flag in flags:
+        if flags.count(flag) > 1:
+            raise UserError(f"{flag}: given twice; name all of its values after one")
     if unknown:
         known = _flags(lambda: tyro.cli(both, args=["--help"], prog=name))
         raise UserError(f"{unknown[0]}: no such flag{_near_flag(unknown[0], known)}; {name} --help lists all")

@@ -63,7 +63,8 @@ class Page:
 
 def describe(counts: Mapping[str, float]) -> str:
     """The first counts of a step that are not zero (nor what chance gives), as its line shows them."""
-    shown = {key.replace("/", " "): value for key, value in counts.items() if value and not key.endswith(CHANCE)}
+    told = {key.replace("/", " "): value for key, value in counts.items() if not key.endswith(CHANCE)}
+    shown = {key: value for key, value in told.items() if value} or told
     texts = [f"{value:,.4g} {key}" if value < 1e4 else f"{value:,.0f} {key}" for key, value in shown.items()]
     return " · ".join(texts[:4])
 

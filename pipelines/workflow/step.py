@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -142,6 +143,8 @@ class Canonical:
             return self._of_settings(value, where)
         if isinstance(value, list | tuple):
             return [self.of(item, f"{where}.{number}") for number, item in enumerate(value)]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{where} {value}: give a finite number")
         if value is None or isinstance(value, bool | int | float | str):
             return value
         raise TypeError(f"input {where!r}: {type(value).__name__} has no canonical form")

@@ -99,6 +99,12 @@ def test_selection_holds_no_planted_copy_no_leak_and_no_dead_link(finished: Comm
     [
         ("url,label\n", "{}", None, 'needs "classes"'),
         ("url,caption\n", CLASSES, None, "no column 'label'"),
+        (
+            "url,label\nhttp://h.test/1,a dgo\n",
+            CLASSES,
+            None,
+            "label 'a dgo' is not among the classes; did you mean 'a dog'?",
+        ),
         ("url,label\n", CLASSES, "retrieval/text_to_image_r@1", "no such score"),
     ],
 )

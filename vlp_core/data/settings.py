@@ -27,12 +27,12 @@ class Data:
     def __post_init__(self) -> None:
         low, high = self.crop_scale
         if not 0 < low <= high <= 1:
-            raise UserError(f"crop-scale {low} {high}: give two shares of the area, 0 < from <= to <= 1")
+            raise UserError(f"--data.crop-scale {low} {high}: give two shares of the area, 0 < from <= to <= 1")
         if not 0 <= self.flip <= 1:
-            raise UserError(f"flip {self.flip}: give a probability from 0 to 1")
+            raise UserError(f"--data.flip {self.flip}: give a probability from 0 to 1")
         for name in ("block", "window", "threads", "prefetch"):
             if getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name)}: give 1 or more")
+                raise UserError(f"--data.{name} {getattr(self, name)}: give 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,6 @@ class Shard:
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise UserError(f"shard size {self.size}: give 1 or more samples")
+            raise UserError(f"--shard.size {self.size}: give 1 or more samples")
         if not 0 <= self.sparse_below <= 1:
-            raise UserError(f"sparse-below {self.sparse_below}: give a share from 0 to 1")
+            raise UserError(f"--shard.sparse-below {self.sparse_below}: give a share from 0 to 1")

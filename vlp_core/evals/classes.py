@@ -6,9 +6,10 @@ from pathlib import Path
 
 from vlp_core.curation.lists import files_of, open_list
 from vlp_core.curation.settings import Ingest
-from vlp_core.errors import UserError
+from vlp_core.errors import UserError, nearest
 
 CLASSES_FILE = "classes.json"
+LABEL = "label"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +54,17 @@ def _texts(content: object, key: str, path: Path) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def check_labels(path: Path) -> None:
-    """UserError for a zero-shot list without labels; only its columns are looked at."""
+def check_labels(path: Path, classes: Classes | None) -> None:
+    """UserError for a zero-shot list without labels, or with one that is not among the classes."""
     for file in files_of([path]):
-        columns = open_list(file, Ingest(needs_caption=False), recognise=True).schema.names
-        if "label" not in columns:
-            raise UserError(f"{file}: no column 'label' (there are {', '.join(columns)}); a zero-shot list needs one")
+        found = open_list(file, Ingest(needs_caption=False), recognise=True)
+        columns = found.schema.names
+        if LABEL not in columns:
+            raise UserError(f"{file}: no column {LABEL!r} (there are {', '.join(columns)}); a zero-shot list needs one")
+        if classes is None:
+            continue
+        for rows in found.batches():
+            strangers = {str(label) for label in rows[LABEL].unique().to_pylist()} - set(classes.names)
+            if strangers:
+                label = min(strangers)
+                raise UserError(f"{file}: label {label!r} is not among the classes{nearest(label, classes.names)}")

@@ -45,7 +45,7 @@ class CLIP:
         parts = {"image_size": self.patch if vit else 32, "vision_width": HEAD_WIDTH if vit else 2}
         for whole, part in {**parts, "text_width": self.text_heads}.items():
             if getattr(self, whole) % part:
-                raise UserError(f"{whole.replace('_', '-')} {getattr(self, whole)} is not a multiple of {part}")
+                raise UserError(f"--model.{whole.replace('_', '-')} {getattr(self, whole)}: give a multiple of {part}")
 
     def check(self) -> None:
         """UserError where open_clip has no architecture of that name."""

@@ -88,8 +88,10 @@ def main(words: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read along has seen enough
+        return 1
     except OSError as error:
-        print(f"error: {error.filename or arguments.out}: {error.strerror or error}", file=sys.stderr)
+        print(f"error: {error.filename or 'train'}: {error.strerror or error}", file=sys.stderr)
         return 2
     return 0
 

@@ -37,7 +37,7 @@ class Fetch:
     honour_opt_out: bool = True
     """Leave out what X-Robots-Tag says is not for machine learning or indexing."""
 
-    allow_private: tuple[str, ...] = execution(())
+    allow_private: tuple[str, ...] = ()
     """Private or loopback addresses that may be fetched from: HOST:PORT, ADDRESS or NETWORK/BITS."""
     resolve: tuple[str, ...] = execution(())
     """Names that are served by an address of yours: NAME=ADDRESS:PORT, such as '*.test=127.0.0.1:8765'."""

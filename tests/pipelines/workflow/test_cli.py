@@ -90,6 +90,7 @@ def test_another_way_to_the_same_content_leaves_dependents_alone(toy: Command) -
     ("flags", "said"),
     [
         (["--makr", "x"], "--makr: no such flag; did you mean '--mark'?"),
+        (["--mark", "x", "--mark", "y"], "--mark: given twice"),
         (["--wholly-else", "x"], "--wholly-else: no such flag; toy --help lists all"),
         (["--mark"], "Missing value for argument '--mark'. Expected 1 values; toy --help lists all flags"),
         (["--text.repeat", "x"], "--text.repeat"),

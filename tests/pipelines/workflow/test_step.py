@@ -106,3 +106,8 @@ def test_resolve_turns_steps_into_folders_and_leaves_the_rest() -> None:
 def test_settings_of_the_same_fields_but_another_type_differ(tmp_path: Path) -> None:
     other = dataclasses.make_dataclass("Other", [("words", tuple, ("a", "b")), ("repeat", int, 1)], frozen=True)
     assert fingerprint(step("write", stages.write, text=other()), tmp_path) != fingerprint(writing(), tmp_path)
+
+
+def test_a_number_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="mark nan: give a finite number"):
+        fingerprint(step("shout", stages.shout, words=writing(), mark=float("nan")), tmp_path)  # type: ignore[arg-type]

@@ -49,9 +49,9 @@ def test_pictures_are_brought_to_what_an_architectures_weights_know(name, mean, 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"image_size": 65}, "image-size 65 is not a multiple of 16"),
-        ({"vision_width": 100}, "vision-width 100 is not a multiple of 64"),
-        ({"text_width": 32, "text_heads": 3}, "text-width 32 is not a multiple of 3"),
+        ({"image_size": 65}, "--model.image-size 65: give a multiple of 16"),
+        ({"vision_width": 100}, "--model.vision-width 100: give a multiple of 64"),
+        ({"text_width": 32, "text_heads": 3}, "--model.text-width 32: give a multiple of 3"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(changes, says):
