@@ -31,6 +31,22 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ray.shutdown()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: not item.path.match("tests/pipelines/*.py"))
+
+
+@pytest.fixture(autouse=True)
+def _own_store() -> Iterator[None]:
+    """MLflow writes the store that it was last told of into the environment, where the next test would find it."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    yield
+    if before is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = before
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder of real data that VLP_REAL_DATA names."""
