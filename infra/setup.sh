@@ -73,4 +73,6 @@ rm -f $stamp
 echo "installing the environment with $("$uv" --version) and $(.venv/bin/python --version)" >&2
 "$uv" pip install --quiet --python .venv/bin/python -c constraints.txt -e '.[dev]' ||
     die "the environment could not be installed (see above); run make again once that is mended"
+"$uv" pip install --quiet --python .venv/bin/python --no-deps "$(sed -n 's/^reference = \["\(.*\)"\]$/\1/p' pyproject.toml)" ||
+    die "the reference implementations could not be installed (see above); run make again once that is mended"
 echo "$PWD" >$stamp

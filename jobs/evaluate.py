@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vlp_core.evals.settings import Evaluate
 from vlp_core.files import write_text
-from vlp_core.tracker import Progress, Summary, Tracker
+from vlp_core.tracker import Progress, Silent, Summary, Tracker
+
+if TYPE_CHECKING:
+    from vlp_core.evals.evaluators import Suite
 
 VERSION = "1"
 SCORES_FILE = "scores.json"
@@ -34,14 +38,30 @@ def run(
     Raises:
         UserError: nothing to evaluate on, or a model or set that cannot be read.
     """
-    from vlp_core.evals.encoder import load_encoder
-    from vlp_core.evals.evaluators import CLASSES, QUERIES, Suite, score
+    from vlp_core.evals.evaluators import CLASSES, QUERIES, Suite
 
     suite = Suite.read(retrieval=retrieval, zero_shot=zero_shot, classes=classes)
-    encoder = load_encoder(model, evaluate)
-    progress = Progress(tracker, suite.work, unit="pictures and texts")
-    scores = score(encoder, suite.evaluators(draw=out, queries=evaluate.queries, done=progress.add))
+    scores = scores_of(model, suite, evaluate, tracker=tracker, draw=out)
     write_text(out / SCORES_FILE, json.dumps(scores | {DATA_DIGEST: suite.digest}, indent=2, sort_keys=True) + "\n")
     pictures = {Path(name).stem: name for name in (QUERIES, CLASSES) if (out / name).exists()}
     shown = {name: scores[name] for name in SHOWN_FIRST if name in scores}
     return Summary(counts=shown | scores, pictures=pictures)
+
+
+def scores_of(
+    model: Path, suite: "Suite", evaluate: Evaluate, *, tracker: Tracker | None = None, draw: Path | None = None
+) -> dict[str, float]:
+    """All scores of a model: a folder of ours, an open_clip export, or any checkpoint of open_clip's as ARCH:FILE."""
+    from vlp_core.evals.encoder import load_encoder
+    from vlp_core.evals.evaluators import score
+    from vlp_core.evals.reader import Reader
+    from vlp_core.evals.systems import score_system
+    from vlp_core.recipes.folder import is_system, load_system
+
+    progress = Progress(tracker or Silent(), suite.work, unit="pictures and texts")
+    if not is_system(model):
+        encoder = load_encoder(model, evaluate)
+        return score(encoder, suite.evaluators(draw=draw, queries=evaluate.queries, done=progress.add))
+    system, tokenizer, config = load_system(model)
+    reader = Reader.of(system, tokenizer, config["preprocess"], evaluate, name=str(model))
+    return score_system(reader, suite, draw=draw, done=progress.add)

@@ -1,4 +1,5 @@
-"""The export: a folder that open_clip loads as `local-dir:`, with a card that says what the model is made of."""
+"""The export: a folder that open_clip loads as `local-dir:`, or a model folder where it cannot, with a card that
+says what the model is made of."""
 
 import json
 import shutil
@@ -11,7 +12,14 @@ from vlp_core.errors import UserError
 from vlp_core.files import replacing, write_text
 
 WEIGHTS, CONFIG, CARD = "open_clip_model.safetensors", "open_clip_config.json", "README.md"
+SYSTEM_CONFIG, SYSTEM_FILES = "config.json", ("model.safetensors", "config.json", "tokenizer.json")
 
+USAGE_OF_A_SYSTEM = """```python
+from pathlib import Path
+from vlp_core.recipes.folder import load_system
+
+system, tokenizer, config = load_system(Path("PATH/TO/THIS/FOLDER"))
+```"""
 USAGE = """```python
 import open_clip
 
@@ -42,11 +50,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_export(folder: Path, weights: Path, sources: Sources) -> None:
-    """Weights under open_clip's name, open_clip_config.json (with what tokenizer it takes) and README.md."""
+def write_export(folder: Path, model: Path, sources: Sources) -> None:
+    """The model folder's weights under open_clip's name, open_clip_config.json (with what tokenizer it takes) and
+    README.md; of a system that open_clip does not know, its own files and README.md."""
     folder.mkdir(parents=True, exist_ok=True)
+    if "open_clip" not in sources.config:
+        for file in (model / name for name in SYSTEM_FILES):
+            if file.exists():
+                with replacing(folder / file.name) as temporary:
+                    shutil.copyfile(file, temporary)
+        write_text(folder / CARD, card_of_a_system(sources))
+        return
     with replacing(folder / WEIGHTS) as temporary:
-        shutil.copyfile(weights, temporary)
+        shutil.copyfile(model / "model.safetensors", temporary)
     config = {**sources.config["open_clip"], "tokenizer": sources.config.get("tokenizer", {})}
     write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
     write_text(folder / CARD, card(sources))
@@ -68,7 +84,27 @@ tags:
 A contrastive image-text model (CLIP): pictures of {vision.get("image_size", 224)} pixels and texts of up to \
 {text.get("context_length", 77)} tokens to unit vectors of {architecture["embed_dim"]} dimensions.
 
-## Data
+{_made_of(sources, USAGE)}"""
+
+
+def card_of_a_system(sources: Sources) -> str:
+    """The model card of a system by its recipe's name."""
+    recipe = str(sources.config["recipe"]["name"])
+    return f"""---
+library_name: vlp
+tags:
+- {recipe}
+---
+
+# {sources.name}
+
+A vision-language model after the recipe `{recipe}`.
+
+{_made_of(sources, USAGE_OF_A_SYSTEM)}"""
+
+
+def _made_of(sources: Sources, usage: str) -> str:
+    return f"""## Data
 
 {_table(("selection", "value"), _flat(sources.selection))}
 
@@ -84,7 +120,7 @@ On evaluation data with the digest `{sources.data_digest}`.
 
 ## Usage
 
-{USAGE}
+{usage}
 """
 
 

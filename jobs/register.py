@@ -57,17 +57,17 @@ def run(
         data_digest=data_digest,
     )
     server = Registry.connect(register.name)
-    write_export(out / "export", model / "model.safetensors", sources)
+    write_export(out / "export", model, sources)
     tracker.progress(1, 3, unit="parts")
 
     def rescore(folder: Path) -> float:
-        from vlp_core.evals.encoder import load_encoder
-        from vlp_core.evals.evaluators import Suite, score
+        from jobs.evaluate import scores_of
+        from vlp_core.evals.evaluators import Suite
 
         suite = Suite.read(retrieval=retrieval, zero_shot=zero_shot, classes=classes)
         if suite.digest != data_digest:
             raise UserError("the scores are of other evaluation data than was given; evaluate this model again")
-        return score(load_encoder(folder, evaluate or Evaluate()), suite.evaluators())[metric]
+        return scores_of(folder, suite, evaluate or Evaluate())[metric]
 
     with server.failures_told(), server.turn():
         digest = digest_of([sha256_of_file(model / "model.safetensors"), config])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.champion import Decision, Rival, decide
 from jobs.evaluate import DATA_DIGEST
-from jobs.model_card import CONFIG, Sources, scores_table
+from jobs.model_card import CONFIG, SYSTEM_CONFIG, Sources, scores_table
 from vlp_core.errors import UserError, first_line, public_text
 from vlp_core.files import locked
 from vlp_core.metric_names import DATASET_DIGEST_CHARS, metric_name
@@ -31,6 +31,9 @@ DECISION = "champion_decision"
 SETTLINGS = 5  # how often the champion may change while one is settled
 SERVED = Path(__file__).with_name("served_clip.py")
 REQUIREMENTS = ("mlflow", "open_clip_torch", "torch", "torchvision", "pillow", "pandas")
+SERVED_SYSTEM = Path(__file__).with_name("served_system.py")
+LIBRARY = Path(__file__).parents[1] / "vlp_core"  # which MLflow keeps with a system: open_clip does not know it
+OF_THE_LIBRARY = ("timm", "tokenizers", "safetensors", "pyarrow", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,7 @@ class Registry:
             name=self.name,
             source_run_id=self.run_id,
             tags={"model_digest": digest, "selection_digest": str(sources.selection["digest"])},
-            model_type="clip",
+            model_type=str(sources.config["recipe"]["name"]),
         )
         kept = Model(
             artifact_path=logged.artifact_location,
@@ -149,12 +152,15 @@ class Registry:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*input example")
             logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it misses pip where uv installs
+            of_open_clip = "open_clip" in sources.config
+            needed = REQUIREMENTS if of_open_clip else (*REQUIREMENTS, *OF_THE_LIBRARY)
             mlflow.pyfunc.save_model(
                 path=f"{folder}/model",
-                python_model=str(SERVED),
+                python_model=str(SERVED if of_open_clip else SERVED_SYSTEM),
+                code_paths=None if of_open_clip else [str(LIBRARY)],
                 artifacts={"export": str(export)},
                 signature=_signature(),
-                pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
+                pip_requirements=[f"{name}=={installed(name)}" for name in needed],
                 mlflow_model=kept,
             )
             self.client.log_model_artifacts(logged.model_id, f"{folder}/model")
@@ -183,7 +189,9 @@ class Registry:
         from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
         try:
-            self.client.create_registered_model(self.name, description="Contrastive image-text models (CLIP).")
+            self.client.create_registered_model(
+                self.name, description="Vision-language models, registered by a pipeline."
+            )
         except MlflowException as error:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
@@ -268,10 +276,10 @@ class Registry:
 
         with tempfile.TemporaryDirectory() as folder:
             mlflow.artifacts.download_artifacts(f"models:/{self.name}/{number}", dst_path=folder)
-            exports = sorted(Path(folder).rglob(CONFIG))
+            exports = sorted([*Path(folder).rglob(CONFIG), *Path(folder).rglob(SYSTEM_CONFIG)])
             if not exports:
                 raise UserError(
-                    f"{self.name}@{CHAMPION} (version {number}) holds no open_clip export, so it cannot be scored on "
+                    f"{self.name}@{CHAMPION} (version {number}) holds no export, so it cannot be scored on "
                     f"the new evaluation data; give the alias to another version, or register under another name"
                 )
             score = rescore(exports[0].parent)

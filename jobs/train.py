@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from vlp_core.data.settings import Data
 from vlp_core.errors import UserError, first_line
-from vlp_core.recipes.clip import CLIP
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.train.settings import Train
 
@@ -24,9 +24,10 @@ class _Work:
 
     images: Path
     selection: Path
-    recipe: CLIP
+    recipe: Any
     train: Train
     data: Data
+    tokenizer: Path | None
     out: Path
     tracker: Tracker
     previous: Path | None
@@ -36,16 +37,18 @@ def run(
     *,
     images: Path,
     selection: Path,
-    recipe: CLIP,
+    recipe: Any,
     train: Train,
     data: Data,
     out: Path,
     tracker: Tracker,
     shards: Path | None = None,
+    tokenizer: Path | None = None,
     previous: Path | None = None,
 ) -> Summary:
     """Train `recipe` on the selected pictures into a model folder; goes on from the checkpoints in `out`.
 
+    `recipe` is a `vlp_core.sizes.SystemSizes`; `tokenizer` holds its word pieces, for one that reads those.
     `shards` is what the shard stage made of the selection, which is read in place of `images` where it was rewritten.
     `previous` is a finished result with fewer steps, which this one carries on. Raises UserError for settings and data
     that do not fit. Workers that are lost are replaced `train.restarts` times between two checkpoints; what fails by
@@ -67,6 +70,7 @@ def run(
         recipe=recipe,
         train=replace(train, gpu=gpu),
         data=data,
+        tokenizer=tokenizer,
         out=out,
         tracker=tracker,
         previous=previous,
@@ -204,6 +208,7 @@ def _worker(config: dict[str, _Work]) -> None:
         recipe=work.recipe,
         train=work.train,
         data=work.data,
+        tokenizer=work.tokenizer,
         out=work.out,
         tracker=work.tracker,
         previous=work.previous,

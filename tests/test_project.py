@@ -21,7 +21,7 @@ DIRECT = [
     for line in [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["dev"]]
 ]
 # Where MLflow may be met outside pipelines/workflow: the job that registers, and the code that it saves with a model.
-WITH_MLFLOW = {"register", "registry", "served_clip"}
+WITH_MLFLOW = {"register", "registry", "served_clip", "served_system"}
 HEAVY = ("torch", "ray", "mlflow", "matplotlib", "img2dataset", "open_clip", "deepspeed")
 
 

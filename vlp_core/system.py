@@ -1,66 +1,91 @@
 """A model with objectives as one module: a batch in, a dict of losses out, so that any engine can wrap it."""
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from vlp_core.batch import Batch
-from vlp_core.model import DualEncoder
+from vlp_core.dual_encoder import DualEncoder, DualView
+from vlp_core.model import VLModel
+from vlp_core.nn.momentum import Momentum
+from vlp_core.nn.queue import Queue
+from vlp_core.nn.state import load_own_state, own_state
+from vlp_core.objectives.weighted import Weighted
+from vlp_core.view import View
 
-
-class View:
-    """One batch under one model: each pass is computed once, however many objectives ask for it.
-
-    A pass is known by the tensor that went into it; without one, the batch's own is meant.
-    """
-
-    def __init__(self, model: DualEncoder, batch: Batch) -> None:
-        self.batch = batch
-        self._model = model
-        # The inputs are kept with their results: an id is only a name while its tensor lives.
-        self._passes: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
-        self._scale: Tensor | None = None
-
-    def image(self, pixels: Tensor | None = None) -> Tensor:
-        """uint8 pixels [B, 3, H, W] -> unit vectors [B, D]."""
-        pixels = self.batch.pixels if pixels is None else pixels
-        return self._once("image", pixels)
-
-    def text(self, tokens: Tensor | None = None) -> Tensor:
-        """Token ids int64 [B, L] -> unit vectors [B, D]."""
-        tokens = self.batch.tokens if tokens is None else tokens
-        return self._once("text", tokens)
-
-    def scale(self) -> Tensor:
-        """The factor before the softmax [1]."""
-        if self._scale is None:
-            self._scale = self._model.scale()
-        return self._scale
-
-    def _once(self, kind: str, given: Tensor) -> Tensor:
-        name = (kind, id(given))
-        if name not in self._passes:
-            model = self._model
-            output = model.encode_image(model.normalise(given)) if kind == "image" else model.encode_text(given)
-            self._passes[name] = (given, output)
-        return self._passes[name][1]
+FOR_TRAINING = (Momentum, Queue)
+"""Parts that a finished model has no use for; checkpoints keep them."""
 
 
 class System(nn.Module):
-    """`objectives` by name, each a module from a View to a loss; `weights` default to 1."""
+    """`objectives` by name, each a module from a view to a loss; `decay`: of the model's twin, where they need one."""
 
     def __init__(
-        self, model: DualEncoder, objectives: Mapping[str, nn.Module], weights: Mapping[str, float] | None = None
+        self, model: DualEncoder | VLModel, objectives: Mapping[str, nn.Module], *, decay: float | None = None
     ) -> None:
         super().__init__()
         self.model = model
         self.objectives = nn.ModuleDict(dict(objectives))
-        self.weights = {name: (weights or {}).get(name, 1.0) for name in objectives}
+        self.twin = None if decay is None else Momentum(model, decay)
+
+    @property
+    def twins(self) -> list[Momentum]:
+        return [part for part in self.modules() if isinstance(part, Momentum)]
+
+    def view(self, batch: Batch) -> View | DualView:
+        """The batch under this model, for objectives and evaluations."""
+        if isinstance(self.model, DualEncoder):
+            return DualView(self.model, batch)
+        twin = None if self.twin is None else cast(VLModel, self.twin.twin)
+        return View(self.model, batch, training=self.training, twin=twin)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Each objective's loss [] by its name, `loss` their weighted sum, and `scale`, detached, to be watched."""
-        view = View(self.model, batch)
+        """Each objective's loss [] by its name, `loss` their weighted sum, and `scale`, where there is one."""
+        if self.training:
+            for twin in self.twins:
+                twin.update()
+        view = self.view(batch)
         losses = {name: objective(view) for name, objective in self.objectives.items()}
-        total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
-        return {**losses, "loss": total, "scale": view.scale().detach()}
+        weights = {name: part.weight if isinstance(part, Weighted) else 1.0 for name, part in self.objectives.items()}
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        scale = {"scale": view.scale().detach()} if self.compares else {}
+        return {**losses, "loss": total, **scale}
+
+    @property
+    def compares(self) -> bool:
+        """Whether it maps pictures and texts to one space."""
+        return isinstance(self.model, DualEncoder) or self.model.align is not None
+
+    def described(self) -> dict[str, Any]:
+        """What a finished model's configuration says beside the recipe: open_clip's own, for its models."""
+        return {"open_clip": self.model.config} if isinstance(self.model, DualEncoder) else {}
+
+    def finished(self) -> dict[str, Tensor]:
+        """What a finished model consists of, fp32 on the CPU: open_clip's names for its models, else the system's."""
+        if isinstance(self.model, DualEncoder):
+            return self.model.clip_state_dict()
+        return own_state(self, FOR_TRAINING)
+
+    def load_finished(self, state: Mapping[str, Tensor], *, origin: str) -> None:
+        """Take what `finished` gave; twins begin as what they follow. UserError, which names `origin`, if it does not
+        fit."""
+        if isinstance(self.model, DualEncoder):
+            self.model.load_weights(state, origin=origin)
+        else:
+            load_own_state(self, state, origin=origin, leave_out=FOR_TRAINING)
+        self._reset_twins()
+
+    def load_trained(self, state: Mapping[str, Tensor], *, origin: str) -> None:
+        """As `load_finished`, out of the state dict of a whole system, as a checkpoint keeps it."""
+        if isinstance(self.model, DualEncoder):
+            inside = "model.clip."
+            self.model.load_weights({name.removeprefix(inside): value for name, value in state.items()}, origin=origin)
+        else:
+            load_own_state(self, state, origin=origin, leave_out=FOR_TRAINING, whole=True)
+        self._reset_twins()
+
+    def _reset_twins(self) -> None:
+        for twin in self.twins:
+            twin.reset()

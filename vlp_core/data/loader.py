@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vlp_core.batch import Batch
@@ -74,6 +75,7 @@ class Loader:
         self._order = Order(samples.uids, samples.weights, seed=seed, block=block, window=window)
         self._pin = pin
         self._prefetch = prefetch
+        self._epoch = float(samples.weights.sum())  # samples of an epoch in the mean
         self._scheduled = cursor
         self._pending: deque[_Pending] = deque()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="loader")
@@ -110,6 +112,7 @@ class Loader:
     def _schedule(self) -> "_Pending":
         start = self._scheduled + self._first
         epochs, positions = self._order.span(start, start + self._share)
+        done = self._scheduled / self._epoch
         self._scheduled += self._batch_size
         side = self._transform.size
         pixels = torch.empty(self._share, 3, side, side, dtype=torch.uint8, pin_memory=self._pin)
@@ -117,17 +120,20 @@ class Loader:
             self._threads.submit(self._make, epochs[i : i + _CHUNK], positions[i : i + _CHUNK], pixels[i : i + _CHUNK])
             for i in range(0, self._share, _CHUNK)
         ]
-        return _Pending(pixels, self._samples.image_ids[positions], parts, self._pin)
+        return _Pending(
+            pixels, self._samples.image_ids[positions], parts, done, self._tokenize.vocabulary.pad, self._pin
+        )
 
     def _make(self, epochs: np.ndarray, positions: np.ndarray, pixels: Tensor) -> "_Part":
         """Fills `pixels`; runs in a thread."""
         uids = [self._samples.uid(i) for i in positions]
-        captions = []
+        captions, keys = [], []
         for row, (epoch, i, uid) in enumerate(zip(epochs.tolist(), positions.tolist(), uids, strict=True)):
             pixels[row] = self._picture(i, uid, generator(self._seed, epoch, uid))
             of_this = self._samples.captions(i)
             captions.append(of_this[key_of(self._seed, "caption", epoch, uid) % len(of_this)])
-        return _Part(uids, self._tokenize(captions), [text_id(caption) for caption in captions])
+            keys.append(key_of(self._seed, "sample", epoch, uid) - 2**63)
+        return _Part(uids, self._tokenize(captions), [text_id(caption) for caption in captions], keys)
 
     def _picture(self, i: int, uid: str, rng: np.random.Generator) -> Tensor:
         body = self._samples.image_bytes(i)
@@ -147,6 +153,7 @@ class _Part:
     uids: list[str]
     tokens: Tensor
     text_ids: list[int]
+    keys: list[int]
 
 
 @dataclass(frozen=True)
@@ -156,21 +163,31 @@ class _Pending:
     pixels: Tensor
     image_ids: np.ndarray
     parts: list["Future[_Part]"]
+    epoch: float
+    pad: int
     pin: bool
 
     def result(self) -> Batch:
         parts = [part.result() for part in self.parts]
         return Batch(
             pixels=self.pixels,
-            tokens=self._placed(torch.cat([part.tokens for part in parts])),
+            tokens=self._placed(_beneath([part.tokens for part in parts], self.pad)),
             image_id=self._placed(torch.from_numpy(self.image_ids)),
             text_id=self._placed(torch.tensor([name for part in parts for name in part.text_ids], dtype=torch.int64)),
+            key=self._placed(torch.tensor([key for part in parts for key in part.keys], dtype=torch.int64)),
             uid=[uid for part in parts for uid in part.uids],
+            epoch=self.epoch,
         )
 
     def _placed(self, values: Tensor) -> Tensor:
         """Where a GPU fetches them; from elsewhere a copy waits for all that the GPU was given before."""
         return values.pin_memory() if self.pin else values
+
+
+def _beneath(tokens: list[Tensor], pad: int) -> Tensor:
+    """Texts [B, L] of several lengths as one [B, L] of the longest."""
+    longest = max(part.shape[1] for part in tokens)
+    return torch.cat([F.pad(part, (0, longest - part.shape[1]), value=pad) for part in tokens])
 
 
 def _check(samples: Samples, batch_size: int, world: int) -> None:

@@ -36,6 +36,18 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Words:
+    """The word pieces of recipes that read those."""
+
+    pieces: int = 10_000
+    """How many there are at most; a small corpus gives fewer."""
+
+    def __post_init__(self) -> None:
+        if self.pieces < 100:
+            raise UserError(f"--words.pieces {self.pieces}: give 100 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shard:
     """When and how a selection is rewritten into shards of its own."""
 

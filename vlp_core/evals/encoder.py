@@ -17,9 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from vlp_core.data.tokens import tokenizer_of
+from vlp_core.dual_encoder import load_dual_encoder, published_preprocess
 from vlp_core.errors import UserError, nearest
 from vlp_core.evals.settings import Evaluate
-from vlp_core.model import CONFIG_FILE, load_model, published_preprocess
+from vlp_core.model_folder import CONFIG_FILE
 
 LOCAL_DIR = "local-dir:"
 EXPORT_CONFIG = "open_clip_config.json"
@@ -54,12 +55,12 @@ class Encoder:
             UserError: a body is no picture, or the vectors are not finite.
         """
         with ThreadPoolExecutor(self.threads) as pool:
-            pixels = (torch.stack(list(pool.map(self._decode, batch))) for batch in _batches(bodies, self.batch_size))
+            pixels = (torch.stack(list(pool.map(self._decode, batch))) for batch in batches(bodies, self.batch_size))
             return self._encode(self.model.encode_image, pixels, done)
 
     def texts(self, texts: Iterable[str], *, done: Done = _silent) -> Tensor:
         """Unit vectors float32 [N, D] on the CPU of texts; what is longer than the model's context is cut."""
-        tokens = (self.tokenize(batch) for batch in _batches(texts, self.batch_size))
+        tokens = (self.tokenize(batch) for batch in batches(texts, self.batch_size))
         return self._encode(self.model.encode_text, tokens, done)
 
     def _decode(self, body: bytes) -> Tensor:
@@ -94,9 +95,9 @@ def load_encoder(spec: str | Path, evaluate: Evaluate | None = None, *, allow_do
         UserError: there is no such model here, or reading it would need a download that was not allowed.
     """
     evaluate = evaluate or Evaluate()
-    threads = evaluate.threads or len(os.sched_getaffinity(0))
+    threads = threads_of(evaluate)
     torch.set_num_threads(threads)
-    device = _device(evaluate.device)
+    device = device_of(evaluate.device)
     model, tokenize, preprocess = _load(str(spec), allow_download)
     return Encoder(
         name=str(spec),
@@ -109,7 +110,11 @@ def load_encoder(spec: str | Path, evaluate: Evaluate | None = None, *, allow_do
     )
 
 
-def _device(name: str) -> torch.device:
+def threads_of(evaluate: Evaluate) -> int:
+    return evaluate.threads or len(os.sched_getaffinity(0))
+
+
+def device_of(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -124,8 +129,8 @@ def _load(spec: str, allow_download: bool) -> tuple[Any, Callable[[list[str]], T
     if (folder / EXPORT_CONFIG).is_file():
         return _create(f"{LOCAL_DIR}{folder}", None)
     if (folder / CONFIG_FILE).is_file():
-        model, config = load_model(folder)
-        return model, tokenizer_of(config["tokenizer"]), config["open_clip"]["preprocess_cfg"]
+        model, config = load_dual_encoder(folder)
+        return model, tokenizer_of(config["tokenizer"]), config["preprocess"]
     if folder.is_dir():
         raise UserError(
             f"{folder}: neither {CONFIG_FILE} (a trained model) nor {EXPORT_CONFIG} (an export) in this folder"
@@ -173,7 +178,7 @@ def _create(name: str, weights: str | None) -> tuple[Any, Callable[[list[str]], 
     return model, open_clip.get_tokenizer(name), model.visual.preprocess_cfg
 
 
-def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -6,7 +6,7 @@ with a right answer among the first k (Karpathy & Fei-Fei, 2015). Ties go agains
 the best right one counts as found before it, so that a model that gives one vector for everything finds nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import comb
 
@@ -52,22 +52,29 @@ def rank(queries: Tensor, gallery: Tensor, pairs: Tensor, *, block: int = 512) -
         gallery: unit vectors float32 [N, D].
         pairs: int64 [P, 2], (query, right answer); each pair once, each query at least once.
     """
-    right = torch.bincount(pairs[:, 0], minlength=len(queries))
-    if not len(queries) or not right.all():
+    return rank_by(lambda start, end: queries[start:end] @ gallery.T, len(queries), len(gallery), pairs, block=block)
+
+
+def rank_by(
+    scores_of: Callable[[int, int], Tensor], queries: int, gallery: int, pairs: Tensor, *, block: int = 512
+) -> Ranking:
+    """As `rank`, by any scores: `scores_of(start, end)` gives those of these queries, [end − start, N]."""
+    right = torch.bincount(pairs[:, 0], minlength=queries)
+    if not queries or not right.all():
         raise ValueError("each query needs a right answer")
     pairs = pairs[pairs[:, 0].argsort(stable=True)]
-    ranks = torch.empty(len(queries), dtype=torch.int64)
-    for start in range(0, len(queries), block):
-        end = min(start + block, len(queries))
+    ranks = torch.empty(queries, dtype=torch.int64)
+    for start in range(0, queries, block):
+        end = min(start + block, queries)
         mine = pairs[(pairs[:, 0] >= start) & (pairs[:, 0] < end)]
         row, answer = mine[:, 0] - start, mine[:, 1]
-        scores = queries[start:end] @ gallery.T
+        scores = scores_of(start, end)
         found = scores[row, answer]
         best = torch.full((end - start,), -torch.inf).scatter_reduce(0, row, found, "amax") - TIE
         # Not `scores >= best`: a NaN must count against the model.
         ahead = (~(scores < best[:, None])).sum(1)
         ranks[start:end] = ahead.index_add(0, row, -(~(found < best[row])).long())
-    return Ranking(ranks=ranks, right=right, gallery=len(gallery))
+    return Ranking(ranks=ranks, right=right, gallery=gallery)
 
 
 def recalls(images: Tensor, texts: Tensor, pairs: Tensor) -> Iterator[tuple[str, float]]:
@@ -76,10 +83,20 @@ def recalls(images: Tensor, texts: Tensor, pairs: Tensor) -> Iterator[tuple[str,
     Args:
         pairs: int64 [P, 2], (text, picture) that belong together.
     """
-    for direction, ranking in (
-        (DIRECTIONS[0], rank(texts, images, pairs)),
-        (DIRECTIONS[1], rank(images, texts, pairs.flip(1))),
-    ):
+    yield from _told(rank(texts, images, pairs), rank(images, texts, pairs.flip(1)))
+
+
+def recalls_by(scores: Tensor, pairs: Tensor) -> Iterator[tuple[str, float]]:
+    """As `recalls`, from scores [M, N] of each text with each picture."""
+    texts, images = scores.shape
+    yield from _told(
+        rank_by(lambda start, end: scores[start:end], texts, images, pairs),
+        rank_by(lambda start, end: scores.T[start:end], images, texts, pairs.flip(1)),
+    )
+
+
+def _told(to_image: Ranking, to_text: Ranking) -> Iterator[tuple[str, float]]:
+    for direction, ranking in zip(DIRECTIONS, (to_image, to_text), strict=True):
         for k in RECALL_CUTS:
             yield recall_name(direction, k), ranking.recall(k)
             yield f"{recall_name(direction, k)}_chance", ranking.chance(k)

@@ -40,6 +40,9 @@ class Pictures:
         place = self._places[number]
         return self._reader.read(place.file, place.offset, place.length)
 
+    def first(self, count: int) -> "Pictures":
+        return Pictures(self._places[:count])
+
     def __iter__(self) -> Iterator[bytes]:
         return (self[number] for number in range(len(self)))
 

@@ -13,6 +13,10 @@ class Evaluate:
 
     queries: int = 6
     """Rows of the picture that shows text queries with what they found."""
+    candidates: int = 16
+    """Pictures a text, and texts a picture, that a fusion ranks again after the dual encoder."""
+    matrix: int = 60
+    """Pictures whose every pair with a text is scored, for fusions without a dual encoder."""
     batch_size: int = execution(128)
     """Pictures or texts encoded at once."""
     device: str = execution("auto")
@@ -21,7 +25,13 @@ class Evaluate:
     """Threads that decode and encode; 0: one for each core this process may use."""
 
     def __post_init__(self) -> None:
-        for name, least in (("queries", 1), ("batch_size", 1), ("threads", 0)):
+        for name, least in (
+            ("queries", 1),
+            ("candidates", 1),
+            ("matrix", 10),
+            ("batch_size", 1),
+            ("threads", 0),
+        ):
             if getattr(self, name) < least:
                 raise UserError(f"--evaluate.{name.replace('_', '-')} {getattr(self, name)}: give {least} or more")
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):

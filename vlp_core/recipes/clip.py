@@ -1,13 +1,17 @@
 """CLIP (Radford et al., 2021, arXiv:2103.00020): two towers, one space, symmetric InfoNCE."""
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from vlp_core.errors import UserError
+from vlp_core.needs import OPENAI_MEAN, OPENAI_STD, Needs
+from vlp_core.recipes.recipe import Recipe
 from vlp_core.train.settings import Train
 
 if TYPE_CHECKING:
     from vlp_core.system import System
+    from vlp_core.vocabulary import Vocabulary
 
 HEAD_WIDTH = 64
 
@@ -37,6 +41,8 @@ class CLIP:
     """Dimensions of the space that both towers map to."""
     context: int = 24
     """Tokens of a caption, longer ones are cut."""
+    loss: Literal["softmax", "sigmoid"] = "softmax"
+    """InfoNCE over the whole batch, or every pair on its own (SigLIP, arXiv:2303.15343)."""
     open_clip: str | None = None
     """One of open_clip's architectures by name (ViT-B-32); it takes the place of all the sizes above."""
 
@@ -55,11 +61,12 @@ class CLIP:
     def model_cfg(self) -> dict[str, Any]:
         """open_clip's configuration of the two towers."""
         if self.open_clip is not None:
-            from vlp_core.model import architecture
+            from vlp_core.dual_encoder import architecture
 
             return architecture(self.open_clip)
         return {
             "embed_dim": self.embed_dim,
+            **({"init_logit_scale": math.log(10), "init_logit_bias": -10.0} if self.loss == "sigmoid" else {}),
             "vision_cfg": {
                 "image_size": self.image_size,
                 "width": self.vision_width,
@@ -80,46 +87,38 @@ class CLIP:
             return {"layers": [self.vision_layers] * 4}
         return {"layers": self.vision_layers, "patch_size": self.patch}
 
-    def config(self) -> dict[str, Any]:
-        """What lies beside the weights: the recipe, open_clip's configuration and the tokenizer's."""
-        from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-
-        from vlp_core.model import published_preprocess
-
+    @property
+    def needs(self) -> Needs:
         model = self.model_cfg()
         if "hf_tokenizer_name" in model["text_cfg"]:
             raise UserError(
                 f"{self.open_clip}: its tokenizer is Hugging Face's; name one with open_clip's, as ViT-B-32"
             )
-        preprocess = {
-            "size": model["vision_cfg"]["image_size"],
-            "mode": "RGB",
-            "mean": list(OPENAI_DATASET_MEAN),
-            "std": list(OPENAI_DATASET_STD),
-            "interpolation": "bicubic",
-            "resize_mode": "shortest",
-            "fill_color": 0,
-            **(published_preprocess(self.open_clip) if self.open_clip else {}),
-        }
-        return {
-            "recipe": {"name": "clip", **asdict(self)},
-            "open_clip": {"model_cfg": model, "preprocess_cfg": preprocess},
-            "tokenizer": {"name": "bpe", "context_length": model["text_cfg"].get("context_length", 77)},
-        }
+        published: dict[str, Any] = {"mean": OPENAI_MEAN, "std": OPENAI_STD}
+        if self.open_clip is not None:
+            from vlp_core.dual_encoder import published_preprocess
 
-    def build(self) -> "System":
+            published |= published_preprocess(self.open_clip)
+        length = model["text_cfg"].get("context_length", 77)
+        side = model["vision_cfg"]["image_size"]
+        return Needs(tokenizer="bpe", length=length, fixed=True, size=side, **published)
+
+    def build(self, _vocabulary: "Vocabulary") -> "System":
         """The system with fresh weights, drawn from torch's generator."""
-        from vlp_core.model import DualEncoder
+        from vlp_core.dual_encoder import DualEncoder
         from vlp_core.objectives.contrastive import Contrastive
+        from vlp_core.objectives.sigmoid import Sigmoid
+        from vlp_core.sizes import config_of
         from vlp_core.system import System
 
-        return System(DualEncoder(self.config()["open_clip"]), {"contrastive": Contrastive()})
+        model = DualEncoder({"model_cfg": self.model_cfg(), "preprocess_cfg": config_of(self)["preprocess"]})
+        return System(model, {"contrastive": Sigmoid() if self.loss == "sigmoid" else Contrastive()})
 
 
-TINY = CLIP(tower="resnet", vision_width=16, vision_layers=1)
+TINY = Recipe(system=CLIP(tower="resnet", vision_width=16, vision_layers=1), train=Train(steps=900, lr=2e-3))
 """What learns the embedded corpus on two cores in minutes."""
 
-PAPER = CLIP(
+VIT_B_32 = CLIP(
     image_size=224,
     patch=32,
     vision_width=768,
@@ -130,8 +129,10 @@ PAPER = CLIP(
     embed_dim=512,
     context=77,
 )
-"""ViT-B/32, table 20."""
+"""Table 20."""
 
-TINY_TRAIN = Train(steps=900, lr=2e-3)
-PAPER_TRAIN = Train(steps=390_000, batch_size=32_768, lr=5e-4, weight_decay=0.2, warmup=2_000, clip_norm=None)
+PAPER = Recipe(
+    system=VIT_B_32,
+    train=Train(steps=390_000, batch_size=32_768, lr=5e-4, weight_decay=0.2, warmup=2_000, clip_norm=None),
+)
 """Tables 18 and 20: 32 epochs of 400 million pairs."""

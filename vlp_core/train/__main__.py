@@ -1,7 +1,7 @@
 """`torchrun -m vlp_core.train`: train on a folder of shards on a machine that has neither Ray nor MLflow.
 
 python -m vlp_core.train --images runs/download/… --selection runs/select/…/selection.parquet --out model
-torchrun --nproc-per-node 2 -m vlp_core.train --images … --out model --recipe tiny --train.zero-stage 2
+torchrun --nproc-per-node 2 -m vlp_core.train --images … --out model --recipe vilt --train.zero-stage 2
 """
 
 import argparse
@@ -11,12 +11,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from vlp_core.data.settings import Data
-from vlp_core.errors import UserError, nearest
-from vlp_core.recipes import RECIPES, TRAINING
-from vlp_core.recipes.clip import CLIP
+from vlp_core.errors import UserError
+from vlp_core.recipes.catalogue import Size, recipe_of
 from vlp_core.tracker import Silent
 from vlp_core.train.settings import Train
 
@@ -33,9 +32,12 @@ class Arguments:
     """Model folder to write."""
     previous: Path | None = None
     """Finished model folder to carry on from, with more steps."""
-    recipe: str = "tiny"
-    """Recipe by name; its sizes and settings are what the flags below start from."""
-    model: CLIP = field(default_factory=CLIP)
+    tokenizer: Path | None = None
+    """Word pieces (tokenizer.json, or the folder of the tokenizer step), for recipes that read those."""
+    recipe: str = "clip"
+    """Recipe by name; its sizes and settings are what the other flags start from."""
+    size: Size = "tiny"
+    """What two cores can train, or the settings of its paper."""
     train: Train = field(default_factory=Train)
     data: Data = field(default_factory=Data)
 
@@ -54,33 +56,43 @@ class Terminal(Silent):
         print(f"! {text}", file=sys.stderr, flush=True)
 
 
-def parse(words: list[str]) -> Arguments:
+def parse(words: list[str]) -> tuple[Arguments, Any]:
+    """The arguments, and the sizes of the system."""
     import tyro
 
     first = argparse.ArgumentParser(add_help=False)
-    first.add_argument("--recipe", default="tiny")
-    name = first.parse_known_args(words)[0].recipe
-    if name not in RECIPES:
-        raise UserError(f"--recipe {name}: no such recipe{nearest(name, RECIPES)}")
+    first.add_argument("--recipe", default=Arguments.recipe)
+    first.add_argument("--size", default=Arguments.size)
+    chosen = first.parse_known_args(words)[0]
+    recipe = recipe_of(chosen.recipe, "paper" if chosen.size == "paper" else "tiny")
     default: Any = Arguments(
-        images=tyro.MISSING, out=tyro.MISSING, recipe=name, model=RECIPES[name], train=TRAINING[name]
+        images=tyro.MISSING, out=tyro.MISSING, recipe=chosen.recipe, train=recipe.train, data=recipe.data
     )
-    arguments = tyro.cli(Arguments, args=words, default=default)
-    return replace(arguments, train=replace(arguments.train, workers=int(os.environ.get("WORLD_SIZE", "1"))))
+
+    def both(
+        arguments: Annotated[Arguments, tyro.conf.arg(name="")] = default, model: Any = recipe.system
+    ) -> tuple[Arguments, Any]:
+        return arguments, model
+
+    both.__annotations__["model"] = type(recipe.system)
+    arguments, sizes = tyro.cli(both, args=words)
+    train = replace(arguments.train, workers=int(os.environ.get("WORLD_SIZE", "1")))
+    return replace(arguments, train=train), sizes
 
 
 def main(words: list[str]) -> int:
     try:
-        arguments = parse(words)
+        arguments, sizes = parse(words)
         from vlp_core.train.loop import train_model
 
         arguments.out.mkdir(parents=True, exist_ok=True)
         train_model(
             images=arguments.images,
             selection=arguments.selection,
-            recipe=arguments.model,
+            recipe=sizes,
             train=arguments.train,
             data=arguments.data,
+            tokenizer=arguments.tokenizer,
             out=arguments.out.resolve(),
             tracker=Terminal(arguments.train.steps),
             previous=arguments.previous,

@@ -29,14 +29,16 @@ class Curve:
     Steps leave tensors behind, which are read together: reading one makes the CPU wait for the device.
     """
 
-    def __init__(self, points: list[Point] | None = None, window: list[list[float]] | None = None) -> None:
-        """`window`: loss, gradient norm and scale of each step since the last point, as `read` left them."""
+    def __init__(self, points: list[Point] | None = None, window: list[Point] | None = None) -> None:
+        """`window`: what each step since the last point gave, as `read` left it."""
         self.points = points or []
         self.window = window or []
+        self._names: list[str] = []
         self._unread: list[Tensor] = []
 
     def add(self, outcome: Outcome) -> None:
-        self._unread.append(torch.stack([outcome.loss, outcome.grad_norm, outcome.scale]))
+        self._names = list(outcome.values)
+        self._unread.append(torch.stack(list(outcome.values.values())))
 
     def read(self, step: int, ranks: Ranks) -> None:
         """Bring in the outcomes up to `step`, averaged over the ranks; UserError where one is not finite."""
@@ -46,24 +48,21 @@ class Curve:
         first = step - len(rows) + 1
         self._unread.clear()
         for number, row in enumerate(rows, first):
+            values = dict(zip(self._names, row, strict=True))
             if not all(map(math.isfinite, row)):
                 raise UserError(
-                    f"step {number}: loss {row[0]:g} with a gradient of length {row[1]:g} is not finite; lower "
-                    "--train.lr, lengthen --train.warmup or set --train.clip-norm (the checkpoints before it stay)"
+                    f"step {number}: loss {values['loss']:g} with a gradient of length {values['grad_norm']:g} is not "
+                    "finite; lower --train.lr, lengthen --train.warmup or set --train.clip-norm (the checkpoints "
+                    "before it stay)"
                 )
-        self.window += rows
+            self.window.append(values)
 
     def point(self, *, step: int, samples: int, lr: float) -> Point:
-        """Close the window: means of loss and gradient norm since the point before, the scale of the last step."""
-        loss, grad_norm = (math.fsum(row[i] for row in self.window) / len(self.window) for i in (0, 1))
-        point = {
-            "step": step,
-            "samples": samples,
-            "loss": loss,
-            "scale": self.window[-1][2],
-            "lr": lr,
-            "grad_norm": grad_norm,
-        }
+        """Close the window: the means since the point before, but the scale of the last step."""
+        last, rows = self.window[-1], self.window
+        means = {name: math.fsum(row[name] for row in rows) / len(rows) for name in last if name != "scale"}
+        scale = {"scale": last["scale"]} if "scale" in last else {}
+        point = {"step": step, "samples": samples, "loss": means.pop("loss"), **scale, "lr": lr, **means}
         self.points.append(point)
         self.window = []
         return point
@@ -93,18 +92,24 @@ def tell(tracker: Tracker, points: list[Point]) -> None:
         tracker.metrics(measured(point), step=int(point["step"]))
 
 
+TITLES = {"scale": "scale of the similarities", "lr": "learning rate", "grad_norm": "gradient norm"}
+
+
 def draw(points: list[Point], path: Path) -> None:
-    """A picture of loss, scale, learning rate and gradient norm over the samples seen."""
+    """A picture of everything that the points hold, over the samples seen."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    axes: Any = figure.subplots(2, 2, sharex=True)
-    titles = {"loss": "loss", "scale": "scale of the similarities", "lr": "learning rate", "grad_norm": "gradient norm"}
-    for ax, (name, title) in zip(axes.flat, titles.items(), strict=True):
+    names = [name for name in points[-1] if name not in ("step", "samples")]
+    rows = math.ceil(len(names) / 2)
+    figure = Figure(figsize=(10, 3 * rows), layout="constrained")
+    axes: Any = figure.subplots(rows, 2, sharex=True, squeeze=False)
+    for ax, name in zip(axes.flat, names, strict=False):
         ax.plot([point["samples"] for point in points], [point[name] for point in points], linewidth=1.2)
-        ax.set_title(title)
+        ax.set_title(TITLES.get(name, name))
         ax.grid(alpha=0.3)
-    for ax in axes[1]:
+    for ax in list(axes.flat)[len(names) :]:
+        ax.set_axis_off()
+    for ax in axes[-1]:
         ax.set_xlabel("pairs seen")
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from vlp_core.batch import Batch
-from vlp_core.errors import UserError
+from vlp_core.errors import UserError, nearest
 from vlp_core.identity import digest_of
-from vlp_core.model import export_weights
 from vlp_core.system import System
 from vlp_core.train.ranks import Ranks
-from vlp_core.train.settings import Train
+from vlp_core.train.settings import Train, scale_of
 
 TAG = "deepspeed"
 UNIVERSAL = "universal"
@@ -41,11 +40,13 @@ OWNED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one step gave, on the device and not yet read: this rank's loss, the scale, the global gradient's norm."""
+    """What one step gave, on the device and not yet read.
 
-    loss: Tensor
-    scale: Tensor
-    grad_norm: Tensor
+    values: by name a number [] of this rank's: `loss`, `grad_norm` (of the global gradient), `loss/OBJECTIVE` for each
+        where there are several, and `scale` for systems that have one.
+    """
+
+    values: dict[str, Tensor]
 
 
 class Engine:
@@ -58,13 +59,16 @@ class Engine:
         self._clip_norm = train.clip_norm
         config = build_config(train, ranks.device)
         self.stage = int(config["zero_optimization"]["stage"])
+        if self.stage == 3 and system.twins:
+            raise UserError(
+                "--train.zero-stage 3: this system has a momentum twin, which follows whole weights, and ZeRO-3 leaves "
+                "no rank with any; give 0, 1 or 2"
+            )
         if self.stage:
             config["gradient_clipping"] = train.clip_norm or 0.0
         if universal:
             config["checkpoint"] = {**config.get("checkpoint", {}), "load_universal": True}
-        optimizer = torch.optim.AdamW(
-            parameter_groups(system, train.weight_decay), lr=train.lr, betas=(train.beta1, train.beta2), eps=train.eps
-        )
+        optimizer, self._factors = make_optimizer(system, train)
         self._engine, *_ = deepspeed.initialize(
             model=system.to(ranks.device), optimizer=optimizer, config=config, dist_init_required=False
         )
@@ -75,34 +79,31 @@ class Engine:
 
     def step(self, batch: Batch, lr: float) -> Outcome:
         """Forward, backward and one update with learning rate `lr`; waits for nothing that the device computes."""
-        for group in self._engine.optimizer.param_groups:
-            group["lr"] = lr
+        for group, factor in zip(self._engine.optimizer.param_groups, self._factors, strict=True):
+            group["lr"] = lr * factor
         losses = self._engine(batch)
         self._engine.backward(losses["loss"])
         norm = None if self.stage else self._clip()
         self._engine.step()
         if norm is None:
             norm = self._engine.get_global_grad_norm()
-        return Outcome(
-            loss=losses["loss"].detach().reshape(()),
-            scale=losses["scale"].reshape(()),
-            grad_norm=torch.as_tensor(norm, dtype=torch.float32, device=self._ranks.device).reshape(()),
-        )
+        values = named_losses(losses)
+        values["grad_norm"] = torch.as_tensor(norm, dtype=torch.float32, device=self._ranks.device)
+        return Outcome(values={name: value.detach().float().reshape(()) for name, value in values.items()})
 
     def _clip(self) -> Tensor:
         """The norm of the averaged gradient, clipped: without ZeRO, DeepSpeed clips but does not tell the norm."""
         longest = self._clip_norm if self._clip_norm is not None else float("inf")
         return nn.utils.clip_grad_norm_(self.system.parameters(), longest)
 
-    def clip_state_dict(self) -> dict[str, Tensor]:
-        """The model's weights under open_clip's names, whole on every rank; a collective call."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the finished system consists of (`System.finished`), whole on every rank; a collective call."""
         import deepspeed
 
-        clip = self.system.model.clip
         if self.stage < 3:
-            return export_weights(clip.state_dict())
-        with deepspeed.zero.GatheredParameters(list(clip.parameters())):
-            return export_weights(clip.state_dict())
+            return self.system.finished()
+        with deepspeed.zero.GatheredParameters(list(self.system.parameters())):
+            return self.system.finished()
 
     def save(self, folder: Path) -> None:
         """Everything a later `load` needs, under `folder`; a collective call."""
@@ -122,13 +123,52 @@ class Engine:
         deepspeed.comm.destroy_process_group()
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups for AdamW: matrices with weight decay, and whatever has one dimension without, as in open_clip."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-    ]
+def named_losses(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a System returns, by the names of the curve."""
+    objectives = [name for name in losses if name not in ("loss", "scale")]
+    several = {f"loss/{name}": losses[name] for name in objectives} if len(objectives) > 1 else {}
+    return {**{name: losses[name] for name in ("loss", "scale") if name in losses}, **several}
+
+
+def make_optimizer(module: nn.Module, train: Train) -> tuple[torch.optim.Optimizer, list[float]]:
+    """torch's optimiser, and for each of its groups the factor before the learning rate."""
+    groups, factors = parameter_groups(module, train.weight_decay, train.lr_scale)
+    if train.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=train.lr, momentum=train.beta1), factors
+    return torch.optim.AdamW(groups, lr=train.lr, betas=(train.beta1, train.beta2), eps=train.eps), factors
+
+
+def parameter_groups(
+    module: nn.Module, weight_decay: float, lr_scale: tuple[str, ...] = ()
+) -> tuple[list[dict[str, Any]], list[float]]:
+    """Groups of parameters, and the factor before each one's learning rate.
+
+    Matrices have weight decay, and whatever has one dimension none, as in open_clip. Raises UserError for a part of
+    `lr_scale` that the module does not have.
+    """
+    scales = [scale_of(scaled) for scaled in lr_scale]
+    found: dict[float, list[tuple[str, nn.Parameter]]] = {1.0: []}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            fitting = [factor for part, factor in scales if name.startswith(f"{part}.") or name == part]
+            found.setdefault(fitting[-1] if fitting else 1.0, []).append((name, parameter))
+    for part, _ in scales:
+        if not any(name.startswith(f"{part}.") or name == part for name, _ in module.named_parameters()):
+            raise UserError(f"--train.lr-scale {part}: the system has no such part{nearest(part, _parts(module))}")
+    groups, factors = [], []
+    for factor, named in found.items():
+        for decay, chosen in (
+            (0.0, [parameter for _, parameter in named if parameter.ndim < 2]),
+            (weight_decay, [parameter for _, parameter in named if parameter.ndim >= 2]),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "weight_decay": decay})
+                factors.append(factor)
+    return groups, factors
+
+
+def _parts(module: nn.Module) -> list[str]:
+    return [name for name, _ in module.named_modules() if name and name.count(".") < 2]
 
 
 def build_config(train: Train, device: torch.device) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError
@@ -20,9 +20,9 @@ from vlp_core.data.transforms import Transform
 from vlp_core.errors import UserError
 from vlp_core.files import full_disk, no_space, write_text
 from vlp_core.identity import key_of
-from vlp_core.model import save_weights
+from vlp_core.model_folder import write_folder
 from vlp_core.settings import EXECUTION, EXTENDS
-from vlp_core.system import System
+from vlp_core.sizes import SystemSizes, config_of
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.train.checkpoint import Checkpoint, Checkpoints
 from vlp_core.train.curve import PICTURE_FILE, Curve, Point, draw, measured, read_points, tell
@@ -36,21 +36,14 @@ CONTINUED_FILE = "_CONTINUED.json"
 LEAST_FREE_BYTES = 2**20
 
 
-class Recipe(Protocol):
-    """What training asks of a recipe."""
-
-    def config(self) -> dict[str, Any]: ...
-
-    def build(self) -> System: ...
-
-
 def train_model(
     *,
     images: Path,
     selection: Path | None,
-    recipe: Recipe,
+    recipe: SystemSizes,
     train: Train,
     data: Data,
+    tokenizer: Path | None = None,
     out: Path,
     tracker: Tracker,
     previous: Path | None = None,
@@ -66,7 +59,7 @@ def train_model(
     set_threads(train.threads)
     with joined(train.gpu) as ranks, _full_disk_told(out):
         samples = ranks.share(lambda: Samples.open(images, selection))
-        Run(samples, recipe, train, data, out, tracker, ranks).go(previous, tell_again)
+        Run(samples, recipe, train, data, tokenizer, out, tracker, ranks).go(previous, tell_again)
 
 
 @contextmanager
@@ -87,16 +80,18 @@ class Run:
     def __init__(
         self,
         samples: Samples,
-        recipe: Recipe,
+        recipe: SystemSizes,
         train: Train,
         data: Data,
+        tokenizer: Path | None,
         out: Path,
         tracker: Tracker,
         ranks: Ranks,
     ) -> None:
         self.samples, self.recipe, self.train, self.data = samples, recipe, train, data
         self.out, self.tracker, self.ranks = out, tracker, ranks
-        self.config = recipe.config()
+        self.config = config_of(recipe)
+        self.tokenizer = tokenizer_of(self.config["tokenizer"], tokenizer)
         self.start: str | None = None
         self.checkpoints = Checkpoints(out, keep=train.keep, warn=tracker.warn)
 
@@ -108,9 +103,10 @@ class Run:
             if tell_again and self.ranks.first:
                 tell(self.tracker, curve.points)
             self._steps(engine, loader, curve, found.step if found else 0)
-            weights = engine.clip_state_dict()
+            state = engine.state_dict()
             if self.ranks.first:
-                save_weights(self.out, weights, self.config)
+                self.tokenizer.save(self.out)
+                write_folder(self.out, state, self.config | engine.system.described())
                 draw(curve.points, self.out / PICTURE_FILE)
             self.ranks.barrier()
 
@@ -168,21 +164,21 @@ class Run:
         del settings["train.zero-stage"]  # the DeepSpeed file may say another
         settings["train.start"] = start
         settings["train.deepspeed"] = identify_file(self.train.deepspeed) if self.train.deepspeed else None
+        settings["tokenizer"] = self.tokenizer.digest
         return settings | {f"recipe.{key}": _plain(value) for key, value in self.config["recipe"].items()}
 
     def _samples(self) -> str:
         return f"{len(self.samples)} ({self.samples.digest[:16]})"
 
     def _loader(self, found: Checkpoint | None) -> Loader:
-        preprocess = self.config["open_clip"]["preprocess_cfg"]
         transform = Transform(
-            size=preprocess["size"],
+            size=self.config["preprocess"]["size"],
             crop_scale=self.data.crop_scale,
             flip=self.data.flip,
         )
         return Loader(
             self.samples,
-            tokenize=tokenizer_of(self.config["tokenizer"]),
+            tokenize=self.tokenizer,
             transform=transform,
             seed=self.train.seed,
             batch_size=self.train.batch_size,
@@ -198,10 +194,10 @@ class Run:
 
     def _engine(self, found: Checkpoint | None) -> Engine:
         torch.manual_seed(key_of(self.train.seed, "weights"))
-        system = self.recipe.build()
+        system = self.recipe.build(self.tokenizer.vocabulary)
         if found is None:
             if self.train.start is not None:
-                load_start(system, self.train.start, self.config["open_clip"]["model_cfg"], self.ranks.device)
+                load_start(system, self.train.start, self.config["recipe"]["name"], self.ranks.device)
             return Engine(system, self.train, self.ranks)
         # Without ZeRO every rank has all of the state; with it, the state is cut by the number of ranks.
         universal = found.state["ranks"] != self.ranks.world and found.state["settings"]["zero-stage"] > 0
@@ -290,8 +286,9 @@ class _Pace:
 def summary(out: Path) -> Summary:
     """Headline numbers of a finished run."""
     last = read_points(out)[-1]
-    counts = {name: last[name] for name in ("step", "samples", "loss", "scale")}
-    return Summary(counts={"steps": counts.pop("step"), **counts}, pictures={"curve": PICTURE_FILE})
+    counts = {"steps": last["step"]}
+    counts |= {name: last[name] for name in ("samples", "loss", "scale") if name in last}
+    return Summary(counts=counts, pictures={"curve": PICTURE_FILE})
 
 
 def _plain(value: Any) -> Any:

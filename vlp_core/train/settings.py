@@ -17,8 +17,12 @@ class Train:
     """Steps of the optimiser. Raised later, it carries a finished run on."""
     batch_size: int = 128
     """Pairs a step, over all workers together."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or SGD whose momentum is --train.beta1."""
     lr: float = 1e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
+    lr_scale: tuple[str, ...] = ()
+    """Parts of the system that have another rate, as PART=FACTOR (model.fusion=5); the last that fits counts."""
     warmup: int = 50
     """Steps of linear warm-up; then a cosine takes the rate to 0 at the last step."""
     weight_decay: float = 0.1
@@ -61,6 +65,8 @@ class Train:
         for name in ("steps", "batch_size", "log_every", "workers", "checkpoint_every", "keep"):
             if getattr(self, name) < 1:
                 raise UserError(f"{_flag(name)} {getattr(self, name)}: give 1 or more")
+        for scaled in self.lr_scale:
+            scale_of(scaled)
         for name in ("lr", "warmup", "weight_decay", "threads", "restarts"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"{_flag(name)} {getattr(self, name)}: give 0 or more")
@@ -78,6 +84,20 @@ class Train:
                 f"{_flag('batch_size')} {self.batch_size} cannot be divided among {self.workers} workers; "
                 f"give a multiple of {self.workers}"
             )
+
+
+def scale_of(scaled: str) -> tuple[str, float]:
+    """PART=FACTOR as its two halves."""
+    part, _, factor = scaled.partition("=")
+    try:
+        value = float(factor)
+    except ValueError:
+        value = -1.0
+    if not part or not 0 <= value < math.inf:
+        raise UserError(
+            f"--train.lr-scale {scaled}: give PART=FACTOR with a factor of 0 or more, such as model.fusion=5"
+        )
+    return part, value
 
 
 def _flag(name: str) -> str:

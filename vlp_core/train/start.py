@@ -1,35 +1,35 @@
 """Weights that a run starts from: a model folder, a checkpoint of another run, or a file of open_clip's."""
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
-from typing import Any
 
 import open_clip
 import torch
 
+from vlp_core.dual_encoder import DualEncoder, architecture
 from vlp_core.errors import UserError
 from vlp_core.identity import sha256_of_file
-from vlp_core.model import CONFIG_FILE, WEIGHTS_FILE, DualEncoder, architecture, read_weights
+from vlp_core.model_folder import CONFIG_FILE, WEIGHTS_FILE, read_config, read_weights
 from vlp_core.system import System
 from vlp_core.train import engine
 from vlp_core.train.checkpoint import STATE_FILE, Checkpoints
 
 _WAYS = "give a model folder, a folder with checkpoints, or ARCHITECTURE:FILE for open_clip's"
-_INSIDE = "model.clip."  # where open_clip's model lies in a System
 
 
-def load_start(system: System, start: str, model_cfg: Mapping[str, Any], device: torch.device) -> None:
+def load_start(system: System, start: str, recipe: str, device: torch.device) -> None:
     """Put the weights that `start` names into the system; UserError where there are none or they do not fit.
 
-    `device` is the one that will train; the system stays where it is.
+    `recipe` is the name of the system's; `device` is the one that will train; the system stays where it is.
     """
     folder = Path(start)
     if (folder / CONFIG_FILE).is_file():
-        system.model.load_weights(read_weights(folder), origin=start)
+        _check_recipe(start, read_config(folder)["recipe"].get("name"), recipe)
+        system.load_finished(read_weights(folder), origin=start)
     elif folder.is_dir():
-        _load_checkpoint(system, folder, device)
-    elif ":" in start:
-        _load_open_clip(system.model, start, model_cfg)
+        _load_checkpoint(system, folder, recipe, device)
+    elif ":" in start and isinstance(system.model, DualEncoder):
+        _load_open_clip(system.model, start)
     else:
         raise UserError(f"--train.start {start}: no such folder; {_WAYS}")
 
@@ -57,15 +57,21 @@ def _checkpoint_in(folder: Path) -> Path:
     return found.folder
 
 
-def _load_checkpoint(system: System, folder: Path, device: torch.device) -> None:
+def _check_recipe(origin: str, theirs: str | None, ours: str) -> None:
+    if theirs != ours:
+        raise UserError(f"--train.start {origin}: this is a {theirs}, and a {ours} is trained; {_WAYS} of a {ours}")
+
+
+def _load_checkpoint(system: System, folder: Path, recipe: str, device: torch.device) -> None:
     folder = _checkpoint_in(folder)
-    weights = {name.removeprefix(_INSIDE): value for name, value in engine.read_weights(folder, device).items()}
-    system.model.load_weights(weights, origin=str(folder))
+    settings = json.loads((folder / STATE_FILE).read_text())["settings"]
+    _check_recipe(str(folder), settings.get("recipe.name"), recipe)
+    system.load_trained(engine.read_weights(folder, device), origin=str(folder))
 
 
-def _load_open_clip(model: DualEncoder, start: str, model_cfg: Mapping[str, Any]) -> None:
+def _load_open_clip(model: DualEncoder, start: str) -> None:
     name, _, file = start.partition(":")
-    if architecture(name) != model_cfg:
+    if architecture(name) != model.config["model_cfg"]:
         raise UserError(f"--train.start {start}: the recipe's model is another; set its open_clip to {name}")
     if not Path(file).is_file():
         raise UserError(f"--train.start {start}: no such file {file}; {_WAYS}")

@@ -42,14 +42,14 @@ def take(samples: Samples, count: int, **settings: int) -> list[Batch]:
 
 
 def joined(batches: list[Batch]) -> Batch:
-    names = ("pixels", "tokens", "image_id", "text_id")
+    names = ("pixels", "tokens", "image_id", "text_id", "key")
     tensors = {name: torch.cat([getattr(batch, name) for batch in batches]) for name in names}
     return Batch(uid=[uid for batch in batches for uid in batch.uid], **tensors)
 
 
 def assert_equal(found: Batch, expected: Batch) -> None:
     assert found.uid == expected.uid
-    for name in ("pixels", "tokens", "image_id", "text_id"):
+    for name in ("pixels", "tokens", "image_id", "text_id", "key"):
         assert torch.equal(getattr(found, name), getattr(expected, name)), name
 
 
@@ -91,7 +91,7 @@ def test_every_sample_once_an_epoch_and_drawn_anew_in_the_next(samples: Samples)
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="memory is pinned for a GPU")
 def test_all_of_a_batch_lies_where_a_gpu_fetches_it_without_waiting(samples: Samples) -> None:
     (batch,) = take(samples, 1, pin=True)
-    assert all(getattr(batch, name).is_pinned() for name in ("pixels", "tokens", "image_id", "text_id"))
+    assert all(getattr(batch, name).is_pinned() for name in ("pixels", "tokens", "image_id", "text_id", "key"))
 
 
 def test_what_belongs_together_stays_together(samples: Samples) -> None:

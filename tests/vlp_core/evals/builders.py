@@ -13,10 +13,20 @@ import torch
 from PIL import Image
 
 from vlp_core.data.index import index_rows
+from vlp_core.dual_encoder import DualEncoder
 from vlp_core.files import write_table
 from vlp_core.identity import sha256_of, uid_of
-from vlp_core.model import DualEncoder, save_model
+from vlp_core.model_folder import write_folder
 
+PREPROCESS = {
+    "size": 32,
+    "mode": "RGB",
+    "mean": [0.48145466, 0.4578275, 0.40821073],
+    "std": [0.26862954, 0.26130258, 0.27577711],
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+    "fill_color": 0,
+}
 CONFIG = {
     "recipe": {"name": "clip", "embed_dim": 32},
     "open_clip": {
@@ -25,17 +35,10 @@ CONFIG = {
             "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 64, "layers": 1, "head_width": 32},
             "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
         },
-        "preprocess_cfg": {
-            "size": 32,
-            "mode": "RGB",
-            "mean": [0.48145466, 0.4578275, 0.40821073],
-            "std": [0.26862954, 0.26130258, 0.27577711],
-            "interpolation": "bicubic",
-            "resize_mode": "shortest",
-            "fill_color": 0,
-        },
+        "preprocess_cfg": PREPROCESS,
     },
-    "tokenizer": {"context_length": 16},
+    "preprocess": PREPROCESS,
+    "tokenizer": {"name": "bpe", "context_length": 16},
 }
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (40, 50, 210), "grey": (128, 128, 128)}
 
@@ -51,7 +54,7 @@ def model_folder(folder: Path, seed: int, *, constant: bool = False) -> Path:
         if constant:
             model.clip.visual.ln_post.weight.zero_()
     folder.mkdir(parents=True)
-    save_model(folder, model, CONFIG)
+    write_folder(folder, model.clip_state_dict(), CONFIG)
     return folder
 
 

@@ -8,6 +8,7 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 
 from vlp_core.objectives.contrastive import Contrastive
+from vlp_core.objectives.sigmoid import Sigmoid
 
 ROWS, DIM, RANKS = 6, 5, 2
 
@@ -20,10 +21,10 @@ class Vectors:
     texts: torch.Tensor
     log_scale: torch.Tensor
 
-    def image(self):
+    def image_vectors(self):
         return F.normalize(self.images, dim=1)
 
-    def text(self):
+    def text_vectors(self):
         return F.normalize(self.texts, dim=1)
 
     def scale(self):
@@ -46,9 +47,21 @@ def test_loss_and_gradients_are_those_of_open_clip():
     from open_clip.loss import ClipLoss
 
     view = vectors()
-    theirs = ClipLoss()(view.image(), view.text(), view.scale())
+    theirs = ClipLoss()(view.image_vectors(), view.text_vectors(), view.scale())
     expected = [theirs.detach(), *torch.autograd.grad(theirs, [view.images, view.texts, view.log_scale])]
     for value, reference in zip(gradients(view), expected, strict=True):
+        torch.testing.assert_close(value, reference)
+
+
+def test_sigmoid_loss_is_that_of_open_clip():
+    from open_clip.loss import SigLipLoss
+
+    view, bias = vectors(), torch.tensor([-3.0], requires_grad=True)
+    view.bias = lambda: bias  # type: ignore[attr-defined]
+    leaves = [view.images, view.texts, view.log_scale, bias]
+    ours, theirs = Sigmoid()(view), SigLipLoss()(view.image_vectors(), view.text_vectors(), view.scale(), bias)
+    torch.testing.assert_close(ours, theirs)
+    for value, reference in zip(torch.autograd.grad(ours, leaves), torch.autograd.grad(theirs, leaves), strict=True):
         torch.testing.assert_close(value, reference)
 
 

@@ -3,19 +3,10 @@ import sys
 
 import pytest
 
+from tests.vlp_core.train.builders import VOCABULARY
 from vlp_core.errors import UserError
-from vlp_core.recipes import RECIPES, TRAINING
 from vlp_core.recipes.clip import CLIP, PAPER
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_is_a_model_with_settings(name):
-    import torch
-
-    with torch.device("meta"):
-        system = RECIPES[name].build()
-    assert list(system.objectives) == ["contrastive"]
-    assert TRAINING[name].steps > TRAINING[name].warmup
+from vlp_core.sizes import config_of
 
 
 def test_the_papers_recipe_is_open_clips_vit_b_32():
@@ -27,8 +18,8 @@ def test_the_papers_recipe_is_open_clips_vit_b_32():
 
     with torch.device("meta"):
         theirs = open_clip.CLIP(**open_clip.get_model_config("ViT-B-32"))
-        assert shapes(PAPER.build().model.clip) == shapes(theirs)
-        assert shapes(CLIP(open_clip="ViT-B-32").build().model.clip) == shapes(theirs)
+        assert shapes(PAPER.system.build(VOCABULARY).model.clip) == shapes(theirs)
+        assert shapes(CLIP(open_clip="ViT-B-32").build(VOCABULARY).model.clip) == shapes(theirs)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +33,7 @@ def test_the_papers_recipe_is_open_clips_vit_b_32():
     ],
 )
 def test_pictures_are_brought_to_what_an_architectures_weights_know(name, mean, resize_mode):
-    preprocess = CLIP(open_clip=name).config()["open_clip"]["preprocess_cfg"]
+    preprocess = config_of(CLIP(open_clip=name))["preprocess"]
     assert (preprocess["mean"][0], preprocess["resize_mode"]) == (mean, resize_mode)
 
 
@@ -62,7 +53,7 @@ def test_sizes_that_do_not_fit_are_refused(changes, says):
 @pytest.mark.parametrize("name", ["coca_ViT-B-32", "ViT-B-32-of-mine", "ViT-B-16-SigLIP"])
 def test_architectures_that_cannot_be_trained_are_refused(name):
     with pytest.raises(UserError, match="ViT-B-32"):
-        CLIP(open_clip=name).build()
+        CLIP(open_clip=name).build(VOCABULARY)
 
 
 def test_recipes_and_the_stage_are_read_without_torch():

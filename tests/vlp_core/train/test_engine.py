@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from tests.vlp_core.train.builders import SMALL, TOWERS, TRAIN, batch, system
+from tests.vlp_core.train.builders import TOWERS, TRAIN, batch, system
 from vlp_core.errors import UserError
 from vlp_core.train.engine import Engine, build_config, parameter_groups
 from vlp_core.train.ranks import joined
@@ -24,7 +24,7 @@ def plain_losses(steps, batches):
     import open_clip
     from open_clip.loss import ClipLoss
 
-    config = SMALL.config()["open_clip"]
+    config = system().model.config
     model = open_clip.CLIP(**copy.deepcopy(config["model_cfg"]))
     model.load_state_dict(system().model.clip_state_dict())
     mean, std = (torch.tensor(config["preprocess_cfg"][name]).view(3, 1, 1) for name in ("mean", "std"))
@@ -56,7 +56,7 @@ def test_200_steps_are_those_of_a_plain_loop_over_open_clip():
     train = replace(TRAIN, steps=steps, batch_size=16)
     with joined(False) as ranks, closing(Engine(system(), train, ranks)) as engine:
         losses = [
-            engine.step(batches[step % len(batches)], learning_rate(step, train)).loss.item()
+            engine.step(batches[step % len(batches)], learning_rate(step, train)).values["loss"].item()
             for step in range(1, steps + 1)
         ]
     expected = plain_losses(steps, batches)
@@ -85,8 +85,8 @@ def three_steps(folder: Path, tower: str, stage: int) -> Ended:
         share = train.batch_size // ranks.world
         mine = {"start": ranks.rank * share, "stop": (ranks.rank + 1) * share, "recipe": TOWERS[tower]}
         parts = [batch(step, train.batch_size, **mine) for step in range(1, 4)]
-        norms = [float(engine.step(part, 1e-3).grad_norm) for part in parts]
-        return Ended(engine.clip_state_dict(), norms)
+        norms = [float(engine.step(part, 1e-3).values["grad_norm"]) for part in parts]
+        return Ended(engine.state_dict(), norms)
 
 
 CASES = [(tower, stage) for tower in TOWERS for stage in STAGES]
@@ -138,16 +138,33 @@ def test_bf16_computes_in_bf16_and_keeps_fp32_weights():
     with joined(False) as ranks, closing(Engine(system(), train, ranks)) as engine:
         seen = []
         engine.system.model.clip.visual.register_forward_hook(lambda _module, _input, output: seen.append(output.dtype))
-        loss = engine.step(batch(0, 8), 1e-3).loss
+        loss = engine.step(batch(0, 8), 1e-3).values["loss"]
         assert seen == [torch.bfloat16] and loss.dtype == torch.float32
         assert {p.dtype for p in engine.system.parameters()} == {torch.float32}
 
 
 def test_weight_decay_is_for_matrices():
-    bare, decayed = parameter_groups(system(), 0.1)
+    (bare, decayed), factors = parameter_groups(system(), 0.1)
+    assert factors == [1.0, 1.0]
     assert (bare["weight_decay"], decayed["weight_decay"]) == (0.0, 0.1)
     assert {p.ndim for p in bare["params"]} == {1} and min(p.ndim for p in decayed["params"]) == 2
     assert len(bare["params"]) + len(decayed["params"]) == len(list(system().parameters()))
+
+
+def test_parts_may_have_a_rate_of_their_own(tmp_path):
+    train = replace(TRAIN, optimizer="sgd", beta1=0.0, weight_decay=0.0, clip_norm=None)
+    scaled = replace(train, lr_scale=("model.clip.visual=0", "model.clip.transformer=0.5"))
+    before, moved = system().model.clip_state_dict(), {}
+    for name, settings in (("plain", train), ("scaled", scaled)):
+        with joined(False) as ranks, closing(Engine(system(), settings, ranks)) as engine:
+            engine.step(batch(0, 8), 0.1)
+            after = engine.state_dict()
+            moved[name] = {key: after[key] - value for key, value in before.items() if value.is_floating_point()}
+    for key, step in moved["plain"].items():
+        factor = 0.0 if key.startswith("visual.") else 0.5 if key.startswith("transformer.") else 1.0
+        torch.testing.assert_close(moved["scaled"][key], factor * step, atol=1e-6, rtol=1e-4)
+    with pytest.raises(UserError, match=r"model\.clp: the system has no such part; did you mean 'model\.clip'"):
+        parameter_groups(system(), 0.1, ("model.clp=2",))
 
 
 def test_a_deepspeed_file_lies_over_what_is_built(tmp_path):

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from tests.vlp_core.data.folders import write_images, write_selection
-from tests.vlp_core.train.builders import SMALL, TRAIN
+from tests.vlp_core.train.builders import SMALL, TRAIN, system
 from vlp_core.data.samples import Samples
 from vlp_core.data.settings import Data
+from vlp_core.dual_encoder import load_dual_encoder
 from vlp_core.errors import UserError
 from vlp_core.identity import key_of
-from vlp_core.model import load_model
 from vlp_core.tracker import Silent
 from vlp_core.train import loop
 from vlp_core.train.curve import read_points
@@ -223,7 +223,7 @@ def test_a_checkpoint_to_start_from_does_not_bind_a_gpus_process_to_the_cpu(trai
     checkpoints = train("done", steps=3)
     monkeypatch.delenv("DS_ACCELERATOR")
     (checkpoints / "config.json").unlink()
-    load_start(SMALL.build(), str(checkpoints), SMALL.model_cfg(), torch.device("cuda"))
+    load_start(system(), str(checkpoints), "clip", torch.device("cuda"))
     assert "DS_ACCELERATOR" not in os.environ
 
 
@@ -349,7 +349,7 @@ def test_fewer_samples_than_a_batch_are_refused(train):
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--recipe", "tinny"], "did you mean 'tiny'?"),
+        (["--recipe", "clop"], "did you mean 'clip'?"),
         (["--train.batch-size", "0"], "--train.batch-size 0"),
         (["--train.start", "nowhere"], "no such file or folder"),
     ],
@@ -365,8 +365,7 @@ def test_bad_input_is_one_line_and_code_2(more, says, corpus, tmp_path, capsys):
 
 
 def test_the_exported_model_is_what_was_trained(train):
-    model, config = load_model(train("out"))
+    model, config = load_dual_encoder(train("out"))
     assert config["recipe"]["image_size"] == SMALL.image_size
-    torch.manual_seed(key_of(TRAIN.seed, "weights"))
-    fresh = SMALL.build().model.clip_state_dict()
+    fresh = system(key_of(TRAIN.seed, "weights")).model.clip_state_dict()
     assert all(not torch.equal(value, fresh[name]) for name, value in model.clip_state_dict().items())

@@ -1,7 +1,9 @@
 import pytest
 import torch
 
+from tests.vlp_core.train.builders import VOCABULARY
 from vlp_core.errors import UserError
+from vlp_core.model_folder import write_folder
 from vlp_core.recipes.clip import CLIP
 from vlp_core.train.start import load_start
 
@@ -30,15 +32,15 @@ def test_a_file_of_open_clips_is_a_start(small, tmp_path):
     path = tmp_path / "epoch_32.pt"
     state = {f"module.{name}": value for name, value in theirs.state_dict().items()}
     torch.save({"epoch": 32, "state_dict": state}, path)
-    system = small.build()
-    load_start(system, f"{NAME}:{path}", small.model_cfg(), CPU)
+    system = small.build(VOCABULARY)
+    load_start(system, f"{NAME}:{path}", "clip", CPU)
     for name, value in theirs.state_dict().items():
         assert torch.equal(system.model.clip_state_dict()[name], value), name
 
 
 def test_what_is_no_start_is_refused_in_one_line(small, tmp_path):
     (tmp_path / "torn.pt").write_bytes(b"torn")
-    system = small.build()
+    system = small.build(VOCABULARY)
     for start, says in [
         (f"{NAME}:{tmp_path}/none.pt", "no such file"),
         (f"{NAME}:{tmp_path}/torn.pt", f"not weights of a {NAME}"),
@@ -48,5 +50,11 @@ def test_what_is_no_start_is_refused_in_one_line(small, tmp_path):
         (str(tmp_path), "neither a model nor a checkpoint"),
     ]:
         with pytest.raises(UserError, match=says) as error:
-            load_start(system, start, small.model_cfg(), CPU)
+            load_start(system, start, "clip", CPU)
         assert "\n" not in str(error.value)
+
+
+def test_a_model_of_another_recipe_is_refused_by_name(small, tmp_path):
+    write_folder(tmp_path, {}, {"recipe": {"name": "vilt"}, "preprocess": {}, "tokenizer": {}})
+    with pytest.raises(UserError, match="this is a vilt, and a clip is trained"):
+        load_start(small.build(VOCABULARY), str(tmp_path), "clip", CPU)

@@ -6,14 +6,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.vlp_core.train.builders import SMALL, system
+from tests.vlp_core.train.builders import SMALL, config, system
+from vlp_core.dual_encoder import MAX_LOG_SCALE, DualEncoder, architecture, load_dual_encoder
 from vlp_core.errors import UserError
-from vlp_core.model import MAX_LOG_SCALE, DualEncoder, architecture, load_model, save_model
+from vlp_core.model_folder import write_folder
 
 
 def configs():
-    plain = SMALL.config()
-    custom = SMALL.config()
+    plain = config()
+    custom = config()
     custom["open_clip"]["model_cfg"] |= {"custom_text": True, "init_logit_bias": -10.0}
     return [pytest.param(plain, id="clip"), pytest.param(custom, id="custom text tower with a bias")]
 
@@ -24,13 +25,13 @@ def inputs():
     return pixels, torch.randint(1, 49408, (4, SMALL.context))
 
 
-@pytest.mark.parametrize("config", configs())
-def test_folder_is_what_open_clip_writes_and_loads(config, tmp_path):
+@pytest.mark.parametrize("given", configs())
+def test_folder_is_what_open_clip_writes_and_loads(given, tmp_path):
     """Names and shapes are open_clip's, its `local-dir:` loads the folder, and the embeddings are the same."""
     torch.manual_seed(0)
-    model = DualEncoder(config["open_clip"]).eval()
-    save_model(tmp_path, model, config)
-    (tmp_path / "open_clip_config.json").write_text(json.dumps(config["open_clip"]))
+    model = DualEncoder(given["open_clip"]).eval()
+    write_folder(tmp_path, model.clip_state_dict(), given)
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(given["open_clip"]))
     theirs, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{tmp_path}")
     theirs.eval()
 
@@ -48,16 +49,16 @@ def test_folder_is_what_open_clip_writes_and_loads(config, tmp_path):
         torch.testing.assert_close(model.scale(), theirs.logit_scale.exp().reshape(1))
 
 
-@pytest.mark.parametrize("config", configs())
-def test_a_saved_model_loads_as_it_was_and_writes_equal_bytes(config, tmp_path):
+@pytest.mark.parametrize("given", configs())
+def test_a_saved_model_loads_as_it_was_and_writes_equal_bytes(given, tmp_path):
     torch.manual_seed(0)
-    model = DualEncoder(config["open_clip"])
-    save_model(tmp_path / "a", model, config)
-    again, read = load_model(tmp_path / "a")
-    assert read == json.loads(json.dumps(config)) and not again.training
+    model = DualEncoder(given["open_clip"])
+    write_folder(tmp_path / "a", model.clip_state_dict(), given)
+    again, read = load_dual_encoder(tmp_path / "a")
+    assert read == json.loads(json.dumps(given)) and not again.training
     for name, value in model.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
-    save_model(tmp_path / "b", again, read)
+    write_folder(tmp_path / "b", again.clip_state_dict(), read)
     for name in ("model.safetensors", "config.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -82,17 +83,17 @@ def test_unknown_architectures_suggest_the_nearest():
 
 def test_what_is_no_model_folder_is_named(tmp_path):
     with pytest.raises(UserError, match="not a model folder"):
-        load_model(tmp_path)
-    save_model(tmp_path, system().model, SMALL.config())
+        load_dual_encoder(tmp_path)
+    write_folder(tmp_path, system().model.clip_state_dict(), config())
     (tmp_path / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(UserError, match=r"model\.safetensors: not readable"):
-        load_model(tmp_path)
+        load_dual_encoder(tmp_path)
 
 
 def test_weights_of_another_size_are_refused_in_one_line():
-    smaller = DualEncoder(SMALL.config()["open_clip"])
-    config = SMALL.config()
-    config["open_clip"]["model_cfg"]["embed_dim"] = 16
+    smaller = DualEncoder(config()["open_clip"])
+    larger = config()
+    larger["open_clip"]["model_cfg"]["embed_dim"] = 16
     with pytest.raises(UserError, match=r"^here: its weights do not fit") as error:
-        DualEncoder(config["open_clip"]).load_weights(smaller.clip_state_dict(), origin="here")
+        DualEncoder(larger["open_clip"]).load_weights(smaller.clip_state_dict(), origin="here")
     assert "\n" not in str(error.value)

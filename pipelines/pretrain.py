@@ -1,0 +1,230 @@
+#!/usr/bin/env python
+"""Any system of the recipes from a list of links: ingest, download, filter, dedup, select, train, evaluate, register.
+
+pipelines/pretrain.py --list                                   # name, paper, slots and objectives of each
+pipelines/pretrain.py vilt                                     # on the embedded corpus, at a size for two cores
+pipelines/pretrain.py albef --size paper --source pairs.parquet --eval.retrieval test.parquet --root /data/runs
+"""
+
+import os
+import sys
+from dataclasses import dataclass, make_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jobs import corpus, dedup, download, evaluate, filter, hash, ingest, register, select, shard, tokenizer, train
+from pipelines.workflow.cli import run_pipeline
+from pipelines.workflow.step import ResultFile, Step, step
+from vlp_core.curation.settings import Dedup, Filter, Ingest, Select
+from vlp_core.data.settings import Data, Shard, Words
+from vlp_core.errors import UserError, public_text
+from vlp_core.evals.classes import Classes, check_labels
+from vlp_core.evals.names import check_metric
+from vlp_core.evals.settings import Evaluate, Register
+from vlp_core.miniature.settings import Corpus
+from vlp_core.recipes.recipe import Recipe
+from vlp_core.train.settings import Train
+from vlp_core.web.settings import Fetch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sets:
+    """Evaluation sets of one's own: lists that come in as the training list does and are never trained on."""
+
+    retrieval: Path | None = None
+    """List of (url, caption): retrieval in both directions."""
+    zero_shot: Path | None = None
+    """List of (url, label), and `group` where accuracy is wanted by group."""
+    classes: Path | None = None
+    """JSON of {"classes": [...], "templates": ["a photo of a {}.", ...]} for the zero-shot list."""
+
+    def __post_init__(self) -> None:
+        if (self.zero_shot is None) != (self.classes is None):
+            raise UserError("--eval.zero-shot and --eval.classes go together; give both, or neither")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    """Train a system on (url, caption) lists, evaluate it and register it. Without --source: on the embedded corpus."""
+
+    source: tuple[Path, ...] = ()
+    """Lists of (url, caption): Parquet, csv, tsv or jsonl files, or folders of them."""
+    corpus: Corpus = Corpus()
+    ingest: Ingest = Ingest()
+    fetch: Fetch = Fetch()
+    filter: Filter = Filter()
+    dedup: Dedup = Dedup()
+    select: Select = Select()
+    shard: Shard = Shard()
+    words: Words = Words()
+    model: Any = None
+    train: Train = Train()
+    data: Data = Data()
+    eval: Sets = Sets()
+    evaluate: Evaluate = Evaluate()
+    register: Register = Register()
+
+
+def configuration(name: str, recipe: Recipe) -> type[Pretrain]:
+    """The configuration of a recipe: --model.… changes its sizes, and its settings are the defaults of the rest."""
+    fields: list[tuple[str, type, Any]] = [
+        ("model", type(recipe.system), recipe.system),
+        ("train", Train, recipe.train),
+        ("data", Data, recipe.data),
+        ("register", Register, Register(name=name)),
+    ]
+    made = make_dataclass("Pretrain", fields, bases=(Pretrain,), frozen=True, kw_only=True)
+    made.__doc__ = (Pretrain.__doc__ or "").replace("a system", name)
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Where the lists come from: files of the user's, or the embedded corpus, which also serves its pictures."""
+
+    pairs: tuple[Path, ...] | ResultFile
+    retrieval: Path | ResultFile | None
+    zero_shot: Path | ResultFile | None
+    classes: Path | ResultFile | None
+    serve: Step | None
+
+
+def inputs_of(config: Pretrain) -> Inputs:
+    if config.source:
+        sets = config.eval
+        return Inputs(
+            pairs=config.source, retrieval=sets.retrieval, zero_shot=sets.zero_shot, classes=sets.classes, serve=None
+        )
+    if config.eval != Sets():
+        raise UserError(
+            "--eval.… is for lists of one's own: give --source too (the embedded corpus brings its own sets)"
+        )
+    made = step("corpus", corpus.run, corpus=config.corpus)
+    return Inputs(
+        pairs=made.file("train.parquet"),
+        retrieval=made.file("retrieval.parquet"),
+        zero_shot=made.file("zero_shot.parquet"),
+        classes=made.file("classes.json"),
+        serve=made,
+    )
+
+
+def check(config: Pretrain, inputs: Inputs) -> None:
+    """Tell now what would otherwise be told after the download, or the training."""
+    filter.check_detector(config.filter)
+    if hasattr(config.model, "check"):
+        config.model.check()
+    if config.source and config.corpus != Corpus():
+        raise UserError(
+            "--corpus.… is for the embedded corpus, which --source takes the place of; leave out one of them"
+        )
+    classes = None if config.eval.classes is None else Classes.read(config.eval.classes)
+    if config.eval.zero_shot is not None:
+        check_labels(config.eval.zero_shot, classes)
+    if inputs.retrieval or inputs.zero_shot:
+        check_metric(
+            config.register.metric, retrieval=inputs.retrieval is not None, zero_shot=inputs.zero_shot is not None
+        )
+
+
+def build(config: Pretrain) -> list[Step]:
+    """The DAG. Without an evaluation set it ends at `train`."""
+    inputs = inputs_of(config)
+    check(config, inputs)
+
+    def fetched(name: str, source: object, settings: Ingest) -> Step:
+        # Columns are named for the training list; an evaluation list that lacks them is recognised by itself.
+        pairs = step(f"ingest{name}", ingest.run, sources=source, ingest=settings, recognise=bool(name))
+        return step(f"download{name}", download.run, pairs=pairs, fetch=config.fetch, serve=inputs.serve)
+
+    images = fetched("", inputs.pairs, config.ingest)
+    sets: dict[str, Step] = {}
+    if inputs.retrieval is not None:
+        sets["retrieval"] = fetched("-retrieval", inputs.retrieval, config.ingest)
+    if inputs.zero_shot is not None:
+        labelled = replace(config.ingest, needs_caption=False)
+        sets["zero_shot"] = fetched("-zero-shot", inputs.zero_shot, labelled)
+
+    hashes = step("hash", hash.run, images=images)
+    seen = tuple(step(f"hash-{name.replace('_', '-')}", hash.run, images=found) for name, found in sets.items())
+    verdicts = step("filter", filter.run, images=images, filter=config.filter)
+    copies = step("dedup", dedup.run, images=images, hashes=hashes, verdicts=verdicts, dedup=config.dedup)
+    selection = step(
+        "select",
+        select.run,
+        verdicts=verdicts,
+        copies=copies,
+        hashes=hashes,
+        evaluations=seen,
+        select=config.select,
+    )
+    shards = step("shard", shard.run, images=images, selection=selection, shard=config.shard)
+    # A recipe says which tokenizer it reads with; word pieces are made of the corpus.
+    pieces = {}
+    if config.model.needs.tokenizer == "wordpiece":
+        pieces["tokenizer"] = step("tokenizer", tokenizer.run, selection=selection, words=config.words)
+    model = step(
+        "train",
+        train.run,
+        images=images,
+        shards=shards,
+        selection=selection,
+        **pieces,
+        recipe=config.model,
+        train=config.train,
+        data=config.data,
+    )
+    if not sets:
+        return [model]
+    evaluation = {**sets, "classes": inputs.classes}
+    scores = step("evaluate", evaluate.run, model=model, evaluate=config.evaluate, **evaluation)
+    return [
+        step(
+            "register",
+            register.run,
+            model=model,
+            scores=scores,
+            selection=selection,
+            register=config.register,
+            evaluate=config.evaluate,
+            registry=_registry(),
+            **evaluation,
+        )
+    ]
+
+
+def _registry() -> str | None:
+    """Where a model is registered is part of what registering is: another registry has yet to hear of it."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    return public_text(uri) if uri else None
+
+
+HEADLINE = ("train", "evaluate")
+
+
+def main(words: list[str]) -> int:
+    """`pretrain.py NAME …`, or `pretrain.py --list`."""
+    from vlp_core.recipes.catalogue import RECIPES, recipe_of, table
+
+    if words[:1] == ["--list"]:
+        print(table())
+        return 0
+    if not words or words[0].startswith("-"):
+        print(
+            f"error: which recipe? pretrain.py NAME, where NAME is one of {', '.join(sorted(RECIPES))}", file=sys.stderr
+        )
+        return 2
+    name, size = words[0], "tiny"
+    if words[1:2] == ["--size"]:
+        size, words = words[2], words[:1] + words[3:]
+    try:
+        recipe = recipe_of(name, size)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    config = configuration(name, recipe)
+    return run_pipeline(f"pretrain-{name}", config, build, headline=HEADLINE, arguments=words[1:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

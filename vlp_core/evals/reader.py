@@ -1,0 +1,109 @@
+"""A system in evaluation mode, and evaluation data as it reads them."""
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from torch import Tensor, nn
+
+from vlp_core.batch import Batch
+from vlp_core.data.samples import text_id
+from vlp_core.data.tokens import Tokenizer
+from vlp_core.errors import UserError
+from vlp_core.evals.encoder import Encoder, batches, device_of, threads_of
+from vlp_core.evals.sets import RetrievalSet
+from vlp_core.evals.settings import Evaluate
+from vlp_core.identity import key_of
+from vlp_core.model import VLModel
+from vlp_core.system import System
+from vlp_core.view import View
+
+Objective = TypeVar("Objective", bound=nn.Module)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reader:
+    """`system` on its device, with its tokenizer and what pictures are brought to, as a config has it."""
+
+    name: str
+    system: System
+    tokenizer: Tokenizer
+    preprocess: dict[str, Any]
+    settings: Evaluate
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls, system: System, tokenizer: Tokenizer, preprocess: dict[str, Any], settings: Evaluate, *, name: str
+    ) -> "Reader":
+        torch.set_num_threads(threads_of(settings))
+        device = device_of(settings.device)
+        return cls(
+            name=name,
+            system=system.to(device).eval(),
+            tokenizer=tokenizer,
+            preprocess=preprocess,
+            settings=settings,
+            device=device,
+        )
+
+    @property
+    def model(self) -> VLModel:
+        assert isinstance(self.system.model, VLModel)
+        return self.system.model
+
+    def view(self, batch: Batch) -> View:
+        """The batch under the system."""
+        return cast(View, self.system.view(batch))
+
+    def objective(self, kind: type[Objective]) -> Objective | None:
+        """The system's first objective of a kind, if it has one."""
+        parts = (part for objective in self.system.objectives.values() for part in objective.modules())
+        return next((part for part in parts if isinstance(part, kind)), None)
+
+    def encoder(self) -> Encoder:
+        """The system as a dual encoder."""
+        return Encoder(
+            name=self.name,
+            model=self.model,
+            tokenize=self.tokenizer,
+            transform=image_transform_v2(PreprocessCfg(**self.preprocess), is_train=False),
+            batch_size=self.settings.batch_size,
+            device=self.device,
+            threads=threads_of(self.settings),
+        )
+
+    def pixels(self, bodies: Iterable[bytes]) -> Tensor:
+        """Encoded pictures -> uint8 [B, 3, H, W] on the device, as training has them."""
+        plain = PreprocessCfg(**{**self.preprocess, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
+        transform = image_transform_v2(plain, is_train=False)
+        rows = []
+        for body in bodies:
+            try:
+                with Image.open(io.BytesIO(body)) as picture:
+                    rows.append((transform(picture.convert("RGB")) * 255).round().to(torch.uint8))
+            except (OSError, ValueError) as error:
+                raise UserError(f"an evaluation picture of {len(body)} bytes cannot be decoded ({error})") from error
+        return torch.stack(rows).to(self.device)
+
+    def pairs(self, data: RetrievalSet) -> Iterator[Batch]:
+        """Each picture with the first of its captions, in batches; a last batch of one is left out."""
+        first: dict[int, int] = {}
+        for text, picture in data.pairs.tolist():
+            first.setdefault(picture, text)
+        for numbers in batches(range(len(data.pictures)), self.settings.batch_size):
+            texts = [data.texts[first[number]] for number in numbers]
+            names = [data.identities[number] for number in numbers]
+            if len(numbers) > 1:
+                yield Batch(
+                    pixels=self.pixels(data.pictures[number] for number in numbers),
+                    tokens=self.tokenizer(texts),
+                    image_id=torch.tensor([key_of(name) - 2**63 for name in names]),
+                    text_id=torch.tensor([text_id(text) for text in texts]),
+                    key=torch.tensor([key_of("evaluation", name) - 2**63 for name in names]),
+                    uid=names,
+                ).to(self.device)

@@ -1,0 +1,105 @@
+"""A system that writes: what it holds likely as the next token of each text."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from vlp_core.encoders.words import WordEncoder
+from vlp_core.errors import UserError
+from vlp_core.model import VLModel
+from vlp_core.nn.blocks import Cache
+from vlp_core.objectives.captioning import FORWARD, Captioning
+from vlp_core.objectives.weighted import Weighted
+from vlp_core.sequence import Sequence
+from vlp_core.system import System
+
+
+class Writer:
+    """B texts of equal length that grow by a token at a time, each about its picture.
+
+    Tokens that stand for no word are never written: the padding, the starts, the mask; the last place that is left is
+    for the end alone.
+    """
+
+    def __init__(self, system: System, pixels: Tensor, *, longest: int | None = None, cached: bool = True) -> None:
+        """See `vlp_core.generate.generate`."""
+        self.head = _head(system)
+        self.model = cast(VLModel, system.model)
+        self.vocabulary = vocabulary = self.model.vocabulary
+        self.longest = longest or vocabulary.length
+        if not 2 <= self.longest <= vocabulary.length:
+            raise UserError(f"captions of {longest} tokens: give from 2 (start and end) to {vocabulary.length}")
+        first = vocabulary.start if vocabulary.decode is None else vocabulary.decode
+        self._read = torch.full((len(pixels), 1), first, device=pixels.device)
+        self._seen = self.model.see(self.model.normalise(pixels))
+        self._barred = _barred(self.model)
+        self._cached, self._words, self._fused = cached, Cache(), Cache()
+
+    def __len__(self) -> int:
+        return len(self._read)
+
+    @property
+    def device(self) -> torch.device:
+        return self._read.device
+
+    @property
+    def length(self) -> int:
+        """Tokens of each text so far, its start among them."""
+        return self._read.shape[1]
+
+    def next(self) -> Tensor:
+        """The logarithms of the next token's probabilities among those that may be written, float32 [B, V]."""
+        states = self._states()[:, -1]
+        scores = self.head(states).float().masked_fill(self._barred, float("-inf")).log_softmax(dim=-1)
+        if self.length == self.longest - 1:
+            others = torch.arange(scores.shape[1], device=scores.device) != self.vocabulary.end
+            scores = scores.masked_fill(others, float("-inf"))
+        return scores
+
+    def add(self, tokens: Tensor) -> None:
+        """Put a token int64 [B] after each text."""
+        self._read = torch.cat([self._read, tokens[:, None]], dim=1)
+
+    def rows(self, index: Tensor) -> None:
+        """Go on with these texts, int64 [B']: some twice, some no more."""
+        self._read, self._seen = self._read[index], self._seen.rows(index)
+        self._words.rows(index)
+        self._fused.rows(index)
+
+    def texts(self) -> Tensor:
+        """int64 [B, L]: what was written, as a tokenizer gives texts."""
+        start = torch.full_like(self._read[:, :1], self.vocabulary.start)
+        return torch.cat([start, self._read[:, 1:]], dim=1)
+
+    def _states(self) -> Tensor:
+        if not self._cached:
+            self._words, self._fused = Cache(), Cache()
+        past = self._fused.length
+        tokens = self._read[:, past:]
+        text = self.model.text
+        read = text(tokens, cache=self._words) if isinstance(text, WordEncoder) else text(tokens, past=past)
+        fused = self.model.fusion(self._seen, cast(Sequence, read), FORWARD, cache=self._fused)
+        return cast(Tensor, fused.text)
+
+
+def _head(system: System) -> nn.Module:
+    """The head of the system's Captioning objective."""
+    for objective in system.objectives.values():
+        inner = objective.objective if isinstance(objective, Weighted) else objective
+        if isinstance(inner, Captioning) and FORWARD in inner.directions:
+            return inner.head
+    raise UserError(
+        f"a system of {', '.join(system.objectives)} writes no captions; give one with a captioning objective"
+    )
+
+
+def _barred(model: VLModel) -> Tensor:
+    """bool [V]: tokens that are never written."""
+    vocabulary = model.vocabulary
+    barred = model.tables.special.clone()
+    for token in (vocabulary.pad, vocabulary.start, vocabulary.mask, vocabulary.decode, vocabulary.encode):
+        if token is not None:
+            barred[token] = True
+    barred[vocabulary.end] = False
+    return barred

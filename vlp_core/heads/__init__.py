@@ -1,0 +1,1 @@
+"""Heads: what an objective reads out of states."""

@@ -1,0 +1,60 @@
+"""ALBEF (Li et al., 2021, arXiv:2107.07651): aligned before fused, with a twin that answers beside the labels."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vlp_core.data.settings import Data
+from vlp_core.encoders.pictures import by_name, vit
+from vlp_core.encoders.words import WordEmbed, WordEncoder
+from vlp_core.fusion.cross_attention import CrossAttention
+from vlp_core.heads.matching import MatchHead
+from vlp_core.heads.projection import Align, Scale
+from vlp_core.heads.words import WordHead
+from vlp_core.model import OPENAI_MEAN, OPENAI_STD, VLModel
+from vlp_core.nn.blocks import Trunk
+from vlp_core.objectives.masked_language import MaskedLanguage, Masking
+from vlp_core.objectives.matching import Hard, Matching
+from vlp_core.objectives.momentum_contrastive import MomentumContrastive
+from vlp_core.recipes.recipe import Needs, Recipe
+from vlp_core.system import System
+from vlp_core.train.settings import Train
+from vlp_core.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class ALBEF:
+    """A ViT, a BERT over the text, and as many blocks that attend to the picture too (section 3.1)."""
+
+    image: str | None = None
+    """One of timm's models by name, in place of a ViT of these sizes."""
+    picture: tuple[int, int, int] = (768, 12, 12)
+    """Width, blocks and attention heads of the ViT."""
+    text: tuple[int, int, int, int] = (768, 6, 6, 12)
+    """Width, blocks of the text encoder and of the fusion, and attention heads."""
+    patch: int = 16
+    """Side of a patch in pixels."""
+    image_size: int = 256
+    """Side of the square that pictures are brought to, in pixels."""
+    queue: int = 65_536
+    """Rows of earlier batches that are contrasted with."""
+    needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=25, mean=OPENAI_MEAN, std=OPENAI_STD)
+
+    def build(self, vocabulary: Vocabulary) -> System:
+        (seen, layers, looks), (dim, reads, fuses, heads), size = self.picture, self.text, self.image_size
+        words = WordEmbed(dim, vocabulary)
+        model = VLModel(
+            image=by_name(self.image, image_size=size, dim=seen) if self.image
+            else vit(image_size=size, patch=self.patch, dim=seen, depth=layers, heads=looks),
+            text=WordEncoder(words, Trunk(dim, reads, heads, norm="post", eps=1e-12)), vocabulary=vocabulary,
+            fusion=CrossAttention(Trunk(dim, fuses, heads, norm="post", eps=1e-12, context_dim=seen)), needs=self.needs,
+            align=Align(seen, dim, 256, scale=Scale(floor=2, ceiling=1000)))  # fmt: skip
+        return System(model, {
+            "itc": MomentumContrastive(queue=self.queue, dim=256, alpha=0.4),
+            "itm": Matching(MatchHead(dim), Hard()),
+            "mlm": MaskedLanguage(WordHead(dim, vocabulary, tied=words.word), Masking(0.15), distilled=0.4),
+        }, decay=0.995)  # fmt: skip
+
+
+PAPER = Recipe(system=ALBEF(), data=Data(crop_scale=(0.2, 1.0), flip=0.5), train=Train(
+    steps=234_000, batch_size=512, lr=1e-4, weight_decay=0.02, warmup=1000, beta2=0.999, clip_norm=None))  # fmt: skip
+TINY = Recipe(system=ALBEF(picture=(96, 4, 4), text=(96, 2, 2, 4), image_size=64, queue=512), train=Train(steps=500))

@@ -1,0 +1,59 @@
+"""BLIP (Li et al., 2022, arXiv:2201.12086): one text transformer that encodes, matches and writes (section 3)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vlp_core.data.settings import Data
+from vlp_core.encoders.pictures import vit
+from vlp_core.encoders.words import WordEmbed
+from vlp_core.fusion.cross_attention import DECODE, CrossAttention
+from vlp_core.heads.matching import MatchHead
+from vlp_core.heads.projection import Align, Scale
+from vlp_core.heads.words import WordHead
+from vlp_core.model import OPENAI_MEAN, OPENAI_STD, VLModel
+from vlp_core.nn.blocks import FULL, Trunk
+from vlp_core.objectives.captioning import Captioning
+from vlp_core.objectives.matching import Hard, Matching
+from vlp_core.objectives.momentum_contrastive import MomentumContrastive
+from vlp_core.recipes.recipe import Needs, Recipe
+from vlp_core.system import System
+from vlp_core.train.settings import Train
+from vlp_core.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class BLIP:
+    """A ViT, and a BERT whose self-attention alone is not shared by its encoder and its decoder."""
+
+    picture: tuple[int, int, int] = (768, 12, 12)
+    """Width, blocks and attention heads of the image encoder."""
+    text: tuple[int, int, int] = (768, 12, 12)
+    """Width, blocks and attention heads of the text transformer."""
+    patch: int = 16
+    """Side of a patch in pixels."""
+    image_size: int = 224
+    """Side of the square that pictures are brought to, in pixels."""
+    queue: int = 57_600
+    """Rows of earlier batches that are contrasted with."""
+
+    needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=30, mean=OPENAI_MEAN, std=OPENAI_STD)
+
+    def build(self, vocabulary: Vocabulary) -> System:
+        (seen, layers, looks), (dim, depth, heads) = self.picture, self.text
+        words = WordEmbed(dim, vocabulary)
+        trunk = Trunk(dim, depth, heads, norm="post", context_dim=seen, eps=1e-12, roles=(FULL, DECODE))
+        model = VLModel(
+            image=vit(image_size=self.image_size, patch=self.patch, dim=seen, depth=layers, heads=looks), text=words,
+            fusion=CrossAttention(trunk, roles=True), align=Align(seen, dim, 256, scale=Scale(floor=2, ceiling=1000)),
+            vocabulary=vocabulary, needs=self.needs, alone=("text",), marked=True)  # fmt: skip
+        return System(model, {
+            "itc": MomentumContrastive(queue=self.queue, dim=256, alpha=0.4, ramp=2.0),
+            "itm": Matching(MatchHead(dim), Hard()),
+            "lm": Captioning(WordHead(dim, vocabulary, tied=words.word), smoothing=0.1),
+        }, decay=0.995)  # fmt: skip
+
+
+PAPER = Recipe(system=BLIP(), data=Data(crop_scale=(0.2, 1.0), flip=0.5), train=Train(
+    steps=97_000, batch_size=2880, lr=3e-4, weight_decay=0.05, warmup=3000, beta2=0.999, clip_norm=None))  # fmt: skip
+TINY = Recipe(train=Train(steps=500, batch_size=64), system=BLIP(
+    picture=(96, 4, 4), text=(96, 3, 4), image_size=64, queue=512))  # fmt: skip

@@ -1,0 +1,60 @@
+"""Pixel-BERT (Huang et al., 2020, arXiv:2004.00849): the grid of a CNN and words in one BERT, trained end to end."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from vlp_core.encoders.pictures import by_name, resnet
+from vlp_core.encoders.words import WordEmbed
+from vlp_core.fusion.single_stream import SingleStream
+from vlp_core.heads.matching import MatchHead
+from vlp_core.heads.words import WordHead
+from vlp_core.model import IMAGENET_MEAN, IMAGENET_STD, VLModel
+from vlp_core.nn.blocks import Trunk
+from vlp_core.objectives.masked_language import MaskedLanguage, Masking
+from vlp_core.objectives.matching import Matching, Shuffled
+from vlp_core.recipes.recipe import Needs, Recipe
+from vlp_core.system import System
+from vlp_core.train.settings import Train
+from vlp_core.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelBERT:
+    """A CNN, a random sample of its grid in training, and BERT (section 3)."""
+
+    dim: int = 768
+    """Width of the transformer."""
+    depth: int = 12
+    """Its blocks."""
+    heads: int = 12
+    """Its attention heads."""
+    cnn: str | None = "resnet50"
+    """One of timm's CNNs by name, whose grid is halved; none: a small one."""
+    sampled: int = 100
+    """Places of the grid that are looked at in training (section 3.3)."""
+    image_size: int = 800
+    """Side of the square that pictures are brought to, in pixels."""
+
+    needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=40, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+    def build(self, vocabulary: Vocabulary) -> System:
+        halved, words = nn.MaxPool2d(2), WordEmbed(self.dim, vocabulary)
+        if self.cnn:
+            image = by_name(self.cnn, image_size=self.image_size, dim=self.dim, pool=halved)
+        else:
+            image = resnet(image_size=self.image_size, width=16, dim=self.dim)
+        fusion = SingleStream(Trunk(self.dim, self.depth, self.heads, norm="post", eps=1e-12))
+        model = VLModel(
+            image=image, text=words, fusion=fusion, sampled=self.sampled, vocabulary=vocabulary, needs=self.needs
+        )
+        return System(model, {
+            "itm": Matching(MatchHead(self.dim), Shuffled(0.5)),
+            "mlm": MaskedLanguage(WordHead(self.dim, vocabulary, tied=words.word), Masking(0.15)),
+        })  # fmt: skip
+
+
+# The paper trains the CNN by SGD at 1e-2, for 40 epochs of 5.6 million pairs.
+PAPER = Recipe(system=PixelBERT(), train=Train(steps=55_000, batch_size=4096, lr=1e-4, weight_decay=0.01))
+TINY = Recipe(system=PixelBERT(dim=96, depth=3, heads=4, cnn=None, sampled=12, image_size=64), train=Train(steps=600))

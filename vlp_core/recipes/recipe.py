@@ -1,0 +1,19 @@
+"""What a recipe is: a system with its sizes, and how it is trained."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from vlp_core.data.settings import Data
+from vlp_core.needs import Needs
+from vlp_core.train.settings import Train
+
+__all__ = ["Needs", "Recipe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A system as a value (`vlp_core.sizes.SystemSizes`), with the settings it is trained by."""
+
+    system: Any
+    train: Train
+    data: Data = field(default_factory=Data)

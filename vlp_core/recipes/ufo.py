@@ -1,0 +1,60 @@
+"""UFO (Wang et al., 2021, arXiv:2111.10023): one transformer encodes pictures, texts, and both together."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vlp_core.encoders.patches import PatchEmbed
+from vlp_core.encoders.words import WordEmbed
+from vlp_core.fusion.single_stream import SingleStream
+from vlp_core.heads.matching import MatchHead
+from vlp_core.heads.projection import Align
+from vlp_core.heads.words import WordHead
+from vlp_core.model import HALF, VLModel
+from vlp_core.nn.blocks import Trunk
+from vlp_core.objectives.contrastive import Contrastive
+from vlp_core.objectives.masked_language import MaskedLanguage, Masking
+from vlp_core.objectives.matching import Hard, Matching
+from vlp_core.recipes.recipe import Needs, Recipe
+from vlp_core.system import System
+from vlp_core.train.settings import Train
+from vlp_core.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class UFO:
+    """A ViT that reads too; masked words are told from all the others, and from those before them (section 3)."""
+
+    dim: int = 768
+    """Width of the transformer."""
+    depth: int = 12
+    """Its blocks."""
+    heads: int = 12
+    """Its attention heads."""
+    patch: int = 32
+    """Side of a patch in pixels."""
+    image_size: int = 224
+    """Side of the square that pictures are brought to, in pixels."""
+    space: int = 768
+    """Dimensions of the space in which pictures and texts are compared."""
+
+    needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=40, mean=HALF, std=HALF)
+
+    def build(self, vocabulary: Vocabulary) -> System:
+        words = WordEmbed(self.dim, vocabulary)
+        model = VLModel(
+            image=PatchEmbed(self.dim, self.patch, self.image_size), text=words,
+            fusion=SingleStream(Trunk(self.dim, self.depth, self.heads)),
+            align=Align(self.dim, self.dim, self.space), alone=("image", "text"),
+            vocabulary=vocabulary, needs=self.needs)  # fmt: skip
+        head = WordHead(self.dim, vocabulary, tied=words.word)
+        return System(model, {
+            "itc": Contrastive(),
+            "itm": Matching(MatchHead(self.dim), Hard()),
+            "mlm": MaskedLanguage(head, Masking(0.15)),
+            "prefix_mlm": MaskedLanguage(head, Masking(0.15), attention="prefix"),
+        })  # fmt: skip
+
+
+PAPER = Recipe(system=UFO(), train=Train(steps=200_000, batch_size=4096, lr=2e-4, weight_decay=0.05, warmup=500))
+TINY = Recipe(system=UFO(dim=96, depth=3, heads=4, patch=16, image_size=64, space=96),
+              train=Train(steps=600, batch_size=64))  # fmt: skip

@@ -1,0 +1,58 @@
+"""ViLT (Kim et al., 2021, arXiv:2102.03334): patches and words in one stream, no encoder before it."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vlp_core.encoders.patches import PatchEmbed
+from vlp_core.encoders.words import WordEmbed
+from vlp_core.fusion.single_stream import SingleStream
+from vlp_core.heads.matching import MatchHead
+from vlp_core.heads.words import WordHead
+from vlp_core.model import HALF, VLModel
+from vlp_core.nn.blocks import Trunk
+from vlp_core.objectives.alignment import WordPatchAlignment
+from vlp_core.objectives.masked_language import MaskedLanguage, Masking
+from vlp_core.objectives.matching import Matching, Shuffled
+from vlp_core.objectives.weighted import Weighted
+from vlp_core.recipes.recipe import Needs, Recipe
+from vlp_core.system import System
+from vlp_core.train.settings import Train
+from vlp_core.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViLT:
+    """A ViT over linear patches and words (section 3)."""
+
+    dim: int = 768
+    """Width of the transformer."""
+    depth: int = 12
+    """Its blocks."""
+    heads: int = 12
+    """Its attention heads."""
+    patch: int = 32
+    """Side of a patch in pixels."""
+    image_size: int = 384
+    """Side of the square that pictures are brought to, in pixels."""
+
+    needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=40, mean=HALF, std=HALF)
+
+    def build(self, vocabulary: Vocabulary) -> System:
+        words = WordEmbed(self.dim, vocabulary)
+        model = VLModel(
+            image=PatchEmbed(self.dim, self.patch, self.image_size),
+            text=words,
+            fusion=SingleStream(Trunk(self.dim, self.depth, self.heads, eps=1e-12)),
+            vocabulary=vocabulary,
+            needs=self.needs,
+        )
+        negatives = Shuffled(0.5)
+        return System(model, {
+            "itm": Matching(MatchHead(self.dim), negatives),
+            "mlm": MaskedLanguage(WordHead(self.dim, vocabulary, tied=words.word), Masking(0.15, whole_words=True)),
+            "wpa": Weighted(0.1, WordPatchAlignment(negatives)),
+        })  # fmt: skip
+
+
+PAPER = Recipe(system=ViLT(), train=Train(steps=200_000, batch_size=4096, lr=1e-4, weight_decay=0.01, warmup=20_000))
+TINY = Recipe(system=ViLT(dim=96, depth=4, heads=4, patch=16, image_size=64), train=Train(steps=600, lr=1e-3))

@@ -1,0 +1,45 @@
+"""What a recipe hands to training: the sizes of a system as a value; and what a finished model keeps of them."""
+
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from vlp_core.needs import Needs
+from vlp_core.system import System
+from vlp_core.vocabulary import Vocabulary
+
+
+class SystemSizes(Protocol):
+    """A frozen dataclass: the sizes of a system, and how it is put together."""
+
+    @property
+    def needs(self) -> Needs: ...
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square that pictures are brought to, in pixels."""
+
+    def build(self, vocabulary: Vocabulary) -> System:
+        """The system with fresh weights, drawn from torch's generator."""
+
+
+def name_of(sizes: SystemSizes) -> str:
+    """What a system is called, in configurations and among recipes."""
+    return type(sizes).__name__.lower()
+
+
+def config_of(sizes: SystemSizes) -> dict[str, Any]:
+    """What lies beside the weights: the recipe, what it does to pictures, and its tokenizer."""
+    needs = sizes.needs
+    return {
+        "recipe": {"name": name_of(sizes), **asdict(sizes)},  # type: ignore[call-overload]
+        "preprocess": {
+            "size": needs.size or sizes.image_size,
+            "mode": "RGB",
+            "mean": list(needs.mean),
+            "std": list(needs.std),
+            "interpolation": needs.interpolation,
+            "resize_mode": needs.resize_mode,
+            "fill_color": 0,
+        },
+        "tokenizer": {"name": needs.tokenizer, "context_length": needs.length, "fixed": needs.fixed},
+    }
