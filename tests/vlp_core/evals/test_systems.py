@@ -1,0 +1,145 @@
+"""Systems are scored for what they have parts for; a fusion ranks what its dual encoder brings."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.vlp_core.evals.builders import classes_file, images_folder, rows
+from vlp_core.data.tokens import WORDPIECE_FILE, tokenizer_of, train_word_pieces
+from vlp_core.errors import UserError
+from vlp_core.evals import captions, judging, retrieval
+from vlp_core.evals.evaluators import Suite
+from vlp_core.evals.reader import Reader
+from vlp_core.evals.settings import Evaluate
+from vlp_core.evals.systems import score_system
+from vlp_core.model_folder import write_folder
+from vlp_core.recipes.catalogue import RECIPES
+from vlp_core.recipes.folder import is_system, load_system
+from vlp_core.sizes import config_of
+
+SMALL = {
+    "albef": {"depth": 1, "text_depth": 1, "fusion_depth": 1},
+    "vilt": {"depth": 1},
+    "virtex": {},
+}
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    folder = tmp_path_factory.mktemp("sets")
+    classes = classes_file(folder / "classes.json")
+    pictures = images_folder(folder / "pictures", [rows(14)], labelled=True)
+    return Suite.read(retrieval=pictures, zero_shot=pictures, classes=classes)
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory: pytest.TempPathFactory, suite: Suite) -> Path:
+    folder = tmp_path_factory.mktemp("pieces")
+    assert suite.retrieval is not None
+    train_word_pieces(suite.retrieval.texts, 120).save(str(folder / WORDPIECE_FILE))
+    return folder
+
+
+def folder_of(name: str, pieces: Path, out: Path) -> Path:
+    """A model folder of an untrained tiny system."""
+    torch.manual_seed(0)
+    sizes = RECIPES[name].TINY.system
+    known = {field: value for field, value in SMALL[name].items() if hasattr(sizes, field)}
+    sizes = replace(sizes, **known)
+    tokenizer = tokenizer_of(config_of(sizes)["tokenizer"], pieces)
+    system = sizes.build(tokenizer.vocabulary)
+    write_folder(out, system.finished(), config_of(sizes) | system.described())
+    tokenizer.save(out)
+    return out
+
+
+def reader_of(name: str, pieces: Path, out: Path) -> Reader:
+    torch.set_num_threads(1)
+    system, tokenizer, config = load_system(folder_of(name, pieces, out))
+    settings = Evaluate(batch_size=5, threads=1, device="cpu")
+    return Reader.of(system, tokenizer, config["preprocess"], settings, name=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("albef", {"retrieval", "retrieval_dual", "zero_shot", "matching", "masked_words"}),
+        ("vilt", {"retrieval", "matching", "masked_words"}),
+        ("virtex", {"captions"}),
+    ],
+)
+def test_a_system_is_scored_for_what_it_has_parts_for(
+    name: str, kinds: set[str], suite: Suite, pieces: Path, tmp_path: Path
+) -> None:
+    reader = reader_of(name, pieces, tmp_path / "model")
+    scores = score_system(reader, suite)
+    assert {key.partition("/")[0] for key in scores} == kinds
+    assert all(value >= 0 for value in scores.values()) and scores == score_system(reader, suite)
+    assert all(key.endswith("_chance") or f"{key}_chance" in scores for key in scores if "captions" not in key)
+
+
+def test_the_best_candidates_by_the_fusion_are_those_of_the_full_matrix(
+    suite: Suite, pieces: Path, tmp_path: Path
+) -> None:
+    data, reader = suite.retrieval, reader_of("albef", pieces, tmp_path / "model")
+    assert data is not None
+    encoder = reader.encoder()
+    images, texts = encoder.images(data.pictures), encoder.texts(data.texts)
+    whole = judging.full_matrix(reader, data)
+    torch.testing.assert_close(judging.rank_again(reader, data, images, texts, 10_000), whole, atol=1e-5, rtol=1e-5)
+    some = judging.rank_again(reader, data, images, texts, 3)
+    chosen = some > -1
+    assert chosen.sum(dim=1).min() >= 3 and chosen.sum(dim=0).min() >= 3 and not chosen.all()
+    torch.testing.assert_close(some[chosen], whole[chosen], atol=1e-5, rtol=1e-5)
+    near = texts @ images.T
+    torch.testing.assert_close(some[~chosen], near[~chosen] - 3)
+
+
+def test_scores_rank_as_vectors_do(suite: Suite) -> None:
+    data = suite.retrieval
+    assert data is not None
+    draw = torch.Generator().manual_seed(0)
+    images, texts = (
+        torch.nn.functional.normalize(torch.randn(count, 8, generator=draw), dim=1)
+        for count in (len(data.pictures), len(data.texts))
+    )
+    expected = dict(retrieval.recalls(images, texts, data.pairs))
+    assert dict(retrieval.recalls_by(texts @ images.T, data.pairs)) == pytest.approx(expected)
+
+
+def test_the_first_pictures_keep_their_texts(suite: Suite) -> None:
+    data = suite.retrieval
+    assert data is not None
+    few = judging.first_pictures(data, 5)
+    assert len(few.pictures) == 5 and few.identities == data.identities[:5]
+    told = {(few.texts[text], few.identities[picture]) for text, picture in few.pairs.tolist()}
+    assert told == {
+        (data.texts[text], data.identities[picture]) for text, picture in data.pairs.tolist() if picture < 5
+    }
+
+
+def test_captions_are_scored_by_cider_and_bleu() -> None:
+    """A caption that is a reference scores highest, one without a common word nothing."""
+    references = {
+        0: ["A red circle on a wall.", "there is a red circle"],
+        1: ["two blue squares", "A pair of squares, both blue"],
+        2: ["a small green triangle below a star", "green triangle under a star"],
+    }
+    right = captions.scores({number: texts[0] for number, texts in references.items()}, references)
+    partly = captions.scores({0: "a red square on a wall", 1: "blue squares", 2: "a green triangle"}, references)
+    wrong = captions.scores({0: "nothing", 1: "at", 2: "all"}, references)
+    assert right["bleu4"] == pytest.approx(1.0, abs=1e-3) and right["cider"] > partly["cider"] > wrong["cider"]
+    assert wrong["cider"] == 0 and wrong["bleu4"] < 1e-3
+
+
+def test_a_folder_says_what_it_is(pieces: Path, tmp_path: Path) -> None:
+    folder = folder_of("vilt", pieces, tmp_path / "model")
+    assert is_system(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["recipe"]["name"] = "vlit"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="did you mean 'vilt'"):
+        load_system(folder)
