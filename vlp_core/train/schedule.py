@@ -6,7 +6,7 @@ from vlp_core.train.settings import Train
 
 
 def learning_rate(step: int, train: Train) -> float:
-    """Rate of step 1 … train.steps: linear warm-up to `lr`, then half a cosine down to 0 (as in CLIP and open_clip).
+    """Rate of step 1 … train.steps: linear warm-up to `lr`, then half a cosine or a line down to `lr_end`.
 
     Step k has the rate that open_clip gives its step k - 1.
     """
@@ -14,4 +14,6 @@ def learning_rate(step: int, train: Train) -> float:
     warmup = min(train.warmup, train.steps)
     if done < warmup:
         return train.lr * (done + 1) / warmup
-    return 0.5 * train.lr * (1 + math.cos(math.pi * (done - warmup) / (train.steps - warmup)))
+    gone = (done - warmup) / (train.steps - warmup)
+    left = 1 - gone if train.lr_decay == "linear" else 0.5 * (1 + math.cos(math.pi * gone))
+    return train.lr_end + (train.lr - train.lr_end) * left

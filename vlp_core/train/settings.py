@@ -24,7 +24,11 @@ class Train:
     lr_scale: tuple[str, ...] = ()
     """Parts of the system that have another rate, as PART=FACTOR (model.fusion=5); the last that fits counts."""
     warmup: int = 50
-    """Steps of linear warm-up; then a cosine takes the rate to 0 at the last step."""
+    """Steps of linear warm-up."""
+    lr_decay: Literal["cosine", "linear"] = "cosine"
+    """How the rate falls from then on to the last step: by half a cosine, or in a line."""
+    lr_end: float = 0.0
+    """What it falls to."""
     weight_decay: float = 0.1
     """Decoupled weight decay of matrices; biases, norms and the scale have none."""
     beta1: float = 0.9
@@ -67,9 +71,11 @@ class Train:
                 raise UserError(f"{_flag(name)} {getattr(self, name)}: give 1 or more")
         for scaled in self.lr_scale:
             scale_of(scaled)
-        for name in ("lr", "warmup", "weight_decay", "threads", "restarts"):
+        for name in ("lr", "lr_end", "warmup", "weight_decay", "threads", "restarts"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"{_flag(name)} {getattr(self, name)}: give 0 or more")
+        if self.lr_end > self.lr:
+            raise UserError(f"--train.lr-end {self.lr_end}: give at most --train.lr, which is {self.lr}")
         if self.start is not None and not any(
             Path(place).exists() for place in (self.start, self.start.partition(":")[2] or self.start)
         ):
