@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vlp_core.data.settings import Data
 from vlp_core.encoders.patches import PatchEmbed
 from vlp_core.encoders.words import WordEmbed
 from vlp_core.fusion.single_stream import SingleStream
@@ -34,18 +35,17 @@ class ViLT:
     """Side of a patch in pixels."""
     image_size: int = 384
     """Side of the square that pictures are brought to, in pixels."""
+    dropout: float = 0.0
+    """Of words, attention and what blocks add."""
 
     needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=40, mean=HALF, std=HALF)
 
     def build(self, vocabulary: Vocabulary) -> System:
-        words = WordEmbed(self.dim, vocabulary)
+        words = WordEmbed(self.dim, vocabulary, dropout=self.dropout)
         model = VLModel(
-            image=PatchEmbed(self.dim, self.patch, self.image_size),
-            text=words,
-            fusion=SingleStream(Trunk(self.dim, self.depth, self.heads, eps=1e-12)),
-            vocabulary=vocabulary,
-            needs=self.needs,
-        )
+            image=PatchEmbed(self.dim, self.patch, self.image_size), text=words,
+            fusion=SingleStream(Trunk(self.dim, self.depth, self.heads, eps=1e-12, dropout=self.dropout)),
+            vocabulary=vocabulary, needs=self.needs)  # fmt: skip
         negatives = Shuffled(0.5)
         return System(model, {
             "itm": Matching(MatchHead(self.dim), negatives),
@@ -54,5 +54,7 @@ class ViLT:
         })  # fmt: skip
 
 
-PAPER = Recipe(system=ViLT(), train=Train(steps=200_000, batch_size=4096, lr=1e-4, weight_decay=0.01, warmup=20_000))
+PAPER = Recipe(system=ViLT(dropout=0.1), data=Data(crop_scale=(1.0, 1.0)), train=Train(
+    steps=200_000, batch_size=4096, lr=1e-4, lr_decay="linear", warmup=20_000, weight_decay=0.01,
+    eps=1e-8, clip_norm=None))  # fmt: skip
 TINY = Recipe(system=ViLT(dim=96, depth=4, heads=4, patch=16, image_size=64), train=Train(steps=600, lr=1e-3))
