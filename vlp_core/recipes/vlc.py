@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vlp_core.data.settings import Data
 from vlp_core.encoders.patches import PatchEmbed
 from vlp_core.encoders.words import WordEmbed
 from vlp_core.fusion.single_stream import SingleStream
@@ -35,12 +36,14 @@ class VLC:
     """Share of the patches that are hidden where words are."""
     image_size: int = 384
     """Side of the square that pictures are brought to, in pixels."""
+    dropout: float = 0.0
+    """Of words."""
 
     needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=40, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
     def build(self, vocabulary: Vocabulary) -> System:
         (dim, depth, heads), (narrow, blocks, looks) = self.encoder, self.decoder
-        image, words = PatchEmbed(dim, self.patch, self.image_size), WordEmbed(dim, vocabulary)
+        image, words = PatchEmbed(dim, self.patch, self.image_size), WordEmbed(dim, vocabulary, dropout=self.dropout)
         fusion = SingleStream(Trunk(dim, depth, heads))
         model = VLModel(image=image, text=words, fusion=fusion, vocabulary=vocabulary, needs=self.needs)
         masking, hidden = Masking(0.15, whole_words=True), RandomPlaces(self.hidden)
@@ -52,5 +55,6 @@ class VLC:
         })  # fmt: skip
 
 
-PAPER = Recipe(system=VLC(), train=Train(steps=25_000, batch_size=4096, lr=1e-4, weight_decay=0.01, warmup=2500))
+PAPER = Recipe(system=VLC(dropout=0.1), data=Data(crop_scale=(0.8, 1.0), flip=0.5), train=Train(steps=25_000,
+    batch_size=4096, lr=1e-4, lr_decay="linear", warmup=2500, weight_decay=0.01, eps=1e-8, clip_norm=None))  # fmt: skip
 TINY = Recipe(system=VLC(encoder=(96, 4, 4), decoder=(64, 1, 4), image_size=64), train=Train(steps=600))
