@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vlp_core.data.settings import Data
 from vlp_core.encoders.pictures import by_name, vit
 from vlp_core.encoders.words import WordEmbed, WordEncoder
 from vlp_core.fusion.co_attention import CoAttention
@@ -52,6 +53,7 @@ class METER:
 
 
 SCALE = ("model.fusion=5", "objectives=5")
-PAPER = Recipe(system=METER(), train=Train(
-    steps=100_000, batch_size=4096, lr=1e-5, lr_scale=SCALE, warmup=10_000, weight_decay=0.01))  # fmt: skip
+PAPER = Recipe(system=METER(), data=Data(crop_scale=(1.0, 1.0)), train=Train(
+    steps=100_000, batch_size=4096, lr=1e-5, lr_scale=SCALE, lr_decay="linear", warmup=10_000, weight_decay=0.01,
+    eps=1e-8, clip_norm=None))  # fmt: skip
 TINY = Recipe(system=METER(text=(96, 2, 4), cross=2, encoder=None, dropout=0.0, image_size=64), train=Train(steps=600))
