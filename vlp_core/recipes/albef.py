@@ -35,26 +35,26 @@ class ALBEF:
     """Side of a patch in pixels."""
     image_size: int = 256
     """Side of the square that pictures are brought to, in pixels."""
+    dropout: float = 0.0
+    """In the text encoder and the fusion."""
     queue: int = 65_536
     """Rows of earlier batches that are contrasted with."""
     needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=25, mean=OPENAI_MEAN, std=OPENAI_STD)
 
     def build(self, vocabulary: Vocabulary) -> System:
         (seen, layers, looks), (dim, reads, fuses, heads), size = self.picture, self.text, self.image_size
-        words = WordEmbed(dim, vocabulary)
+        words, drop = WordEmbed(dim, vocabulary, dropout=self.dropout), self.dropout
         model = VLModel(
             image=by_name(self.image, image_size=size, dim=seen) if self.image
             else vit(image_size=size, patch=self.patch, dim=seen, depth=layers, heads=looks),
-            text=WordEncoder(words, Trunk(dim, reads, heads, norm="post", eps=1e-12)), vocabulary=vocabulary,
-            fusion=CrossAttention(Trunk(dim, fuses, heads, norm="post", eps=1e-12, context_dim=seen)), needs=self.needs,
-            align=Align(seen, dim, 256, scale=Scale(floor=2, ceiling=1000)))  # fmt: skip
-        return System(model, {
-            "itc": MomentumContrastive(queue=self.queue, dim=256, alpha=0.4),
-            "itm": Matching(MatchHead(dim), Hard()),
-            "mlm": MaskedLanguage(WordHead(dim, vocabulary, tied=words.word), Masking(0.15), distilled=0.4),
-        }, decay=0.995)  # fmt: skip
+            fusion=CrossAttention(Trunk(dim, fuses, heads, norm="post", eps=1e-12, context_dim=seen, dropout=drop)),
+            align=Align(seen, dim, 256, scale=Scale(floor=2, ceiling=1000)), vocabulary=vocabulary, needs=self.needs,
+            text=WordEncoder(words, Trunk(dim, reads, heads, norm="post", eps=1e-12, dropout=drop)))  # fmt: skip
+        itc, itm = MomentumContrastive(queue=self.queue, dim=256, alpha=0.4), Matching(MatchHead(dim), Hard())
+        mlm = MaskedLanguage(WordHead(dim, vocabulary, tied=words.word), Masking(0.15), distilled=0.4)
+        return System(model, {"itc": itc, "itm": itm, "mlm": mlm}, decay=0.995)
 
 
-PAPER = Recipe(system=ALBEF(), data=Data(crop_scale=(0.2, 1.0), flip=0.5), train=Train(
-    steps=234_000, batch_size=512, lr=1e-4, weight_decay=0.02, warmup=1000, beta2=0.999, clip_norm=None))  # fmt: skip
+PAPER = Recipe(system=ALBEF(dropout=0.1), data=Data(crop_scale=(0.2, 1.0), flip=0.5), train=Train(lr=1e-4, lr_end=1e-5,
+    steps=234_000, batch_size=512, warmup=1000, weight_decay=0.02, beta2=0.999, eps=1e-8, clip_norm=None))  # fmt: skip
 TINY = Recipe(system=ALBEF(picture=(96, 4, 4), text=(96, 2, 2, 4), image_size=64, queue=512), train=Train(steps=500))
