@@ -22,7 +22,7 @@ from vlp_core.vocabulary import Vocabulary
 
 @dataclass(frozen=True, kw_only=True)
 class CoCa:
-    """CoCa-Base (table 1)."""
+    """CoCa-Base (table 1), which the paper trains by Adafactor."""
 
     picture: tuple[int, int, int] = (768, 12, 12)
     """Width, blocks and attention heads of the image encoder."""
@@ -54,7 +54,7 @@ class CoCa:
         return System(model, {"itc": Contrastive(), "caption": Weighted(2.0, Captioning(head))})
 
 
-PAPER = Recipe(system=CoCa(), train=Train(
-    steps=500_000, batch_size=65_536, lr=8e-4, weight_decay=0.01, warmup=10_000, beta2=0.999))  # fmt: skip
+PAPER = Recipe(system=CoCa(), train=Train(steps=500_000,
+    batch_size=65_536, lr=8e-4, lr_decay="linear", warmup=10_000, weight_decay=0.01, beta2=0.999))  # fmt: skip
 TINY = Recipe(train=Train(steps=500), system=CoCa(
     picture=(96, 4, 4), text=(96, 2, 4), pool=(17, 4), patch=8, image_size=64, tokenizer="wordpiece"))  # fmt: skip
