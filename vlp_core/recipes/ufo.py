@@ -43,9 +43,8 @@ class UFO:
         words = WordEmbed(self.dim, vocabulary)
         model = VLModel(
             image=PatchEmbed(self.dim, self.patch, self.image_size), text=words,
-            fusion=SingleStream(Trunk(self.dim, self.depth, self.heads)),
-            align=Align(self.dim, self.dim, self.space), alone=("image", "text"),
-            vocabulary=vocabulary, needs=self.needs)  # fmt: skip
+            fusion=SingleStream(Trunk(self.dim, self.depth, self.heads)), alone=("image", "text"),
+            align=Align(self.dim, self.dim, self.space), vocabulary=vocabulary, needs=self.needs)  # fmt: skip
         head = WordHead(self.dim, vocabulary, tied=words.word)
         return System(model, {
             "itc": Contrastive(),
@@ -55,6 +54,7 @@ class UFO:
         })  # fmt: skip
 
 
+# No public code confirms these settings of training, nor whether a step takes all of the objectives or draws one.
 PAPER = Recipe(system=UFO(), train=Train(steps=200_000, batch_size=4096, lr=2e-4, weight_decay=0.05, warmup=500))
 TINY = Recipe(system=UFO(dim=96, depth=3, heads=4, patch=16, image_size=64, space=96),
               train=Train(steps=600, batch_size=64))  # fmt: skip
