@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vlp_core.batch import Batch
-from vlp_core.errors import UserError, nearest
+from vlp_core.errors import UserError
 from vlp_core.model_folder import read_config, read_weights
 from vlp_core.nn.batch_norm import over_all_ranks
 from vlp_core.nn.ceiling import Ceiling
@@ -51,8 +51,12 @@ class DualEncoder(nn.Module):
         return cast(Tensor, self.clip(text=tokens)["text_features"])
 
     def scale(self) -> Tensor:
-        """The factor before the softmax [1], at most 100 (section 2.5 of the paper)."""
-        return cast(Tensor, Ceiling.apply(self.clip.logit_scale, MAX_LOG_SCALE)).exp()
+        """The factor of similarities [1]: at most 100 before a softmax (section 2.5 of the paper), and without a bound
+        before a sigmoid, where there is a bias."""
+        logarithm = cast(Tensor, self.clip.logit_scale)
+        if self.clip.logit_bias is None:
+            logarithm = cast(Tensor, Ceiling.apply(logarithm, MAX_LOG_SCALE))
+        return logarithm.exp()
 
     def clip_state_dict(self) -> dict[str, Tensor]:
         """The state dict of open_clip's model, on the CPU in fp32."""
@@ -107,40 +111,12 @@ class DualView:
 def _build(model_cfg: Mapping[str, Any]) -> nn.Module:
     arguments = deepcopy(dict(model_cfg))
     custom = arguments.pop("custom_text", False) or "hf_model_name" in arguments["text_cfg"]
-    if "multimodal_cfg" in arguments:
-        raise UserError(
-            "CoCa needs a captioning objective, which this recipe lacks; name a dual encoder such as ViT-B-32"
-        )
     if custom and "hf_model_name" in arguments["text_cfg"]:
         arguments["text_cfg"]["hf_model_pretrained"] = False
     kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
     # DeepSpeed 0.19 cannot hold parameters without a dimension.
     model = kind(**arguments, nonscalar_logit_scale=True, output_dict=True)
     return over_all_ranks(model)
-
-
-def architecture(name: str) -> dict[str, Any]:
-    """The model_cfg of one of open_clip's architectures; UserError with the nearest name where there is none."""
-    config = open_clip.get_model_config(name)
-    if config is None:
-        raise UserError(f"open_clip has no architecture {name!r}{nearest(name, open_clip.list_models())}")
-    return cast(dict[str, Any], config)
-
-
-def published_preprocess(name: str) -> dict[str, Any]:
-    """What open_clip's published weights of an architecture ask of pictures, as far as they agree on it.
-
-    Keys of a preprocess_cfg: mean, std, interpolation, resize_mode. A file of weights does not say which it is of, and
-    those that agree on another mean than OpenAI's (MobileCLIP, PE-Core) would be given pictures they do not know.
-    """
-    published = [open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)]
-    agreed = {}
-    for key in ("mean", "std", "interpolation", "resize_mode"):
-        values = {config[key] for config in published if key in config}
-        if len(values) == 1:
-            (value,) = values
-            agreed[key] = list(value) if isinstance(value, tuple) else value
-    return agreed
 
 
 def export_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

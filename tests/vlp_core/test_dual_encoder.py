@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import open_clip
 import pytest
@@ -7,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.vlp_core.train.builders import SMALL, config, system
-from vlp_core.dual_encoder import MAX_LOG_SCALE, DualEncoder, architecture, load_dual_encoder
+from vlp_core.dual_encoder import MAX_LOG_SCALE, DualEncoder, load_dual_encoder
 from vlp_core.errors import UserError
 from vlp_core.model_folder import write_folder
 
@@ -76,9 +77,13 @@ def test_scale_stays_at_100_and_can_come_back(log_scale, push, expected):
     assert bool(model.clip.logit_scale.grad) == bool(expected)
 
 
-def test_unknown_architectures_suggest_the_nearest():
-    with pytest.raises(UserError, match="ViT-B-32"):
-        architecture("ViT-B32")
+def test_before_a_sigmoid_the_scale_has_no_bound():
+    """SigLIP's learned ones are above 100 (arXiv:2303.15343)."""
+    model = system(recipe=replace(SMALL, loss="sigmoid")).model
+    assert (model.scale().item(), model.clip.logit_bias.item()) == pytest.approx((10.0, -10.0))
+    model.clip.logit_scale.data.fill_(6.0)
+    (-model.scale()).sum().backward()
+    assert model.scale().item() == pytest.approx(math.exp(6.0)) and model.clip.logit_scale.grad
 
 
 def test_what_is_no_model_folder_is_named(tmp_path):

@@ -17,10 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from vlp_core.data.tokens import tokenizer_of
-from vlp_core.dual_encoder import load_dual_encoder, published_preprocess
+from vlp_core.dual_encoder import load_dual_encoder
 from vlp_core.errors import UserError, nearest
 from vlp_core.evals.settings import Evaluate
 from vlp_core.model_folder import CONFIG_FILE
+from vlp_core.towers import published_preprocess
 
 LOCAL_DIR = "local-dir:"
 EXPORT_CONFIG = "open_clip_config.json"

@@ -1,11 +1,17 @@
 """Each picture and text on their own: do they belong together? (SigLIP, Zhai et al., 2023, arXiv:2303.15343)"""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlp_core.nn.gather import first_row, gather
 from vlp_core.objectives.contrastive import DualView
+
+START = {"init_logit_scale": math.log(10), "init_logit_bias": -10.0}
+"""What a model learns its scale and bias from (section 3.2), as open_clip's configuration names them: nearly all pairs
+do not belong together, and to begin with are held not to."""
 
 
 class Sigmoid(nn.Module):

@@ -6,11 +6,12 @@ from pathlib import Path
 import open_clip
 import torch
 
-from vlp_core.dual_encoder import DualEncoder, architecture
+from vlp_core.dual_encoder import DualEncoder
 from vlp_core.errors import UserError
 from vlp_core.identity import sha256_of_file
 from vlp_core.model_folder import CONFIG_FILE, WEIGHTS_FILE, read_config, read_weights
 from vlp_core.system import System
+from vlp_core.towers import architecture
 from vlp_core.train import engine
 from vlp_core.train.checkpoint import STATE_FILE, Checkpoints
 
@@ -72,7 +73,9 @@ def _load_checkpoint(system: System, folder: Path, recipe: str, device: torch.de
 def _load_open_clip(model: DualEncoder, start: str) -> None:
     name, _, file = start.partition(":")
     if architecture(name) != model.config["model_cfg"]:
-        raise UserError(f"--train.start {start}: the recipe's model is another; set its open_clip to {name}")
+        raise UserError(
+            f"--train.start {start}: the recipe's model is another; set its open_clip to {name} and its loss to softmax"
+        )
     if not Path(file).is_file():
         raise UserError(f"--train.start {start}: no such file {file}; {_WAYS}")
     try:

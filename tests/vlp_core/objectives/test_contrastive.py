@@ -1,3 +1,5 @@
+"""InfoNCE and SigLIP's loss are open_clip's, on one rank and on two."""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -6,82 +8,101 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
+from torch import Tensor
 
 from vlp_core.objectives.contrastive import Contrastive
 from vlp_core.objectives.sigmoid import Sigmoid
 
 ROWS, DIM, RANKS = 6, 5, 2
+SHARE = ROWS // RANKS
+OBJECTIVES = {"softmax": Contrastive(), "sigmoid": Sigmoid()}
+BOTH = pytest.mark.parametrize("name", OBJECTIVES)
 
 
 @dataclass
 class Vectors:
     """A view of given vectors, instead of a model's."""
 
-    images: torch.Tensor
-    texts: torch.Tensor
-    log_scale: torch.Tensor
+    images: Tensor
+    texts: Tensor
+    log_scale: Tensor
+    added: Tensor
 
-    def image_vectors(self):
+    def image_vectors(self) -> Tensor:
         return F.normalize(self.images, dim=1)
 
-    def text_vectors(self):
+    def text_vectors(self) -> Tensor:
         return F.normalize(self.texts, dim=1)
 
-    def scale(self):
+    def scale(self) -> Tensor:
         return self.log_scale.exp()
+
+    def bias(self) -> Tensor:
+        return self.added
 
 
 def vectors(rows: slice = slice(None)) -> Vectors:
     random = torch.Generator().manual_seed(3)
     images, texts = (torch.randn(ROWS, DIM, generator=random) for _ in range(2))
-    leaves = (images[rows].clone(), texts[rows].clone(), torch.tensor([2.0]))
+    leaves = (images[rows].clone(), texts[rows].clone(), torch.tensor([2.0]), torch.tensor([-3.0]))
     return Vectors(*(leaf.requires_grad_() for leaf in leaves))
 
 
-def gradients(view: Vectors) -> list[torch.Tensor]:
-    loss = Contrastive()(view)
-    return [loss.detach(), *torch.autograd.grad(loss, [view.images, view.texts, view.log_scale])]
+def with_gradients(loss: Tensor, view: Vectors) -> list[Tensor]:
+    """The loss, and its gradient on each leaf (0 where there is none)."""
+    leaves = [view.images, view.texts, view.log_scale, view.added]
+    return [loss.detach(), *torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)]
 
 
-def test_loss_and_gradients_are_those_of_open_clip():
-    from open_clip.loss import ClipLoss
+def ours(name: str, rows: slice = slice(None)) -> list[Tensor]:
+    view = vectors(rows)
+    return with_gradients(OBJECTIVES[name](view), view)
+
+
+def theirs(name: str) -> list[Tensor]:
+    from open_clip.loss import ClipLoss, SigLipLoss  # here, because the ranks do without
 
     view = vectors()
-    theirs = ClipLoss()(view.image_vectors(), view.text_vectors(), view.scale())
-    expected = [theirs.detach(), *torch.autograd.grad(theirs, [view.images, view.texts, view.log_scale])]
-    for value, reference in zip(gradients(view), expected, strict=True):
-        torch.testing.assert_close(value, reference)
+    given = (view.image_vectors(), view.text_vectors(), view.scale())
+    return with_gradients(SigLipLoss()(*given, view.bias()) if name == "sigmoid" else ClipLoss()(*given), view)
 
 
-def test_sigmoid_loss_is_that_of_open_clip():
-    from open_clip.loss import SigLipLoss
-
-    view, bias = vectors(), torch.tensor([-3.0], requires_grad=True)
-    view.bias = lambda: bias  # type: ignore[attr-defined]
-    leaves = [view.images, view.texts, view.log_scale, bias]
-    ours, theirs = Sigmoid()(view), SigLipLoss()(view.image_vectors(), view.text_vectors(), view.scale(), bias)
-    torch.testing.assert_close(ours, theirs)
-    for value, reference in zip(torch.autograd.grad(ours, leaves), torch.autograd.grad(theirs, leaves), strict=True):
-        torch.testing.assert_close(value, reference)
+def assert_all_close(found: list[Tensor], expected: list[Tensor]) -> None:
+    for value, reference in zip(found, expected, strict=True):
+        torch.testing.assert_close(value, reference, atol=1e-5, rtol=0)
 
 
-def test_similarities_are_in_fp32_under_autocast():
+@BOTH
+def test_loss_and_gradients_are_those_of_open_clip(name: str) -> None:
+    assert_all_close(ours(name), theirs(name))
+
+
+@BOTH
+def test_similarities_are_in_fp32_under_autocast(name: str) -> None:
     with torch.autocast("cpu", torch.bfloat16):
-        loss = Contrastive()(vectors())
-    assert loss.item() == pytest.approx(Contrastive()(vectors()).item(), rel=1e-6)
+        loss = OBJECTIVES[name](vectors())
+    assert loss.item() == pytest.approx(ours(name)[0].item(), rel=1e-6)
 
 
 def one_rank(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=RANKS)
-    share = ROWS // RANKS
-    torch.save(gradients(vectors(slice(rank * share, (rank + 1) * share))), f"{folder}/{rank}.pt")
+    rows = slice(rank * SHARE, (rank + 1) * SHARE)
+    torch.save({name: ours(name, rows) for name in OBJECTIVES}, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_two_ranks_have_the_gradient_of_the_whole_batch(tmp_path: Path):
+@pytest.fixture(scope="module")
+def by_rank(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[Tensor]]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(one_rank, args=(str(folder),), nprocs=RANKS)
+    return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(RANKS)]
+
+
+@BOTH
+def test_two_ranks_have_the_loss_and_the_gradients_of_the_whole_batch(
+    name: str, by_rank: list[dict[str, list[Tensor]]]
+) -> None:
     """Averaged over ranks, as every engine does, what flows back through the gather is the whole batch's gradient."""
-    mp.spawn(one_rank, args=(str(tmp_path),), nprocs=RANKS)
-    loss, images, texts, scale = zip(*(torch.load(tmp_path / f"{rank}.pt") for rank in range(RANKS)), strict=True)
-    averaged = [sum(loss) / RANKS, torch.cat(images) / RANKS, torch.cat(texts) / RANKS, sum(scale) / RANKS]
-    for value, reference in zip(averaged, gradients(vectors()), strict=True):
-        torch.testing.assert_close(value, reference)
+    loss, images, texts, *scalars = zip(*(found[name] for found in by_rank), strict=True)
+    averaged = [sum(loss), torch.cat(images), torch.cat(texts), *map(sum, scalars)]
+    assert_all_close([value / RANKS for value in averaged], theirs(name))

@@ -1,64 +1,41 @@
-import subprocess
-import sys
+"""CLIP, and SigLIP's loss on the same recipe."""
 
+import open_clip
 import pytest
+import torch
+from open_clip import factory
 
-from tests.vlp_core.train.builders import VOCABULARY
-from vlp_core.errors import UserError
+from tests.vlp_core.recipes.builders import WORDS
+from vlp_core.objectives.contrastive import Contrastive
+from vlp_core.objectives.sigmoid import Sigmoid
 from vlp_core.recipes.clip import CLIP, PAPER
-from vlp_core.sizes import config_of
+
+SMALL = CLIP(image_size=32, patch=16, vision_width=64, vision_layers=1, text_width=32, text_layers=1)
 
 
-def test_the_papers_recipe_is_open_clips_vit_b_32():
-    import open_clip
-    import torch
-
-    def shapes(model):
+def test_the_papers_recipe_is_open_clips_vit_b_32() -> None:
+    def shapes(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
         return {name: tuple(value.shape) for name, value in model.state_dict().items() if name != "logit_scale"}
 
     with torch.device("meta"):
-        theirs = open_clip.CLIP(**open_clip.get_model_config("ViT-B-32"))
-        assert shapes(PAPER.system.build(VOCABULARY).model.clip) == shapes(theirs)
-        assert shapes(CLIP(open_clip="ViT-B-32").build(VOCABULARY).model.clip) == shapes(theirs)
+        theirs = shapes(open_clip.CLIP(**open_clip.get_model_config("ViT-B-32")))
+        assert shapes(PAPER.system.build(WORDS).model.clip) == theirs
+        assert shapes(CLIP(open_clip="ViT-B-32").build(WORDS).model.clip) == theirs
 
 
+@pytest.mark.parametrize("by_name", [False, True])
 @pytest.mark.parametrize(
-    ("name", "mean", "resize_mode"),
-    [
-        (None, 0.48145466, "shortest"),
-        ("ViT-B-32", 0.48145466, "shortest"),
-        ("MobileCLIP-S1", 0.0, "shortest"),
-        ("PE-Core-B-16", 0.5, "squash"),
-        pytest.param("ViT-L-14", 0.48145466, "shortest", id="weights that disagree: OpenAI's"),
-    ],
+    ("loss", "objective", "scale", "bias"),
+    [("softmax", Contrastive, 1 / 0.07, None), ("sigmoid", Sigmoid, 10.0, -10.0)],
 )
-def test_pictures_are_brought_to_what_an_architectures_weights_know(name, mean, resize_mode):
-    preprocess = config_of(CLIP(open_clip=name))["preprocess"]
-    assert (preprocess["mean"][0], preprocess["resize_mode"]) == (mean, resize_mode)
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"image_size": 65}, "--model.image-size 65: give a multiple of 16"),
-        ({"vision_width": 100}, "--model.vision-width 100: give a multiple of 64"),
-        ({"text_width": 32, "text_heads": 3}, "--model.text-width 32: give a multiple of 3"),
-    ],
-)
-def test_sizes_that_do_not_fit_are_refused(changes, says):
-    with pytest.raises(UserError, match=says):
-        CLIP(**changes)
-
-
-@pytest.mark.parametrize("name", ["coca_ViT-B-32", "ViT-B-32-of-mine", "ViT-B-16-SigLIP"])
-def test_architectures_that_cannot_be_trained_are_refused(name):
-    with pytest.raises(UserError, match="ViT-B-32"):
-        CLIP(open_clip=name).build(VOCABULARY)
-
-
-def test_recipes_and_the_stage_are_read_without_torch():
-    """The plan of a pipeline imports both, and must be quick."""
-    heavy = "{'torch', 'open_clip', 'deepspeed', 'ray'}"
-    program = f"import sys, vlp_core.recipes, jobs.train; sys.exit(', '.join({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert not done.stderr.strip()
+def test_a_loss_brings_the_scale_and_the_bias_that_its_paper_begins_with(
+    loss: str, objective: type, scale: float, bias: float | None, by_name: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CLIP, section 2.5; SigLIP, section 3.2."""
+    monkeypatch.setitem(factory._MODEL_CONFIGS, "small", SMALL.model_cfg())
+    sizes = {"open_clip": "small"} if by_name else vars(SMALL)
+    system = CLIP(**{**sizes, "loss": loss}).build(WORDS)
+    assert isinstance(system.objectives["itc"], objective)
+    assert system.model.scale().item() == pytest.approx(scale)
+    found = system.model.clip.logit_bias
+    assert found is None if bias is None else found.item() == bias
