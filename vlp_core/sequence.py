@@ -1,12 +1,15 @@
-"""Sequences of states: what encoders make, and what fusion makes of two of them."""
+"""Sequences of states: what encoders make, and what fusion makes of two of them.
 
-from dataclasses import dataclass, replace
+Named tuples, because DeepSpeed finds the tensors in those: under ZeRO-3 it brings a module's weights back for the
+backward pass by what the module gave.
+"""
+
+from typing import NamedTuple
 
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Sequence:
+class Sequence(NamedTuple):
     """N states a sample.
 
     states  float [B, N, D]
@@ -39,11 +42,10 @@ class Sequence:
     def rows(self, index: Tensor) -> "Sequence":
         """The sequences at these rows of the batch."""
         mask, whole = (None if part is None else part[index] for part in (self.mask, self.whole))
-        return replace(self, states=self.states[index], mask=mask, whole=whole)
+        return self._replace(states=self.states[index], mask=mask, whole=whole)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fused:
+class Fused(NamedTuple):
     """What a fusion makes of M pairs, or of one modality alone.
 
     text    float [M, L, D] or None

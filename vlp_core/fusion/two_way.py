@@ -1,7 +1,5 @@
 """Two decoders, one for either direction in which a text can be written (VirTex, arXiv:2006.06666, section 3)."""
 
-from dataclasses import replace
-
 from torch import nn
 
 from vlp_core.fusion.cross_attention import CrossAttention
@@ -27,6 +25,6 @@ class TwoWay(nn.Module):
     ) -> Fused:
         """As `CrossAttention` has it, by the decoder of that direction."""
         decoder = {"causal": self.ahead, "backward": self.back}[attention]
-        places = replace(image, states=self.projection(image.states))
+        places = image._replace(states=self.projection(image.states))
         fused: Fused = decoder(places, text, "causal", cache=cache)
         return fused

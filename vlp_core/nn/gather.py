@@ -1,6 +1,5 @@
 """What the rows of a batch are to all ranks: gathered with their gradients, or averaged over all that count."""
 
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -61,9 +60,9 @@ def gather_sequence(sequence: Sequence) -> Sequence:
         return sequence
     whole = None if sequence.whole is None else gather(sequence.whole)
     if sequence.mask is None:
-        return replace(sequence, states=gather(sequence.states), whole=whole)
+        return sequence._replace(states=gather(sequence.states), whole=whole)
     states, mask = gather_texts(sequence.states), gather_texts(sequence.mask, False)
-    return replace(sequence, states=states, mask=mask, whole=whole)
+    return sequence._replace(states=states, mask=mask, whole=whole)
 
 
 def global_mean(total: Tensor, count: Tensor) -> Tensor:

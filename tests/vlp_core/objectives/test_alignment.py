@@ -1,4 +1,4 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -89,7 +89,7 @@ def aligned(before: int) -> tuple[torch.Tensor, View]:
     system = ViLT(dim=16, depth=1, heads=2, patch=16, image_size=64).build(WORDS).eval()
     image = system.model.image
     encode = image.forward
-    image.forward = lambda *given: replace(encode(*given), before=before)  # type: ignore[method-assign]
+    image.forward = lambda *given: encode(*given)._replace(before=before)  # type: ignore[method-assign]
     view = system.view(batch(5, longest=8))
     assert isinstance(view, View)
     return WordPatchAlignment(Swapped())(view), view

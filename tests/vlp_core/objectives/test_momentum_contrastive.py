@@ -32,8 +32,8 @@ def by_hand(view: Vectors, earlier: list[Vectors], share: float) -> float:
     ]
     scale, total = view.scale().item(), 0.0
     for own, other, candidates in (
-        (view.image_vectors(), twin.image_vectors(), torch.cat([each.text_vectors() for each in everybody])),
-        (view.text_vectors(), twin.text_vectors(), torch.cat([each.image_vectors() for each in everybody])),
+        (view.image_vectors().detach(), twin.image_vectors(), torch.cat([each.text_vectors() for each in everybody])),
+        (view.text_vectors().detach(), twin.text_vectors(), torch.cat([each.image_vectors() for each in everybody])),
     ):
         for row in range(len(own)):
             scores = [scale * float(own[row] @ candidate) for candidate in candidates]
