@@ -23,25 +23,25 @@ from vlp_core.vocabulary import Vocabulary
 class METER:
     """Two encoders that were trained before, and co-attention that was not (section 3)."""
 
+    image: str | None = "vit_base_patch16_clip_224"
+    """One of timm's models by name; none: a ViT of the text encoder's sizes, with patches of 16 pixels."""
     text: tuple[int, int, int] = (768, 12, 12)
     """Width, blocks and attention heads of the text encoder; width and heads are those of the co-attention too."""
     cross: int = 6
     """Blocks of co-attention for each modality."""
-    encoder: str | None = "vit_base_patch16_clip_224"
-    """A ViT or a Swin of timm's by name; none: a ViT of the text encoder's size, with patches of 16 pixels."""
-    dropout: float = 0.1
-    """In the text encoder and the co-attention."""
     image_size: int = 224
     """Side of the square that pictures are brought to, in pixels."""
-
+    dropout: float = 0.0
+    """In the text encoder and the fusion."""
     needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=50, mean=OPENAI_MEAN, std=OPENAI_STD)
 
     def build(self, vocabulary: Vocabulary) -> System:
         (dim, depth, heads), size, drop = self.text, self.image_size, self.dropout
-        if self.encoder:
-            image = by_name(self.encoder, image_size=size)
-        else:
-            image = vit(image_size=size, patch=16, dim=dim, depth=depth, heads=heads)
+        image = (
+            by_name(self.image, image_size=size)
+            if self.image
+            else vit(image_size=size, patch=16, dim=dim, depth=depth, heads=heads)
+        )
         words = WordEmbed(dim, vocabulary, dropout=drop)
         text = WordEncoder(words, Trunk(dim, depth, heads, norm="post", eps=1e-12, dropout=drop))
         fusion = CoAttention(dim, self.cross, heads, image_dim=image.dim, text_dim=dim, dropout=drop)
@@ -53,7 +53,7 @@ class METER:
 
 
 SCALE = ("model.fusion=5", "objectives=5")
-PAPER = Recipe(system=METER(), data=Data(crop_scale=(1.0, 1.0)), train=Train(
+PAPER = Recipe(system=METER(dropout=0.1), data=Data(crop_scale=(1.0, 1.0)), train=Train(
     steps=100_000, batch_size=4096, lr=1e-5, lr_scale=SCALE, lr_decay="linear", warmup=10_000, weight_decay=0.01,
     eps=1e-8, clip_norm=None))  # fmt: skip
-TINY = Recipe(system=METER(text=(96, 2, 4), cross=2, encoder=None, dropout=0.0, image_size=64), train=Train(steps=600))
+TINY = Recipe(system=METER(image=None, text=(96, 2, 4), cross=2, image_size=64), train=Train(steps=600))

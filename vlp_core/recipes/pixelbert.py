@@ -25,36 +25,36 @@ from vlp_core.vocabulary import Vocabulary
 class PixelBERT:
     """A CNN, a random sample of its grid in training, and BERT (section 3)."""
 
-    dim: int = 768
-    """Width of the transformer."""
-    depth: int = 12
-    """Its blocks."""
-    heads: int = 12
-    """Its attention heads."""
-    cnn: str | None = "resnet50"
+    image: str | None = "resnet50"
     """One of timm's CNNs by name, whose grid is halved; none: a small one."""
-    sampled: int = 100
-    """Places of the grid that are looked at in training (section 3.3)."""
+    trunk: tuple[int, int, int] = (768, 12, 12)
+    """Width, blocks and attention heads of the transformer."""
     image_size: int = 800
     """Side of the square that pictures are brought to, in pixels."""
-
+    sampled: int = 100
+    """Places of the grid that are looked at in training (section 3.3)."""
     needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=40, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
     def build(self, vocabulary: Vocabulary) -> System:
-        halved, words = nn.MaxPool2d(2), WordEmbed(self.dim, vocabulary)
-        if self.cnn:
-            image = by_name(self.cnn, image_size=self.image_size, dim=self.dim, pool=halved)
-        else:
-            image = resnet(image_size=self.image_size, width=16, dim=self.dim)
-        model = VLModel(image=image, text=words, sampled=self.sampled, vocabulary=vocabulary, needs=self.needs,
-            fusion=SingleStream(Trunk(self.dim, self.depth, self.heads, norm="post", eps=1e-12)))  # fmt: skip
+        (dim, depth, heads), size = self.trunk, self.image_size
+        words = WordEmbed(dim, vocabulary)
+        model = VLModel(
+            image=by_name(self.image, image_size=size, dim=dim, pool=nn.MaxPool2d(2))
+            if self.image
+            else resnet(image_size=size, width=16, dim=dim),
+            text=words,
+            fusion=SingleStream(Trunk(dim, depth, heads, norm="post", eps=1e-12)),
+            sampled=self.sampled,
+            vocabulary=vocabulary,
+            needs=self.needs,
+        )
         return System(model, {
-            "itm": Matching(MatchHead(self.dim), Shuffled(0.5)),
-            "mlm": MaskedLanguage(WordHead(self.dim, vocabulary, tied=words.word), Masking(0.15)),
+            "itm": Matching(MatchHead(dim), Shuffled(0.5)),
+            "mlm": MaskedLanguage(WordHead(dim, vocabulary, tied=words.word), Masking(0.15)),
         })  # fmt: skip
 
 
 # 40 epochs. The paper has SGD for the CNN, at 1e-2, and divides both rates by 10 after the 25th and the 35th epoch.
 PAPER = Recipe(system=PixelBERT(), data=Data(crop_scale=(1.0, 1.0)), train=Train(
     steps=55_000, batch_size=4096, lr=1e-4, weight_decay=0.01))  # fmt: skip
-TINY = Recipe(system=PixelBERT(dim=96, depth=3, heads=4, cnn=None, sampled=12, image_size=64), train=Train(steps=600))
+TINY = Recipe(system=PixelBERT(image=None, trunk=(96, 3, 4), image_size=64, sampled=12), train=Train(steps=600))

@@ -24,37 +24,37 @@ from vlp_core.vocabulary import Vocabulary
 class UFO:
     """A ViT that reads too; masked words are told from all the others, and from those before them (section 3)."""
 
-    dim: int = 768
-    """Width of the transformer."""
-    depth: int = 12
-    """Its blocks."""
-    heads: int = 12
-    """Its attention heads."""
+    trunk: tuple[int, int, int] = (768, 12, 12)
+    """Width, blocks and attention heads of the transformer."""
     patch: int = 32
     """Side of a patch in pixels."""
     image_size: int = 224
     """Side of the square that pictures are brought to, in pixels."""
     space: int = 768
     """Dimensions of the space in which pictures and texts are compared."""
-
     needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=40, mean=HALF, std=HALF)
 
     def build(self, vocabulary: Vocabulary) -> System:
-        words = WordEmbed(self.dim, vocabulary)
+        dim, depth, heads = self.trunk
+        words = WordEmbed(dim, vocabulary)
         model = VLModel(
-            image=PatchEmbed(self.dim, self.patch, self.image_size), text=words,
-            fusion=SingleStream(Trunk(self.dim, self.depth, self.heads)), alone=("image", "text"),
-            align=Align(self.dim, self.dim, self.space), vocabulary=vocabulary, needs=self.needs)  # fmt: skip
-        head = WordHead(self.dim, vocabulary, tied=words.word)
+            image=PatchEmbed(dim, self.patch, self.image_size),
+            text=words,
+            fusion=SingleStream(Trunk(dim, depth, heads)),
+            align=Align(dim, dim, self.space),
+            alone=("image", "text"),
+            vocabulary=vocabulary,
+            needs=self.needs,
+        )
+        head = WordHead(dim, vocabulary, tied=words.word)
         return System(model, {
             "itc": Contrastive(),
-            "itm": Matching(MatchHead(self.dim), Hard()),
+            "itm": Matching(MatchHead(dim), Hard()),
             "mlm": MaskedLanguage(head, Masking(0.15)),
             "prefix_mlm": MaskedLanguage(head, Masking(0.15), attention="prefix"),
         })  # fmt: skip
 
 
 # No public code confirms these settings of training, nor whether a step takes all of the objectives or draws one.
-PAPER = Recipe(system=UFO(), train=Train(steps=200_000, batch_size=4096, lr=2e-4, weight_decay=0.05, warmup=500))
-TINY = Recipe(system=UFO(dim=96, depth=3, heads=4, patch=16, image_size=64, space=96),
-              train=Train(steps=600, batch_size=64))  # fmt: skip
+PAPER = Recipe(system=UFO(), train=Train(steps=200_000, batch_size=4096, lr=2e-4, warmup=500, weight_decay=0.05))
+TINY = Recipe(system=UFO(trunk=(96, 3, 4), patch=16, image_size=64, space=96), train=Train(steps=600, batch_size=64))

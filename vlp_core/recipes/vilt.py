@@ -25,31 +25,29 @@ from vlp_core.vocabulary import Vocabulary
 class ViLT:
     """A ViT over linear patches and words (section 3)."""
 
-    dim: int = 768
-    """Width of the transformer."""
-    depth: int = 12
-    """Its blocks."""
-    heads: int = 12
-    """Its attention heads."""
+    trunk: tuple[int, int, int] = (768, 12, 12)
+    """Width, blocks and attention heads of the transformer."""
     patch: int = 32
     """Side of a patch in pixels."""
     image_size: int = 384
     """Side of the square that pictures are brought to, in pixels."""
     dropout: float = 0.0
-    """Of words, attention and what blocks add."""
-
+    """In the embedding of words and the transformer."""
     needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=40, mean=HALF, std=HALF)
 
     def build(self, vocabulary: Vocabulary) -> System:
-        words = WordEmbed(self.dim, vocabulary, dropout=self.dropout)
+        (dim, depth, heads), negatives = self.trunk, Shuffled(0.5)
+        words = WordEmbed(dim, vocabulary, dropout=self.dropout)
         model = VLModel(
-            image=PatchEmbed(self.dim, self.patch, self.image_size), text=words,
-            fusion=SingleStream(Trunk(self.dim, self.depth, self.heads, eps=1e-12, dropout=self.dropout)),
-            vocabulary=vocabulary, needs=self.needs)  # fmt: skip
-        negatives = Shuffled(0.5)
+            image=PatchEmbed(dim, self.patch, self.image_size),
+            text=words,
+            fusion=SingleStream(Trunk(dim, depth, heads, eps=1e-12, dropout=self.dropout)),
+            vocabulary=vocabulary,
+            needs=self.needs,
+        )
         return System(model, {
-            "itm": Matching(MatchHead(self.dim), negatives),
-            "mlm": MaskedLanguage(WordHead(self.dim, vocabulary, tied=words.word), Masking(0.15, whole_words=True)),
+            "itm": Matching(MatchHead(dim), negatives),
+            "mlm": MaskedLanguage(WordHead(dim, vocabulary, tied=words.word), Masking(0.15, whole_words=True)),
             "wpa": Weighted(0.1, WordPatchAlignment(negatives)),
         })  # fmt: skip
 
@@ -57,4 +55,4 @@ class ViLT:
 PAPER = Recipe(system=ViLT(dropout=0.1), data=Data(crop_scale=(1.0, 1.0)), train=Train(
     steps=200_000, batch_size=4096, lr=1e-4, lr_decay="linear", warmup=20_000, weight_decay=0.01,
     eps=1e-8, clip_norm=None))  # fmt: skip
-TINY = Recipe(system=ViLT(dim=96, depth=4, heads=4, patch=16, image_size=64), train=Train(steps=600, lr=1e-3))
+TINY = Recipe(system=ViLT(trunk=(96, 4, 4), patch=16, image_size=64), train=Train(steps=600, lr=1e-3))

@@ -22,38 +22,33 @@ from vlp_core.vocabulary import Vocabulary
 class VirTex:
     """The best of the paper's models, L1-H2048 (section 4)."""
 
-    cnn: str | None = "resnet50"
+    image: str | None = "resnet50"
     """One of timm's CNNs by name; none: a small one."""
     text: tuple[int, int, int] = (2048, 1, 32)
     """Width, blocks and attention heads of each of the two decoders."""
-    dropout: float = 0.1
-    """Of embeddings, attention and what blocks add."""
     image_size: int = 224
     """Side of the square that pictures are brought to, in pixels."""
-
+    dropout: float = 0.0
+    """In the embedding of words and the decoders."""
     needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=30, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
     def build(self, vocabulary: Vocabulary) -> System:
-        dim, depth, heads = self.text
+        (dim, depth, heads), size = self.text, self.image_size
         words = WordEmbed(dim, vocabulary, eps=1e-8, dropout=self.dropout)
         ahead, back = (
             CrossAttention(Trunk(dim, depth, heads, norm="post", context_dim=dim, eps=1e-5, dropout=self.dropout))
             for _ in range(2)
         )
-        if self.cnn:
-            cnn = by_name(self.cnn, image_size=self.image_size)
-        else:
-            cnn = resnet(image_size=self.image_size, width=16, dim=128)
-        fusion = TwoWay(ahead, back, image_dim=cnn.dim)
-        model = VLModel(image=cnn, text=words, fusion=fusion, vocabulary=vocabulary, needs=self.needs)
+        image = by_name(self.image, image_size=size) if self.image else resnet(image_size=size, width=16, dim=128)
+        fusion = TwoWay(ahead, back, image_dim=image.dim)
+        model = VLModel(image=image, text=words, fusion=fusion, vocabulary=vocabulary, needs=self.needs)
         head = WordScores(dim, vocabulary, tied=words.word)
         return System(model, {"bicaption": Captioning(head, directions=(FORWARD, BACKWARD))})
 
 
 HEAD = tuple(f"{part}=0.005" for part in ("model.text", "model.fusion", "objectives"))
 # The paper mirrors pictures (and left and right in captions), jitters their colours, and has Lookahead around SGD.
-PAPER = Recipe(system=VirTex(), data=Data(crop_scale=(0.2, 1.0)), train=Train(
+PAPER = Recipe(system=VirTex(dropout=0.1), data=Data(crop_scale=(0.2, 1.0)), train=Train(
     steps=500_000, batch_size=256, optimizer="sgd", lr=0.2, lr_scale=HEAD, beta1=0.9, weight_decay=1e-4,
     warmup=10_000, clip_norm=10.0))  # fmt: skip
-TINY = Recipe(system=VirTex(cnn=None, text=(128, 1, 4), dropout=0.0, image_size=64),
-              train=Train(steps=500))  # fmt: skip
+TINY = Recipe(system=VirTex(image=None, text=(128, 1, 4), image_size=64), train=Train(steps=500))

@@ -26,23 +26,22 @@ from vlp_core.vocabulary import Vocabulary
 class VLC:
     """MAE's ViT over patches and words, and its decoder (section 3); its weights come from `interop.vit_mae`."""
 
-    encoder: tuple[int, int, int] = (768, 12, 12)
+    trunk: tuple[int, int, int] = (768, 12, 12)
     """Width, blocks and attention heads of the transformer."""
     decoder: tuple[int, int, int] = (512, 8, 16)
     """Width, blocks and attention heads of the decoder of pixels."""
     patch: int = 16
     """Side of a patch in pixels."""
-    hidden: float = 0.6
-    """Share of the patches that are hidden where words are."""
     image_size: int = 384
     """Side of the square that pictures are brought to, in pixels."""
     dropout: float = 0.0
-    """Of words."""
-
+    """In the embedding of words."""
+    hidden: float = 0.6
+    """Share of the patches that are hidden where words are."""
     needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=40, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
     def build(self, vocabulary: Vocabulary) -> System:
-        (dim, depth, heads), (narrow, blocks, looks) = self.encoder, self.decoder
+        (dim, depth, heads), (narrow, blocks, looks) = self.trunk, self.decoder
         image, words = PatchEmbed(dim, self.patch, self.image_size), WordEmbed(dim, vocabulary, dropout=self.dropout)
         fusion = SingleStream(Trunk(dim, depth, heads))
         model = VLModel(image=image, text=words, fusion=fusion, vocabulary=vocabulary, needs=self.needs)
@@ -57,4 +56,4 @@ class VLC:
 
 PAPER = Recipe(system=VLC(dropout=0.1), data=Data(crop_scale=(0.8, 1.0), flip=0.5), train=Train(steps=25_000,
     batch_size=4096, lr=1e-4, lr_decay="linear", warmup=2500, weight_decay=0.01, eps=1e-8, clip_norm=None))  # fmt: skip
-TINY = Recipe(system=VLC(encoder=(96, 4, 4), decoder=(64, 1, 4), image_size=64), train=Train(steps=600))
+TINY = Recipe(system=VLC(trunk=(96, 4, 4), decoder=(64, 1, 4), image_size=64), train=Train(steps=600))

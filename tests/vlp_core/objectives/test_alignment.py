@@ -86,7 +86,7 @@ class Swapped:
 
 def aligned(before: int) -> tuple[torch.Tensor, View]:
     torch.manual_seed(0)
-    system = ViLT(dim=16, depth=1, heads=2, patch=16, image_size=64).build(WORDS).eval()
+    system = ViLT(trunk=(16, 1, 2), patch=16, image_size=64).build(WORDS).eval()
     image = system.model.image
     encode = image.forward
     image.forward = lambda *given: encode(*given)._replace(before=before)  # type: ignore[method-assign]

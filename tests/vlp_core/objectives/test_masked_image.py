@@ -62,7 +62,7 @@ def test_the_mean_squared_error_of_the_hidden_patches_alone(normalised: bool, ex
 
 @pytest.mark.parametrize("hidden", [0.25, 0.6, 0.75])
 def test_the_share_of_places_is_hidden_and_each_is_seen_or_hidden(hidden: float):
-    view = VLC(encoder=(16, 1, 2), decoder=(16, 1, 2), patch=8, image_size=64).build(WORDS).view(batch(40))
+    view = VLC(trunk=(16, 1, 2), decoder=(16, 1, 2), patch=8, image_size=64).build(WORDS).view(batch(40))
     assert isinstance(view, View)
     seen, unseen = view.places(RandomPlaces(hidden))
     assert unseen.shape == (40, round(hidden * 64))
@@ -76,7 +76,7 @@ def test_the_share_of_places_is_hidden_and_each_is_seen_or_hidden(hidden: float)
 
 @torch.no_grad()
 def test_hidden_pixels_reach_neither_the_states_nor_the_decoder():
-    system = VLC(encoder=(16, 2, 2), decoder=(16, 1, 2), patch=16, image_size=64).build(WORDS).eval()
+    system = VLC(trunk=(16, 2, 2), decoder=(16, 1, 2), patch=16, image_size=64).build(WORDS).eval()
     given, hidden = batch(3), RandomPlaces(0.6)
     view = system.view(given)
     _, unseen = view.places(hidden)
@@ -112,7 +112,7 @@ def test_with_the_weights_of_a_masked_autoencoder_its_pixels_and_its_loss():
     ).eval()
     for parameter in theirs.parameters():
         parameter += 0.05 * torch.randn_like(parameter)
-    system = VLC(encoder=(32, 2, 4), decoder=(16, 2, 2), patch=8, image_size=32, hidden=0.75).build(WORDS).eval()
+    system = VLC(trunk=(32, 2, 4), decoder=(16, 2, 2), patch=8, image_size=32, hidden=0.75).build(WORDS).eval()
     lacking = system.load_state_dict(from_transformers(theirs), strict=False)
     assert not lacking.unexpected_keys
     system.model.fusion.modality.weight.zero_()  # which a picture alone has none of

@@ -106,7 +106,7 @@ def test_what_a_sample_is_drawn_to_is_its_keys(negatives: Pairing) -> None:
 
 def system() -> System:
     torch.manual_seed(0)
-    return UFO(dim=16, depth=1, heads=2, patch=32, image_size=64, space=8).build(WORDS)
+    return UFO(trunk=(16, 1, 2), patch=32, image_size=64, space=8).build(WORDS)
 
 
 class Told(nn.Module):

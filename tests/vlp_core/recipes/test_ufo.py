@@ -19,7 +19,7 @@ LENGTH = GIVEN.tokens.shape[1]
 @pytest.fixture(scope="module")
 def system() -> System:
     torch.manual_seed(0)
-    built = UFO(dim=24, depth=2, heads=2, patch=16, image_size=32, space=8).build(WORDS).eval()
+    built = UFO(trunk=(24, 2, 2), patch=16, image_size=32, space=8).build(WORDS).eval()
     for parameter in built.parameters():  # fresh weights are so small that a leak could pass for rounding
         parameter.data += 0.1 * torch.randn_like(parameter)
     return built

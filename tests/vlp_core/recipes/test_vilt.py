@@ -16,7 +16,7 @@ from vlp_core.view import View
 from vlp_core.vocabulary import there
 
 VOCABULARY = replace(WORDS, decode=None, encode=None)
-SIZES = ViLT(dim=32, depth=3, heads=4, patch=8, image_size=32)
+SIZES = ViLT(trunk=(32, 3, 4), patch=8, image_size=32)
 GIVEN = batch(6, size=32, longest=12)
 
 
