@@ -26,7 +26,7 @@ class ALBEF:
     """A ViT, a BERT over the text, and as many blocks that attend to the picture too (section 3.1)."""
 
     image: str | None = None
-    """One of timm's models by name, in place of a ViT of these sizes."""
+    """One of timm's models by name; none: a ViT of the sizes below."""
     picture: tuple[int, int, int] = (768, 12, 12)
     """Width, blocks and attention heads of the ViT."""
     text: tuple[int, int, int, int] = (768, 6, 6, 12)
@@ -47,9 +47,9 @@ class ALBEF:
         model = VLModel(
             image=by_name(self.image, image_size=size, dim=seen) if self.image
             else vit(image_size=size, patch=self.patch, dim=seen, depth=layers, heads=looks),
+            text=WordEncoder(words, Trunk(dim, reads, heads, norm="post", eps=1e-12, dropout=drop)), needs=self.needs,
             fusion=CrossAttention(Trunk(dim, fuses, heads, norm="post", eps=1e-12, context_dim=seen, dropout=drop)),
-            align=Align(seen, dim, 256, scale=Scale(floor=2, ceiling=1000)), vocabulary=vocabulary, needs=self.needs,
-            text=WordEncoder(words, Trunk(dim, reads, heads, norm="post", eps=1e-12, dropout=drop)))  # fmt: skip
+            align=Align(seen, dim, 256, scale=Scale(floor=2, ceiling=1000)), vocabulary=vocabulary)  # fmt: skip
         itc, itm = MomentumContrastive(queue=self.queue, dim=256, alpha=0.4), Matching(MatchHead(dim), Hard())
         mlm = MaskedLanguage(WordHead(dim, vocabulary, tied=words.word), Masking(0.15), distilled=0.4)
         return System(model, {"itc": itc, "itm": itm, "mlm": mlm}, decay=0.995)

@@ -56,5 +56,5 @@ class CoCa:
 
 PAPER = Recipe(system=CoCa(), train=Train(steps=500_000,
     batch_size=65_536, lr=8e-4, lr_decay="linear", warmup=10_000, weight_decay=0.01, beta2=0.999))  # fmt: skip
-TINY = Recipe(train=Train(steps=500), system=CoCa(
-    picture=(96, 4, 4), text=(96, 2, 4), pool=(17, 4), patch=8, image_size=64, tokenizer="wordpiece"))  # fmt: skip
+TINY = Recipe(system=CoCa(picture=(96, 4, 4), text=(96, 2, 4), pool=(17, 4), patch=8, image_size=64,
+                          tokenizer="wordpiece"), train=Train(steps=500))  # fmt: skip
