@@ -12,9 +12,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTask:
-    """How one shard's task runs: its cpus, how often a lost worker is replaced, and whether it stays on this node."""
+    """How one shard's task runs: cpus and gpus, how often a lost worker is replaced, whether it stays on this node."""
 
     cpus: float = 1.0
+    gpus: float = 0.0
     retries: int = 3
     here: bool = False
 
@@ -35,7 +36,7 @@ def map_shards(
 
     task = task or ShardTask()
     window = window or max(2, 2 * int(ray.cluster_resources().get("CPU", 1)))
-    options: dict[str, Any] = {"num_cpus": task.cpus, "max_retries": task.retries}
+    options: dict[str, Any] = {"num_cpus": task.cpus, "num_gpus": task.gpus or None, "max_retries": task.retries}
     if task.here:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

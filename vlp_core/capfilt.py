@@ -1,5 +1,5 @@
 """CapFilt (BLIP, Li et al., 2022, arXiv:2201.12086, section 3.3): captions are written for pictures of the web, and of
-these and the web's own those are kept that match their picture."""
+these and the web's own it is told how well they match their picture."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,36 +9,19 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from vlp_core.curation.settings import Captions
+from vlp_core.data.layout import CAPTIONED
 from vlp_core.data.tokens import Tokenizer
 from vlp_core.errors import UserError
 from vlp_core.generate import Nucleus, generate
 from vlp_core.identity import key_of
 from vlp_core.model import VLModel
 from vlp_core.nn.evaluating import evaluating
+from vlp_core.objectives.captioning import FORWARD, Captioning
 from vlp_core.objectives.matching import Matching
-from vlp_core.objectives.weighted import Weighted
 from vlp_core.system import System
 
-WEB, SYNTHETIC = "web", "synthetic"
-KEPT = pa.schema([("uid", pa.string()), ("captions", pa.list_(pa.string())), ("source", pa.string())])
-
-
-@dataclass(frozen=True, kw_only=True)
-class CapFilt:
-    """How captions are written, and which are kept."""
-
-    p: float = 0.9
-    """Mass of the nucleus that words are drawn from."""
-    least: float = 0.5
-    """Probability of a match below which a caption is dropped."""
-    longest: int | None = None
-    """Tokens of the longest caption that is written; none: as the vocabulary has it."""
-    seed: int = 0
-    """Of what is drawn; each picture's draws are its own."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.p <= 1 or not 0 <= self.least <= 1:
-            raise UserError(f"p {self.p}, least {self.least}: give a mass over 0 and up to 1, and a probability")
+TEXTS = 256  # that are judged at once: a picture that many pages show has as many captions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,16 +33,28 @@ class Pictures:
     captions: list[list[str]]
 
 
-def bootstrap(
-    captioner: System, judge: System, pictures: Iterable[Pictures], tokenizer: Tokenizer, settings: CapFilt
+def check(system: System, name: str) -> None:
+    """UserError, which calls the system `name`, where it cannot both write captions and judge them."""
+    parts = list(system.objectives.modules())
+    writes = any(isinstance(part, Captioning) and FORWARD in part.directions for part in parts)
+    if not writes or _matching(system) is None:
+        lacking = "judges no pairs" if writes else "writes no captions"
+        raise UserError(
+            f"{name} {lacking} (its objectives: {', '.join(system.objectives)}); CapFilt takes a recipe with "
+            "a captioning and a matching objective"
+        )
+
+
+def caption(
+    captioner: System, judge: System, pictures: Iterable[Pictures], tokenizer: Tokenizer, settings: Captions
 ) -> pa.Table:
-    """The captions that are kept: one row a picture and source ("web", "synthetic") that has any, in the order given.
+    """CAPTIONED: a row a picture, in the order given; web_match goes along its captions.
 
     Either system has the tokenizer's vocabulary; in the paper they are two that were tuned apart, the captioner by its
     captioning objective and the judge by its matching objective. UserError where one lacks what is asked of it.
     """
-    rows = [row for some in pictures for row in _kept(captioner, judge, some, tokenizer, settings)]
-    return pa.Table.from_pylist(rows, schema=KEPT)
+    rows = [row for some in pictures for row in _captioned(captioner, judge, some, tokenizer, settings)]
+    return pa.Table.from_pylist(rows, schema=CAPTIONED)
 
 
 def match_probability(system: System, pixels: Tensor, tokens: Tensor, owner: Tensor) -> Tensor:
@@ -67,46 +62,48 @@ def match_probability(system: System, pixels: Tensor, tokens: Tensor, owner: Ten
 
     Pixels are uint8 [B, 3, H, W]; a picture is encoded once, however many texts it has.
     """
-    head, model = _matching(system).head, cast(VLModel, system.model)
+    objective, model = _matching(system), cast(VLModel, system.model)
+    if objective is None:
+        raise UserError(
+            f"a system of {', '.join(system.objectives)} judges no pairs; give one with a matching objective"
+        )
     if (first := model.vocabulary.encode) is not None:
         tokens = torch.cat([torch.full_like(tokens[:, :1], first), tokens[:, 1:]], dim=1)
     with evaluating(system):
-        seen = model.see(model.normalise(pixels)).rows(owner)
-        logits: Tensor = head(model.fuse(seen, model.text(tokens)).pooled)
-        return logits.float().softmax(dim=1)[:, 1]
+        seen = model.see(model.normalise(pixels))
+        logits = [
+            objective.head(model.fuse(seen.rows(rows), model.text(texts)).pooled).float()
+            for texts, rows in zip(tokens.split(TEXTS), owner.split(TEXTS), strict=True)
+        ]
+        return torch.cat(logits).softmax(dim=1)[:, 1]
 
 
-def _kept(
-    captioner: System, judge: System, pictures: Pictures, tokenizer: Tokenizer, settings: CapFilt
+def _captioned(
+    captioner: System, judge: System, pictures: Pictures, tokenizer: Tokenizer, settings: Captions
 ) -> list[dict[str, object]]:
-    device = next(judge.parameters()).device
-    pixels = pictures.pixels.to(device)
-    keys = torch.tensor([key_of(settings.seed, "capfilt", uid) - 2**63 for uid in pictures.uid], device=device)
+    pixels = pictures.pixels
+    keys = torch.tensor([key_of(settings.seed, "capfilt", uid) - 2**63 for uid in pictures.uid], device=pixels.device)
     written = generate(captioner, pixels, strategy=Nucleus(keys, settings.p), longest=settings.longest)
-    own = [[text] if (text := tokenizer.text(row)) else [] for row in written.tolist()]
-    sources = {WEB: pictures.captions, SYNTHETIC: own}
-    asked = [
-        (row, source, caption)
-        for row in range(len(pictures.uid))
-        for source, captions in sources.items()
-        for caption in captions[row]
-    ]
-    if not asked:
+    own = [tokenizer.text(row) or None for row in written.tolist()]
+    asked = [[*web, *filter(None, [text])] for web, text in zip(pictures.captions, own, strict=True)]
+    found = iter(_judged(judge, pixels, asked, tokenizer))
+    rows: list[dict[str, object]] = []
+    for uid, web, text in zip(pictures.uid, pictures.captions, own, strict=True):
+        web_match = [next(found) for _ in web]
+        match = None if text is None else next(found)
+        rows.append({"uid": uid, "synthetic": text, "synthetic_match": match, "web_match": web_match})
+    return rows
+
+
+def _judged(judge: System, pixels: Tensor, captions: list[list[str]], tokenizer: Tokenizer) -> list[float]:
+    """The probabilities of all pictures' captions, one after the other."""
+    owner = torch.tensor([row for row, texts in enumerate(captions) for _ in texts], device=pixels.device)
+    if not len(owner):
         return []
-    tokens, owner = tokenizer([caption for *_, caption in asked]), torch.tensor([row for row, *_ in asked])
-    chance = match_probability(judge, pixels, tokens.to(device), owner.to(device)).tolist()
-    kept: dict[tuple[int, str], list[str]] = {}
-    for (row, source, caption), probability in zip(asked, chance, strict=True):
-        if probability >= settings.least:
-            kept.setdefault((row, source), []).append(caption)
-    return [
-        {"uid": pictures.uid[row], "captions": captions, "source": source} for (row, source), captions in kept.items()
-    ]
+    tokens = tokenizer([text for texts in captions for text in texts]).to(pixels.device)
+    probabilities: list[float] = match_probability(judge, pixels, tokens, owner).tolist()
+    return probabilities
 
 
-def _matching(system: System) -> Matching:
-    for objective in system.objectives.values():
-        inner = objective.objective if isinstance(objective, Weighted) else objective
-        if isinstance(inner, Matching):
-            return inner
-    raise UserError(f"a system of {', '.join(system.objectives)} judges no pairs; give one with a matching objective")
+def _matching(system: System) -> Matching | None:
+    return next((part for part in system.objectives.modules() if isinstance(part, Matching)), None)

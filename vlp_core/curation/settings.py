@@ -1,9 +1,10 @@
-"""What ingest, filter, dedup and select can be told."""
+"""What ingest, filter, dedup, select and the bootstrapping of captions can be told."""
 
 from dataclasses import dataclass
 
 from vlp_core.curation.rules import parse_rules
 from vlp_core.errors import UserError
+from vlp_core.settings import execution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +81,49 @@ class Select:
     def __post_init__(self) -> None:
         if self.at_most is not None and self.at_most < 1:
             raise UserError(f"at most {self.at_most} pictures: choose 1 or more, or leave it out to keep all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captions:
+    """How captions are written for pictures: by nucleus sampling."""
+
+    p: float = 0.9
+    """Mass of the nucleus that words are drawn from."""
+    longest: int | None = None
+    """Tokens of the longest caption that is written, its start and end among them; none: as the recipe has it."""
+    seed: int = 0
+    """Seed of what is drawn; each picture's draws are its own."""
+    batch_size: int = execution(64)
+    """Pictures that are written for at once."""
+    workers: int | None = execution(None)
+    """Shards at work at once; none: as many as the cluster has room for."""
+    gpu: bool | None = execution(None)
+    """A GPU for each shard at work; none: where there are some."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.p <= 1:
+            raise UserError(f"--capfilt.captions.p {self.p}: give a mass over 0 and up to 1")
+        for name, least in (("longest", 3), ("batch_size", 1), ("workers", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UserError(f"--capfilt.captions.{name.replace('_', '-')} {value}: give {least} or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapFilt:
+    """Captions are bootstrapped (BLIP, arXiv:2201.12086, section 3.3): a first model writes one for each picture, of
+    these and the web's own those stay that it finds to match, and the model itself starts fresh on what stays."""
+
+    bootstrap: bool = True
+    """Off: train on the web's captions alone."""
+    steps: int | None = None
+    """Steps of the first model; none: as many as --train.steps."""
+    captions: Captions = Captions()
+    threshold: float = 0.5
+    """Probability of a match below which a caption is dropped."""
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise UserError(f"--capfilt.steps {self.steps}: give 1 or more")
+        if not 0 <= self.threshold <= 1:
+            raise UserError(f"--capfilt.threshold {self.threshold}: give a probability from 0 to 1")

@@ -69,6 +69,16 @@ HASHES = pa.schema(
         ("height", pa.int32()),
     ]
 )
+# A caption that a model wrote for the picture (null: it wrote none), and the probabilities that it, and each of the
+# selection's captions, match the picture.
+CAPTIONED = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("synthetic", pa.string()),
+        ("synthetic_match", pa.float32()),
+        ("web_match", pa.list_(pa.float32())),
+    ]
+)
 # One table for a whole data set, whose text outgrows offsets of 32 bits.
 _TEXT, _TEXTS = pa.large_string(), pa.large_list(pa.large_string())
 COPIES = pa.schema([("uid", _TEXT), ("kept_uid", _TEXT), ("reason", _TEXT), ("captions", _TEXTS)])

@@ -38,15 +38,13 @@ def join(images: Path | Sequence[Path], selection: Path | None = None) -> tuple[
     return files, found, len(stored)
 
 
-def read_selection(selection: Path) -> pa.Table:
-    """SELECTION out of its file or the folder of the step that wrote it."""
+def read_selection(selection: Path, columns: Sequence[str] = ("uid", "weight", "captions")) -> pa.Table:
+    """Columns of SELECTION out of its file or the folder of the step that wrote it."""
     path = selection / SELECTION_FILE if selection.is_dir() else selection
     try:
         with pq.ParquetFile(path) as file:  # by row groups: Arrow reads no list of texts beyond 2 GiB in one piece
-            groups = [file.read_row_group(group, ["uid", "weight", "captions"]) for group in range(file.num_row_groups)]
-            return wide(
-                pa.concat_tables([file.schema_arrow.empty_table().select(["uid", "weight", "captions"]), *groups])
-            )
+            groups = [file.read_row_group(group, list(columns)) for group in range(file.num_row_groups)]
+            return wide(pa.concat_tables([file.schema_arrow.empty_table().select(list(columns)), *groups]))
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise UserError(f"{path}: not a readable selection ({error}); run the select step again") from error
 

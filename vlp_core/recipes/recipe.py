@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from vlp_core.curation.settings import CapFilt
 from vlp_core.data.settings import Data
 from vlp_core.needs import Needs
 from vlp_core.train.settings import Train
 
-__all__ = ["Needs", "Recipe"]
+__all__ = ["CapFilt", "Needs", "Recipe"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,3 +18,5 @@ class Recipe:
     system: Any
     train: Train
     data: Data = field(default_factory=Data)
+    capfilt: CapFilt | None = None
+    """How its captions are bootstrapped; none: it is trained on those of the web."""

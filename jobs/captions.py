@@ -1,0 +1,146 @@
+"""captions: a trained system writes a caption for each picture of a selection, and tells how well that and the
+picture's own match it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs.shards import ShardTask, map_shards
+from vlp_core.curation.settings import Captions
+from vlp_core.data.index import Reader as Stored
+from vlp_core.data.layout import CAPTIONED, read_shards
+from vlp_core.data.stored import join
+from vlp_core.errors import UserError
+from vlp_core.files import write_table
+from vlp_core.tracker import Progress, Summary, Tracker
+
+if TYPE_CHECKING:
+    from vlp_core.capfilt import Pictures
+    from vlp_core.evals.reader import Reader
+
+VERSION = "1"
+RESUMABLE = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """A shard's file, the selected rows of it (INDEX) and the table to write."""
+
+    model: Path
+    file: Path
+    rows: pa.Table
+    captions: Captions
+    gpu: bool
+    table: Path
+
+
+def run(*, model: Path, images: Path, selection: Path, captions: Captions, out: Path, tracker: Tracker) -> Summary:
+    """Write CAPTIONED of the selected pictures, a table a shard; good tables of an attempt that was killed stay.
+
+    `model` is the folder of a system that writes captions and judges pairs; UserError for any other.
+    """
+    _check_model(model)
+    gpu = _gpu(captions)
+    for leftover in out.glob(".*.tmp"):
+        leftover.unlink()
+    files, rows, _ = join(images, selection)
+    bounds = np.searchsorted(rows["file"].to_numpy(), np.arange(len(files) + 1))
+    tasks = [
+        _Task(
+            model=model,
+            file=file,
+            rows=rows.take(np.arange(bounds[number], bounds[number + 1])),
+            captions=captions,
+            gpu=gpu,
+            table=out / f"{file.name.partition('.')[0]}.parquet",
+        )
+        for number, file in enumerate(files)
+        if bounds[number] < bounds[number + 1]
+    ]
+    progress = Progress(tracker, len(rows), unit="pictures")
+    for task, _ in map_shards(caption_shard, tasks, task=ShardTask(gpus=float(gpu)), window=captions.workers):
+        progress.add(len(task.rows))
+    told = read_shards(out)
+    return Summary(
+        counts={
+            "pictures": len(told),
+            "captions/written": len(told) - told["synthetic"].null_count,
+            "match/web": pc.mean(pc.list_flatten(told["web_match"])).as_py() or 0.0,
+            "match/synthetic": pc.mean(told["synthetic_match"]).as_py() or 0.0,
+        }
+    )
+
+
+def caption_shard(task: _Task) -> None:
+    """Write a shard's table unless that is done."""
+    if _is_whole(task.table, task.rows):
+        return
+    from vlp_core.capfilt import caption
+
+    reader = _reader(task.model, task.gpu, task.captions.batch_size)
+    table = caption(reader.system, reader.system, _pictures(task, reader), reader.tokenizer, task.captions)
+    write_table(task.table, table)
+
+
+def _check_model(model: Path) -> None:
+    from vlp_core.capfilt import check
+    from vlp_core.recipes.folder import load_system
+
+    system, _, config = load_system(model)
+    check(system, f"{model}: {config['recipe']['name']}")
+
+
+def _gpu(captions: Captions) -> bool:
+    """Whether a shard takes a GPU. Ray would wait, and say nothing, for one that the cluster has not."""
+    import ray
+
+    there = ray.cluster_resources().get("GPU", 0) > 0
+    if captions.gpu and not there:
+        raise UserError("--capfilt.captions.gpu: the cluster has no GPU; leave it out to write on CPUs")
+    return there if captions.gpu is None else captions.gpu
+
+
+def _is_whole(path: Path, rows: pa.Table) -> bool:
+    try:
+        done = pq.read_table(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return (
+        done.schema.equals(CAPTIONED)
+        and done["uid"].to_pylist() == rows["uid"].to_pylist()
+        and pc.list_value_length(done["web_match"]).to_pylist() == pc.list_value_length(rows["captions"]).to_pylist()
+    )
+
+
+@lru_cache(1)
+def _reader(model: Path, gpu: bool, batch_size: int) -> "Reader":
+    """The system, once for all shards that this process has its turn at."""
+    from vlp_core.evals.reader import Reader
+    from vlp_core.evals.settings import Evaluate
+    from vlp_core.recipes.folder import load_system
+
+    system, tokenizer, config = load_system(model)
+    settings = Evaluate(batch_size=batch_size, device="cuda" if gpu else "cpu", threads=1)
+    return Reader.of(system, tokenizer, config["preprocess"], settings, name=str(model))
+
+
+def _pictures(task: _Task, reader: "Reader") -> Iterator["Pictures"]:
+    from vlp_core.capfilt import Pictures
+
+    stored = Stored(open_files=1)
+    for batch in task.rows.to_batches(max_chunksize=task.captions.batch_size):
+        part = batch.to_pydict()
+        places = zip(part["offset"], part["length"], strict=True)
+        try:
+            pixels = reader.pixels(stored.read(task.file, offset, length) for offset, length in places)
+        except UserError as error:
+            raise UserError(f"{task.file}: {error}; delete the shard and fetch it again") from error
+        yield Pictures(pixels=pixels, uid=part["uid"], captions=part["captions"])
+    stored.close()
