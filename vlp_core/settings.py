@@ -2,10 +2,12 @@
 
 A plain field is part of a step's fingerprint. `execution(...)` marks what only changes how the result is made
 (time-outs, worker counts, resolver maps); `extends(...)` marks what a finished result can be carried on to (steps);
-`path_or_name(...)` marks a text that may name a file.
+`path_or_name(...)` marks a text, or several, that may name a file.
 """
 
+import re
 from dataclasses import field
+from pathlib import Path
 from typing import Any
 
 EXECUTION = "execution"
@@ -30,5 +32,14 @@ def extends(default: Any = None, *, factory: Any = None) -> Any:
 
 
 def path_or_name(default: Any = None) -> Any:
-    """A text field that may name a file or folder (also as NAME:FILE), whose content is then what counts."""
+    """A field of a text, or a tuple of them, that may name a file or folder (also as PART=FILE or NAME:FILE), whose
+    content is then what counts."""
     return _marked(PATH_OR_NAME, default, None)
+
+
+def named_path(text: str) -> tuple[str, Path | None]:
+    """What stands before a path in a text (`PART=`, `NAME:`, both or nothing), and the path, where there is one."""
+    for begin in (0, *(mark.end() for mark in re.finditer("[=:]", text))):
+        if text[begin:] and Path(text[begin:]).exists():
+            return text[:begin], Path(text[begin:])
+    return "", None

@@ -11,7 +11,7 @@ from typing import Any
 
 from vlp_core.errors import UserError, nearest
 from vlp_core.identity import digest_of
-from vlp_core.settings import EXECUTION, EXTENDS, PATH_OR_NAME
+from vlp_core.settings import EXECUTION, EXTENDS, PATH_OR_NAME, named_path
 from vlp_core.tracker import Summary
 
 
@@ -163,28 +163,25 @@ class Canonical:
 
 
 def _as_path(value: Any, field: dataclasses.Field[Any]) -> Any:
-    """The file that a `path_or_name` names, where it names one; its content then counts and not its name alone."""
+    """The file that a `path_or_name` names, where it names one, after what stands before it; its content then counts
+    and not its name alone."""
+    if field.metadata.get(PATH_OR_NAME) and isinstance(value, tuple):
+        return tuple(_as_path(item, field) for item in value)
     if not field.metadata.get(PATH_OR_NAME) or not isinstance(value, str):
         return value
-    _, path = _named_path(value)
-    return path or value
-
-
-def _named_path(value: str) -> tuple[str, Path | None]:
-    """What stands before a path (`NAME:` or nothing), and the path where there is one: FILE or NAME:FILE."""
-    name, colon, rest = value.partition(":")
-    if Path(value).exists():
-        return "", Path(value)
-    return (name + colon, Path(rest)) if rest and Path(rest).exists() else ("", None)
+    before, path = named_path(value)
+    return (before, path) if before and path else path or value
 
 
 def _absolute(value: Any, field: dataclasses.Field[Any]) -> Any:
     """A path that is still right in another folder: workers have their own."""
     if isinstance(value, Path):
         return value.absolute()
+    if field.metadata.get(PATH_OR_NAME) and isinstance(value, tuple):
+        return tuple(_absolute(item, field) for item in value)
     if field.metadata.get(PATH_OR_NAME) and isinstance(value, str):
-        name, path = _named_path(value)
-        return f"{name}{path.absolute()}" if path else value
+        before, path = named_path(value)
+        return f"{before}{path.absolute()}" if path else value
     return value
 
 

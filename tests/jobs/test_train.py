@@ -86,7 +86,7 @@ def test_what_a_worker_says_to_the_user_reaches_the_user(cluster, corpus, tmp_pa
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(UserError, match=r"^--train\.start .*empty: neither a model nor a checkpoint is in it"):
-        stage.run(**corpus, train=replace(TRAIN, start=str(empty)), out=tmp_path / "out", tracker=Silent())
+        stage.run(**corpus, train=replace(TRAIN, start=(str(empty),)), out=tmp_path / "out", tracker=Silent())
 
 
 @pytest.mark.parametrize("where", ["out", "previous"])

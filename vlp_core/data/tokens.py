@@ -1,5 +1,6 @@
 """Captions to tokens: the byte pairs that open_clip ships, or word pieces of the corpus itself."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -54,6 +55,11 @@ class Tokenizer:
     def digest(self) -> str:
         """Of its pieces; the same for all that ship with open_clip."""
         return sha256_of_file(self._file) if self._file else "bpe"
+
+    @property
+    def pieces(self) -> dict[str, int] | None:
+        """The number of each word piece, where it has those."""
+        return word_numbers(self._file) if self._file else None
 
     def save(self, folder: Path) -> None:
         """Put what it is made of beside a finished model, if it is made of something."""
@@ -134,6 +140,12 @@ def word_pieces(file: Path, length: int) -> Tokenizer:
         return [vocabulary.start, *inside, vocabulary.end]
 
     return Tokenizer(encode, lambda tokens: str(pieces.decode(tokens)), vocabulary, fixed=False, file=file)
+
+
+def word_numbers(file: Path) -> dict[str, int]:
+    """The number of each token in a tokenizer.json, those included that were added to its pieces."""
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return {**kept["model"]["vocab"], **{token["content"]: token["id"] for token in kept.get("added_tokens", [])}}
 
 
 def train_word_pieces(captions: Iterable[str], size: int) -> Any:

@@ -86,11 +86,20 @@ def by_name(
 
     Raises UserError with the nearest name where timm has none such.
     """
+    sized: dict[str, Any] = {"img_size": image_size} if _takes_size(name) else {}
+    body = body_by_name(name, pretrained=pretrained, **sized, **options)
+    return PictureEncoder(body, image_size, dim, whole=whole, pool=pool)
+
+
+def body_by_name(name: str, **options: Any) -> nn.Module:
+    """timm's model without what pools and classifies; UserError for an unknown name, and one that gives no states."""
     if not timm.is_model(name):
         raise UserError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
-    sized: dict[str, Any] = {"img_size": image_size} if _takes_size(name) else {}
-    body = timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool="", **sized, **options)
-    return PictureEncoder(body, image_size, dim, whole=whole, pool=pool)
+    try:
+        body: nn.Module = timm.create_model(name, num_classes=0, global_pool="", **options)
+    except AssertionError as error:  # of those that were distilled, whose states depend on a token of their own
+        raise UserError(f"timm's {name} is no encoder by itself ({error}); name one that was not distilled") from error
+    return body
 
 
 def vit(
@@ -127,7 +136,7 @@ def resnet(*, image_size: int, width: int, dim: int, stride: int = 16) -> Pictur
 def _takes_size(name: str) -> bool:
     with torch.device("meta"):
         try:
-            timm.create_model(name, num_classes=0, global_pool="", img_size=224)
+            body_by_name(name, img_size=224)
         except TypeError:
             return False
     return True

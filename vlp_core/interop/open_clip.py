@@ -1,20 +1,30 @@
 """open_clip's models in this library: CLIP as it is, CoCa under the names of the recipe's parts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import open_clip
 from torch import Tensor, nn
 
 from vlp_core.dual_encoder import export_weights
+from vlp_core.errors import UserError, first_line
+from vlp_core.interop.names import Rules, State, part, renamed, under
+from vlp_core.interop.trained import Picture, Sizes
 
-State = dict[str, Tensor]
-TIMM = {
-    "norm1": "ln_1",
-    "norm2": "ln_2",
-    "attn.proj": "attn.out_proj",
-    "mlp.fc1": "mlp.c_fc",
-    "mlp.fc2": "mlp.c_proj",
-}
+VISION: Rules = (
+    (r"^conv1\.", "patch_embed.proj."),
+    (r"^class_embedding$", "cls_token"),
+    (r"^positional_embedding$", "pos_embed"),
+    (r"^ln_pre\.", "norm_pre."),
+    (r"^ln_post\.", "norm."),
+    (r"^transformer\.resblocks\.", "blocks."),
+    (r"\.ln_([12])\.", r".norm\1."),
+    (r"\.attn\.in_proj_", ".attn.qkv."),
+    (r"\.attn\.out_proj\.", ".attn.proj."),
+    (r"\.mlp\.c_fc\.", ".mlp.fc1."),
+    (r"\.mlp\.c_proj\.", ".mlp.fc2."),
+)
 FEED_FORWARD = {"feed_forward_norm": "ln_2", "feed_forward.0": "mlp.c_fc", "feed_forward.2": "mlp.c_proj"}
 
 
@@ -31,9 +41,9 @@ def from_open_clip(model: nn.Module) -> State:
         return theirs
     scores = theirs["text_decoder.text_projection"].T
     return {
-        **_under("model.image", _image(_part(theirs, "visual"))),
-        **_under("model.text", _text(_part(theirs, "text"))),
-        **_under("model.fusion", _decoder(_part(theirs, "text_decoder"))),
+        **under("model.image", _image(part(theirs, "visual"))),
+        **under("model.text", _text(part(theirs, "text"))),
+        **under("model.fusion", _decoder(part(theirs, "text_decoder"))),
         "model.align.image.weight": theirs["visual.proj"].T.contiguous(),
         "model.align.text.weight": theirs["text.text_projection"].T.contiguous(),
         "model.align.scale.logarithm": theirs["logit_scale"].reshape(1),
@@ -41,25 +51,56 @@ def from_open_clip(model: nn.Module) -> State:
     }
 
 
+def tower(state: State, model_cfg: Mapping[str, Any]) -> Picture:
+    """The picture's tower of a model of this configuration; UserError where it is no vision transformer."""
+    vision_cfg = model_cfg["vision_cfg"]
+    if vision_cfg.get("timm_model_name"):
+        raise UserError(f"its tower is timm's {vision_cfg['timm_model_name']}; give that as timm:NAME:FILE")
+    layers, width = vision_cfg.get("layers", 12), vision_cfg.get("width", 768)
+    if not isinstance(layers, int):
+        raise UserError("its tower is a ResNet of CLIP's, which no other system has; give one with a ViT")
+    sizes = Sizes(
+        layers,
+        width,
+        width // vision_cfg.get("head_width", 64),
+        vision_cfg.get("patch_size", 16),
+        "quick_gelu" if model_cfg.get("quick_gelu") else "gelu",
+    )
+    theirs = part(state, "visual")
+    if vision_cfg.get("attentional_pool"):  # then the last norm is of what was pooled
+        theirs = {name: value for name, value in theirs.items() if not name.startswith("ln_post.")}
+    return Picture(state=vision(theirs), sizes=sizes)
+
+
+def read_weights(file: Path) -> State:
+    """As open_clip's training saves them, or its published files have them; UserError for other files."""
+    try:
+        found: State = open_clip.factory.load_state_dict(str(file))
+    except Exception as error:  # torch and safetensors have many kinds for a file that is not theirs
+        raise UserError(f"not weights that open_clip can read ({first_line(error)})") from error
+    return found
+
+
+def vision(theirs: State) -> State:
+    """The vision transformer under timm's names, without what pools or projects."""
+    found = renamed(theirs, VISION, leave_out=r"proj$|attn_pool")
+    if "cls_token" in found:
+        found["cls_token"] = found["cls_token"][None, None]
+    if "pos_embed" in found:
+        found["pos_embed"] = found["pos_embed"][None]
+    return found
+
+
 def _image(theirs: State) -> State:
-    """The vision transformer under timm's names, and the pool over it."""
-    body = {
-        "cls_token": theirs["class_embedding"][None, None],
-        "pos_embed": theirs["positional_embedding"][None],
-        "patch_embed.proj.weight": theirs["conv1.weight"],
-        **_under("norm_pre", _part(theirs, "ln_pre")),
-    }
-    for i in _blocks(theirs, "transformer.resblocks"):
-        block = _part(theirs, f"transformer.resblocks.{i}")
-        body |= _renamed(block, f"blocks.{i}.", TIMM)
-        body |= {f"blocks.{i}.attn.qkv.{kind}": block[f"attn.in_proj_{kind}"] for kind in ("weight", "bias")}
-    pool = _part(theirs, "attn_pool")
+    """The vision transformer, and the pool over it."""
+    pool = part(theirs, "attn_pool")
+    body = {name: value for name, value in vision(theirs).items() if not name.startswith("norm.")}
     return {
-        **_under("encoder.body", body),
+        **under("encoder.body", body),
         "pool.query": pool["query"],
         **_renamed(pool, "pool.", {"query_norm": "ln_q", "context_norm": "ln_k"}),
-        **_under("pool.attention", _attention(_part(pool, "attn"))),
-        **_under("norm", _part(theirs, "ln_post")),
+        **under("pool.attention", _attention(part(pool, "attn"))),
+        **under("norm", part(theirs, "ln_post")),
     }
 
 
@@ -70,8 +111,8 @@ def _text(theirs: State) -> State:
         "embed.word.weight": theirs["token_embedding.weight"],
         "embed.position.weight": places[:-1].clone(),
         "whole": (theirs["cls_emb"] + places[-1])[None, None],
-        **_under("trunk.blocks", _stack(theirs, "transformer.resblocks")),
-        **_under("norm", _part(theirs, "ln_final")),
+        **under("trunk.blocks", _stack(theirs, "transformer.resblocks")),
+        **under("norm", part(theirs, "ln_final")),
     }
 
 
@@ -79,13 +120,13 @@ def _decoder(theirs: State) -> State:
     """The upper half, whose blocks stand in two lists."""
     looks: State = {}
     for i in _blocks(theirs, "cross_attn"):
-        block = _part(theirs, f"cross_attn.{i}")
+        block = part(theirs, f"cross_attn.{i}")
         looks |= _renamed(block, f"{i}.", {"cross_norm": "ln_1", "context_norm": "ln_1_kv"} | FEED_FORWARD)
-        looks |= _under(f"{i}.cross", _attention(_part(block, "attn")))
+        looks |= under(f"{i}.cross", _attention(part(block, "attn")))
     return {
-        **_under("words", _stack(theirs, "resblocks")),
-        **_under("pictures", looks),
-        **_under("norm", _part(theirs, "ln_final")),
+        **under("words", _stack(theirs, "resblocks")),
+        **under("pictures", looks),
+        **under("norm", part(theirs, "ln_final")),
     }
 
 
@@ -93,9 +134,9 @@ def _stack(theirs: State, name: str) -> State:
     """A list of blocks with self-attention as `nn.blocks.Block` names them."""
     ours: State = {}
     for i in _blocks(theirs, name):
-        block = _part(theirs, f"{name}.{i}")
+        block = part(theirs, f"{name}.{i}")
         ours |= _renamed(block, f"{i}.", {"attention_norm.self": "ln_1"} | FEED_FORWARD)
-        ours |= _under(f"{i}.attention.self", _attention(_part(block, "attn")))
+        ours |= under(f"{i}.attention.self", _attention(part(block, "attn")))
     return ours
 
 
@@ -112,15 +153,7 @@ def _attention(theirs: State) -> State:
 
 
 def _blocks(theirs: State, name: str) -> range:
-    return range(1 + max(int(key.split(".")[0]) for key in _part(theirs, name)))
-
-
-def _part(state: State, name: str) -> State:
-    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
-
-
-def _under(name: str, state: State) -> State:
-    return {f"{name}.{key}": value for key, value in state.items()}
+    return range(1 + max(int(key.split(".")[0]) for key in part(theirs, name)))
 
 
 def _renamed(theirs: State, before: str, names: dict[str, str]) -> State:

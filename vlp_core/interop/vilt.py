@@ -1,52 +1,48 @@
 """transformers' ViLT under the names of the ViLT recipe."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vlp_core.interop.bert import State, blocks, embedding, part, renamed, under
+from vlp_core.interop.bert import embedding
+from vlp_core.interop.names import BLOCK, Rules, State, part, renamed, under
+from vlp_core.interop.trained import Config, Whole, sizes_of
 
-BLOCK = {
-    "attention.attention.query": "attention.self.query",
-    "attention.attention.key": "attention.self.key",
-    "attention.attention.value": "attention.self.value",
-    "attention.output.dense": "attention.self.output",
-    "layernorm_before": "attention_norm.self",
-    "intermediate.dense": "feed_forward.0",
-    "output.dense": "feed_forward.2",
-    "layernorm_after": "feed_forward_norm",
-}
-
-
-def from_transformers(model: nn.Module) -> State:
-    """Weights of a ViltModel and, where it is a ViltForMaskedLM or a ViltForImageAndTextRetrieval, of that head."""
-    theirs: State = model.state_dict()
-    body = part(theirs, "vilt") or theirs
-    found = {
-        **under("model.image", _image(part(body, "embeddings"))),
-        **under("model.text", embedding(part(body, "embeddings.text_embeddings"))),
-        # Text is the first of their modalities, and the picture of ours.
-        "model.fusion.modality.weight": body["embeddings.token_type_embeddings.weight"][[1, 0]],
-        **under("model.fusion.trunk.blocks", blocks(part(body, "encoder.layer"), BLOCK)),
-        **under("model.fusion", renamed(body, {"layernorm": "trunk.norm", "pooler.dense": "pool.dense"})),
-    }
-    if "mlm_score.decoder.bias" in theirs:  # whose weight is the embedding of the words
-        head = part(theirs, "mlm_score")
-        found |= under(
-            "objectives.mlm.head", renamed(head, {"transform.dense": "dense", "transform.LayerNorm": "norm"})
-        )
-        found["objectives.mlm.head.scores.bias"] = head["decoder.bias"].clone()
-    if "rank_output.weight" in theirs:
-        found |= under("objectives.itm.head", _against_nothing(part(theirs, "rank_output")))
-    return found
+NAMES: Rules = (
+    (r"^encoder\.layer\.", "model.fusion.trunk.blocks."),
+    (r"^layernorm\.", "model.fusion.trunk.norm."),
+    (r"^pooler\.", "model.fusion.pool."),
+    (r"^embeddings\.cls_token$", "model.image.whole"),
+    (r"^embeddings\.position_embeddings$", "model.image.position"),
+    (r"^embeddings\.patch_embeddings\.projection\.", "model.image.projection."),
+    (r"^embeddings\.token_type_embeddings\.", "model.fusion.modality."),
+    *BLOCK,
+)
+_APART = r"embeddings\.text_embeddings\.|mlm_score\.|rank_output\.|classifier\."
 
 
-def _image(theirs: State) -> State:
-    return {
-        "whole": theirs["cls_token"].clone(),
-        "position": theirs["position_embeddings"].clone(),
-        "projection.weight": theirs["patch_embeddings.projection.weight"].flatten(1).clone(),
-        "projection.bias": theirs["patch_embeddings.projection.bias"].clone(),
-    }
+def whole(state: State, config: Config) -> Whole:
+    """A ViltModel or one with a head: that of a ViltForMaskedLM or a ViltForImageAndTextRetrieval comes along."""
+    body = part(state, "vilt") or state
+    found = renamed(body, NAMES, leave_out=_APART)
+    found["model.image.projection.weight"] = found["model.image.projection.weight"].flatten(1)
+    # Text is the first of their modalities, and the picture of ours.
+    found["model.fusion.modality.weight"] = found["model.fusion.modality.weight"][[1, 0]]
+    found |= under("model.text", embedding(part(body, "embeddings.text_embeddings")))
+    found |= under("objectives.mlm.head", _words(part(state, "mlm_score")))
+    if "rank_output.weight" in state:
+        found |= under("objectives.itm.head", _against_nothing(part(state, "rank_output")))
+    return Whole(kind="vilt", state=found, sizes={"model": sizes_of(config)})
+
+
+def _words(head: State) -> State:
+    """The scores' weight is the embedding of the words, and some files have their bias twice."""
+    rules = (
+        (r"^transform\.dense\.", "dense."),
+        (r"^transform\.LayerNorm\.", "norm."),
+        (r"^(?:decoder\.)?bias$", "scores.bias"),
+    )
+    twice = r"bias$" if "decoder.bias" in head else r"(?!)"
+    return renamed(head, rules, leave_out=rf"decoder\.weight$|{twice}")
 
 
 def _against_nothing(rank: State) -> State:

@@ -114,7 +114,7 @@ class Run:
         """The checkpoint to go on from, if there is one that fits, and the weights that its first step began with."""
         own = self.checkpoints.newest()
         found = own or self._previous(previous)
-        start = identify_start(self.train.start) if self.train.start is not None else None
+        start = identify_start(self.train.start) if self.train.start else None
         if found is not None:
             start = start or found.state["settings"].get("train.start")  # they are not needed any more
             self._check(found, start)
@@ -196,8 +196,11 @@ class Run:
         torch.manual_seed(key_of(self.train.seed, "weights"))
         system = self.recipe.build(self.tokenizer.vocabulary)
         if found is None:
-            if self.train.start is not None:
-                load_start(system, self.train.start, self.config["recipe"]["name"], self.ranks.device)
+            if self.train.start:
+                name, pieces = self.config["recipe"]["name"], self.tokenizer.pieces
+                for line in load_start(system, self.train.start, name, self.ranks.device, pieces):
+                    if self.ranks.first:
+                        self.tracker.warn(line)
             return Engine(system, self.train, self.ranks)
         # Without ZeRO every rank has all of the state; with it, the state is cut by the number of ranks.
         universal = found.state["ranks"] != self.ranks.world and found.state["settings"]["zero-stage"] > 0

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vlp_core.errors import UserError
-from vlp_core.settings import execution, extends, path_or_name
+from vlp_core.errors import UserError, nearest
+from vlp_core.settings import execution, extends, named_path, path_or_name
+
+PARTS = ("image", "text")
+HUB = "timm:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,11 @@ class Train:
     """DeepSpeed ZeRO: 1 shards the optimiser's state over the workers, 2 gradients too, 3 parameters too."""
     deepspeed: Path | None = None
     """JSON file of DeepSpeed's, laid over the configuration that is built."""
-    start: str | None = path_or_name()
-    """Weights to start from: a model folder, a folder with checkpoints, or open_clip's as ARCHITECTURE:FILE."""
+    start: tuple[str, ...] = path_or_name(())
+    """Weights to start from. Of the whole system: a model folder, a folder with checkpoints, a folder of Hugging Face's
+    (a CLIP, a ViLT, a BLIP), or open_clip's as ARCHITECTURE:FILE. Of parts, image=SOURCE and text=SOURCE: a folder of
+    Hugging Face's (a ViT, a CLIP, an MAE; a BERT), for image also ARCHITECTURE:FILE, the model folder of a CLIP,
+    timm:NAME:FILE, or timm:NAME, which is downloaded."""
     seed: int = 0
     """Seed of the first weights, the order of samples and their augmentation."""
     log_every: int = 10
@@ -76,13 +82,7 @@ class Train:
                 raise UserError(f"{_flag(name)} {getattr(self, name)}: give 0 or more")
         if self.lr_end > self.lr:
             raise UserError(f"--train.lr-end {self.lr_end}: give at most --train.lr, which is {self.lr}")
-        if self.start is not None and not any(
-            Path(place).exists() for place in (self.start, self.start.partition(":")[2] or self.start)
-        ):
-            raise UserError(
-                f"{_flag('start')} {self.start}: no such file or folder; give a model folder, "
-                "a folder with checkpoints or ARCHITECTURE:FILE"
-            )
+        sources_of(self.start)
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise UserError(f"{_flag('clip_norm')} {self.clip_norm}: give a length above 0, or none")
         if self.batch_size % self.workers:
@@ -104,6 +104,38 @@ def scale_of(scaled: str) -> tuple[str, float]:
             f"--train.lr-scale {scaled}: give PART=FACTOR with a factor of 0 or more, such as model.fusion=5"
         )
     return part, value
+
+
+def sources_of(start: tuple[str, ...]) -> dict[str | None, str]:
+    """The source of each part, or the one of the whole system, under None; UserError for one that is not there."""
+    found: dict[str | None, str] = {}
+    for word in start:
+        part, source = _part_of(word)
+        if part in found:
+            raise UserError(
+                f"{_flag('start')} {word}: {part or 'the whole system'} has a source already; leave out one"
+            )
+        if named_path(word)[1] is None and not (part and source.startswith(HUB) and source.count(":") == 1):
+            raise UserError(
+                f"{_flag('start')} {word}: no such file or folder; give a model folder, a folder with checkpoints, "
+                "one of Hugging Face's or ARCHITECTURE:FILE"
+            )
+        found[part] = source
+    if None in found and len(found) > 1:
+        raise UserError(
+            f"{_flag('start')} {' '.join(start)}: give one source for the whole system, or PART=SOURCE each"
+        )
+    return found
+
+
+def _part_of(word: str) -> tuple[str | None, str]:
+    """PART=SOURCE as its two halves; a path may have an equals sign of its own."""
+    part, equals, source = word.partition("=")
+    if not equals or Path(word).exists() or "/" in part:
+        return None, word
+    if part not in PARTS:
+        raise UserError(f"{_flag('start')} {word}: no such part{nearest(part, PARTS)}")
+    return part, source
 
 
 def _flag(name: str) -> str:

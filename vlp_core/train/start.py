@@ -1,6 +1,7 @@
-"""Weights that a run starts from: a model folder, a checkpoint of another run, or a file of open_clip's."""
+"""Weights that a run starts from: a model, a checkpoint of another run, or what other libraries have trained."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import open_clip
@@ -8,45 +9,122 @@ import torch
 
 from vlp_core.dual_encoder import DualEncoder
 from vlp_core.errors import UserError
-from vlp_core.identity import sha256_of_file
+from vlp_core.identity import digest_of, sha256_of_file
+from vlp_core.interop.fit import Rows, put
+from vlp_core.interop.folder import config_in, files_of
+from vlp_core.interop.place import Placed, place_picture, place_text, place_whole
+from vlp_core.interop.source import Pieces, picture_of, text_of, told_of, whole_of
 from vlp_core.model_folder import CONFIG_FILE, WEIGHTS_FILE, read_config, read_weights
+from vlp_core.nn.momentum import Momentum
+from vlp_core.settings import named_path
 from vlp_core.system import System
 from vlp_core.towers import architecture
 from vlp_core.train import engine
 from vlp_core.train.checkpoint import STATE_FILE, Checkpoints
+from vlp_core.train.settings import sources_of
 
-_WAYS = "give a model folder, a folder with checkpoints, or ARCHITECTURE:FILE for open_clip's"
+_WAYS = "give a model folder, a folder with checkpoints, one of Hugging Face's, or ARCHITECTURE:FILE for open_clip's"
 
 
-def load_start(system: System, start: str, recipe: str, device: torch.device) -> None:
+def load_start(
+    system: System,
+    start: Sequence[str],
+    recipe: str,
+    device: torch.device,
+    pieces: Mapping[str, int] | None = None,
+) -> list[str]:
     """Put the weights that `start` names into the system; UserError where there are none or they do not fit.
 
-    `recipe` is the name of the system's; `device` is the one that will train; the system stays where it is.
+    `recipe` is the name of the system's; `device` is the one that will train; the system stays where it is. `pieces`
+    numbers the word pieces that it reads. Returns what the user should know: a line for each source that has not all.
     """
-    folder = Path(start)
+    told: list[str] = []
+    for part, source in sources_of(tuple(start)).items():
+        if part is None and config_in(Path(source)) is None:
+            _load_own(system, source, recipe, device)
+            continue
+        origin = f"--train.start {part}={source}" if part else f"--train.start {source}"
+        with told_of(origin):
+            placed, theirs = _placed(system, part, source)
+            rows = Rows.of(pieces, theirs) if pieces and theirs else None
+            weights = system.model.clip if isinstance(system.model, DualEncoder) else system
+            put(weights.state_dict(), placed, rows)
+        told += [f"{origin}: {line}" for line in _lacking(system, part, placed, pieces, rows)]
+    for twin in system.twins:
+        twin.reset()
+    return told
+
+
+def identify_start(start: Sequence[str]) -> str:
+    """A name for the weights that `start` names, equal where they are; UserError where there are none.
+
+    What a hub has is known by its name alone.
+    """
+    return ", ".join(_identity(word) for word in start)
+
+
+def _identity(word: str) -> str:
+    before, path = named_path(word)
+    if path is None:
+        return word
+    with told_of(f"--train.start {word}"):
+        if path.is_file():
+            digest = sha256_of_file(path)
+        elif config_in(path) is not None:
+            digest = digest_of({file.name: sha256_of_file(file) for file in files_of(path)})
+        else:  # a checkpoint's state holds the digests of its other files
+            model = (path / CONFIG_FILE).is_file()
+            content = path / WEIGHTS_FILE if model else _checkpoint_in(path) / STATE_FILE
+            if not content.is_file():
+                raise UserError(f"{content.name} is not there; {_WAYS}")
+            digest = sha256_of_file(content)
+    return f"{before}{path.resolve().name} ({digest[:16]})"
+
+
+def _placed(system: System, part: str | None, source: str) -> tuple[Placed, Pieces]:
+    if part is not None and isinstance(system.model, DualEncoder):
+        raise UserError("a dual encoder is started as a whole; give one source without PART=")
+    if part == "image":
+        return place_picture(system, picture_of(source)), None
+    if part == "text":
+        text, theirs = text_of(source)
+        return place_text(system, text), theirs
+    whole, theirs = whole_of(Path(source))
+    return place_whole(system, whole), theirs
+
+
+def _lacking(
+    system: System, part: str | None, placed: Placed, pieces: Mapping[str, int] | None, rows: Rows | None
+) -> list[str]:
+    """What begins fresh though it could have been expected not to."""
+    told = [placed.note] if placed.note else []
+    if pieces and rows is not None and len(rows.ours) < len(pieces):
+        told.append(f"has {len(rows.ours)} of the {len(pieces)} word pieces; the others begin fresh")
+    if part is None and not isinstance(system.model, DualEncoder):
+        twins = tuple(f"{name}." for name, inside in system.named_modules() if isinstance(inside, Momentum))
+        fresh = [name for name, _ in system.named_parameters() if name not in placed.state]
+        parts = sorted({".".join(name.split(".")[:2]) for name in fresh if not name.startswith(twins)})
+        if parts:
+            told.append(f"has not all of {', '.join(parts)}; what it lacks begins fresh")
+    return told
+
+
+def _load_own(system: System, source: str, recipe: str, device: torch.device) -> None:
+    """A model or a checkpoint that was trained here, or all of a CLIP of open_clip's."""
+    folder = Path(source)
     if (folder / CONFIG_FILE).is_file():
-        _check_recipe(start, read_config(folder)["recipe"].get("name"), recipe)
-        system.load_finished(read_weights(folder), origin=start)
+        _check_recipe(source, read_config(folder)["recipe"].get("name"), recipe)
+        system.load_finished(read_weights(folder), origin=source)
     elif folder.is_dir():
-        _load_checkpoint(system, folder, recipe, device)
-    elif ":" in start and isinstance(system.model, DualEncoder):
-        _load_open_clip(system.model, start)
+        with told_of(f"--train.start {source}"):
+            folder = _checkpoint_in(folder)
+        settings = json.loads((folder / STATE_FILE).read_text())["settings"]
+        _check_recipe(str(folder), settings.get("recipe.name"), recipe)
+        system.load_trained(engine.read_weights(folder, device), origin=str(folder))
+    elif not isinstance(system.model, DualEncoder):
+        raise UserError(f"--train.start {source}: a file is of one encoder; give image={source}")
     else:
-        raise UserError(f"--train.start {start}: no such folder; {_WAYS}")
-
-
-def identify_start(start: str) -> str:
-    """A name for the weights that `start` names, equal where they are; UserError where there are none."""
-    path = Path(start) if Path(start).exists() else Path(start.partition(":")[2])
-    if path.is_file():
-        content = path
-    elif (path / CONFIG_FILE).is_file():
-        content = path / WEIGHTS_FILE
-    else:
-        content = _checkpoint_in(path) / STATE_FILE  # which holds the digests of the others
-    if not content.is_file():
-        raise UserError(f"--train.start {start}: {content.name} is not there; {_WAYS}")
-    return f"{path.resolve().name} ({sha256_of_file(content)[:16]})"
+        _load_open_clip(system.model, source)
 
 
 def _checkpoint_in(folder: Path) -> Path:
@@ -54,7 +132,7 @@ def _checkpoint_in(folder: Path) -> Path:
         return folder
     found = Checkpoints(folder).newest()
     if found is None:
-        raise UserError(f"--train.start {folder}: neither a model nor a checkpoint is in it; {_WAYS}")
+        raise UserError(f"neither a model nor a checkpoint is in it; {_WAYS}")
     return found.folder
 
 
@@ -63,21 +141,12 @@ def _check_recipe(origin: str, theirs: str | None, ours: str) -> None:
         raise UserError(f"--train.start {origin}: this is a {theirs}, and a {ours} is trained; {_WAYS} of a {ours}")
 
 
-def _load_checkpoint(system: System, folder: Path, recipe: str, device: torch.device) -> None:
-    folder = _checkpoint_in(folder)
-    settings = json.loads((folder / STATE_FILE).read_text())["settings"]
-    _check_recipe(str(folder), settings.get("recipe.name"), recipe)
-    system.load_trained(engine.read_weights(folder, device), origin=str(folder))
-
-
 def _load_open_clip(model: DualEncoder, start: str) -> None:
     name, _, file = start.partition(":")
     if architecture(name) != model.config["model_cfg"]:
         raise UserError(
             f"--train.start {start}: the recipe's model is another; set its open_clip to {name} and its loss to softmax"
         )
-    if not Path(file).is_file():
-        raise UserError(f"--train.start {start}: no such file {file}; {_WAYS}")
     try:
         open_clip.load_checkpoint(model.clip, file)
     except Exception as error:  # torch and safetensors have many kinds for a file that is not theirs

@@ -211,7 +211,7 @@ def test_weights_to_start_from(train):
     done = train("done", steps=3)
     (done / "only").mkdir()
     shutil.copytree(done / "_checkpoints", done / "only" / "_checkpoints")
-    starts = {"fresh": None, "folder": str(done), "checkpoints": str(done / "only")}
+    starts = {"fresh": (), "folder": (str(done),), "checkpoints": (str(done / "only"),)}
     losses = {
         name: read_points(train(name, steps=1, log_every=1, start=start))[0]["loss"] for name, start in starts.items()
     }
@@ -223,7 +223,7 @@ def test_a_checkpoint_to_start_from_does_not_bind_a_gpus_process_to_the_cpu(trai
     checkpoints = train("done", steps=3)
     monkeypatch.delenv("DS_ACCELERATOR")
     (checkpoints / "config.json").unlink()
-    load_start(system(), str(checkpoints), "clip", torch.device("cuda"))
+    load_start(system(), [str(checkpoints)], "clip", torch.device("cuda"))
     assert "DS_ACCELERATOR" not in os.environ
 
 
@@ -232,8 +232,8 @@ def test_a_run_goes_on_from_an_earlier_checkpoint_as_if_it_had_never_stopped(sta
     """Under ZeRO too; and its checkpoints hold the weights that it exports."""
     out = train("out", zero_stage=stage, checkpoint_every=6)
     before = {name: (out / name).read_bytes() for name in RECORD}
-    from_checkpoint = train("a", steps=1, log_every=1, start=str(out / "_checkpoints" / "step-00000012"))
-    from_model = train("b", steps=1, log_every=1, start=str(out))
+    from_checkpoint = train("a", steps=1, log_every=1, start=(str(out / "_checkpoints" / "step-00000012"),))
+    from_model = train("b", steps=1, log_every=1, start=(str(out),))
     assert_equal_records(from_checkpoint, from_model)
 
     shutil.rmtree(out / "_checkpoints" / "step-00000012")
@@ -267,15 +267,15 @@ def test_other_settings_do_not_go_on_from_this_runs_checkpoints(train):
 def test_other_weights_to_start_from_do_not_go_on_from_this_runs_checkpoints(train, tmp_path):
     """The same ones elsewhere do, and none at all: they are not needed any more."""
     one, other = (train(name, steps=1, seed=seed) for name, seed in (("one", 1), ("other", 2)))
-    out = train("run", steps=1, start=str(one))
+    out = train("run", steps=1, start=(str(one),))
     with pytest.raises(UserError, match=r"made with train\.start one \(\w+\), not other \(\w+\); give the same"):
-        train("run", steps=2, start=str(other))
+        train("run", steps=2, start=(str(other),))
     train("run", steps=2)
     moved = shutil.move(one, tmp_path / "elsewhere" / "one")
-    train("run", steps=3, start=str(moved))
-    checkpoints = train("later", steps=1, start=str(out))
+    train("run", steps=3, start=(str(moved),))
+    checkpoints = train("later", steps=1, start=(str(out),))
     with pytest.raises(UserError, match=r"made with train\.start run"):
-        train(checkpoints.name, steps=2, start=str(sorted((out / "_checkpoints").glob("step-*"))[0]))
+        train(checkpoints.name, steps=2, start=(str(sorted((out / "_checkpoints").glob("step-*"))[0]),))
 
 
 def test_another_deepspeed_file_does_not_go_on_from_this_runs_checkpoints(train, tmp_path):

@@ -1,13 +1,27 @@
+import shutil
+from dataclasses import replace
+
 import pytest
 import torch
 
-from tests.vlp_core.train.builders import VOCABULARY
+import jobs.train
+from pipelines.workflow.outside import Digests
+from pipelines.workflow.step import identify, resolve, step
+from tests.vlp_core.interop import builders
+from tests.vlp_core.recipes.builders import WORDS
+from tests.vlp_core.train.builders import SMALL, VOCABULARY
 from vlp_core.errors import UserError
 from vlp_core.model_folder import write_folder
 from vlp_core.recipes.clip import CLIP
-from vlp_core.train.start import load_start
+from vlp_core.recipes.coca import CoCa
+from vlp_core.settings import named_path
+from vlp_core.sizes import config_of
+from vlp_core.train.settings import Train, sources_of
+from vlp_core.train.start import identify_start, load_start
 
 NAME = "ViT-B-32"
+HUB = "image=timm:vit_tiny_patch16_224"
+TOWER = {"patch": 8, "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 256}
 CPU = torch.device("cpu")
 
 
@@ -33,7 +47,7 @@ def test_a_file_of_open_clips_is_a_start(small, tmp_path):
     state = {f"module.{name}": value for name, value in theirs.state_dict().items()}
     torch.save({"epoch": 32, "state_dict": state}, path)
     system = small.build(VOCABULARY)
-    load_start(system, f"{NAME}:{path}", "clip", CPU)
+    load_start(system, [f"{NAME}:{path}"], "clip", CPU)
     for name, value in theirs.state_dict().items():
         assert torch.equal(system.model.clip_state_dict()[name], value), name
 
@@ -44,17 +58,102 @@ def test_what_is_no_start_is_refused_in_one_line(small, tmp_path):
     for start, says in [
         (f"{NAME}:{tmp_path}/none.pt", "no such file"),
         (f"{NAME}:{tmp_path}/torn.pt", f"not weights of a {NAME}"),
-        ("ViT-B-16:weights.pt", "set its open_clip to ViT-B-16"),
-        ("ViT-B-3:weights.pt", "did you mean"),
-        ("nowhere", "no such folder"),
+        (f"ViT-B-16:{tmp_path}/torn.pt", "set its open_clip to ViT-B-16"),
+        (f"ViT-B-3:{tmp_path}/torn.pt", "did you mean"),
+        (f"image={NAME}:{tmp_path}/torn.pt", "a dual encoder is started as a whole"),
+        ("nowhere", "no such file or folder"),
         (str(tmp_path), "neither a model nor a checkpoint"),
     ]:
         with pytest.raises(UserError, match=says) as error:
-            load_start(system, start, "clip", CPU)
+            load_start(system, [start], "clip", CPU)
         assert "\n" not in str(error.value)
 
 
 def test_a_model_of_another_recipe_is_refused_by_name(small, tmp_path):
     write_folder(tmp_path, {}, {"recipe": {"name": "vilt"}, "preprocess": {}, "tokenizer": {}})
     with pytest.raises(UserError, match="this is a vilt, and a clip is trained"):
-        load_start(small.build(VOCABULARY), str(tmp_path), "clip", CPU)
+        load_start(small.build(VOCABULARY), [str(tmp_path)], "clip", CPU)
+
+
+@torch.no_grad()
+def test_a_clip_that_transformers_saved_is_a_start_and_so_is_its_tower_when_it_is_trained_here(tmp_path):
+    """Of another grid, too; and not where it would compute something else."""
+    theirs = builders.clip(**TOWER)
+    start = [str(builders.saved(theirs, tmp_path / "clip"))]
+    sizes = replace(SMALL, patch=8, image_size=16)
+    ours = sizes.build(VOCABULARY)
+    load_start(ours, start, "clip", CPU)
+    pixels, tokens = torch.randn(3, 3, 16, 16), torch.randint(1, 49_407, (3, 8))
+    tokens[:, 5] = 49_407
+    expected = theirs(tokens, pixels, interpolate_pos_encoding=True)
+    torch.testing.assert_close(ours.model.encode_text(tokens), expected.text_embeds, atol=1e-4, rtol=0)
+
+    write_folder(tmp_path / "model", ours.finished(), config_of(sizes) | ours.described())
+    begun = CoCa(picture=(64, 1, 1), text=(16, 1, 2), pool=(3, 2), patch=8, image_size=16).build(WORDS)
+    load_start(begun, [f"image={tmp_path / 'model'}"], "coca", CPU)
+    image = begun.model.image
+    visual = ours.model.clip.visual
+    expected = visual.ln_post(visual.transformer(visual._embeds(pixels)))
+    torch.testing.assert_close(image.pool.context_norm(image.encoder(pixels).states), expected, atol=1e-4, rtol=1e-4)
+
+    quick = [str(builders.saved(builders.clip(activation="quick_gelu", **TOWER), tmp_path / "quick"))]
+    with pytest.raises(UserError, match=r"and quick_gelu, .* and this system's visual .* and gelu"):
+        load_start(ours, quick, "clip", CPU)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("nowhere",), "nowhere: no such file or folder"),
+        (("image=nowhere",), "image=nowhere: no such file or folder"),
+        (("imgae=.",), "no such part; did you mean 'image'"),
+        (("image=.", "image=.."), "image has a source already"),
+        ((".", "image=."), "one source for the whole system, or PART=SOURCE"),
+        ((".", ".."), "the whole system has a source already"),
+        (("timm:vit_tiny_patch16_224",), "no such file or folder"),
+        (("image=timm:vit_tiny_patch16_224:nowhere",), "no such file or folder"),
+    ],
+)
+def test_words_that_name_no_start_are_refused_before_anything_runs(words, says):
+    with pytest.raises(UserError, match=says):
+        Train(start=words)
+
+
+def test_a_path_may_have_marks_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("lr=1", "image=1", "a:b"):
+        (tmp_path / name).mkdir()
+        assert sources_of((name,)) == {None: name}
+        assert sources_of((f"text={name}",)) == {"text": name}
+    assert Train(start=("image=timm:vit_tiny_patch16_224", "text=lr=1")).start[1] == "text=lr=1"
+
+
+def test_what_a_run_starts_from_counts_by_content_and_part(tmp_path, monkeypatch):
+    """In the plan's fingerprint and in what is kept beside checkpoints: not the path, but the folder's name."""
+
+    def named(*words: str) -> tuple[str, str]:
+        current = step("train", jobs.train.run, train=Train(start=words))
+        fingerprint = identify(current, lambda _: {}, Digests(tmp_path / "digests.json").of).fingerprint
+        assert resolve(Train(start=words), lambda _: tmp_path) == Train(start=tuple(absolute(word) for word in words))
+        return fingerprint, identify_start(words)
+
+    def absolute(word: str) -> str:
+        before, path = named_path(word)
+        return f"{before}{path.absolute()}" if path else word
+
+    def differ(one: tuple[str, str], other: tuple[str, str]) -> bool:
+        assert (one[0] == other[0]) == (one[1] == other[1])
+        return one != other
+
+    monkeypatch.chdir(tmp_path)
+    folder = builders.saved(builders.bert(), tmp_path / "bert", ["a", "b"])
+    before = named(f"text={folder}", HUB)
+    assert not differ(before, named("text=bert/", HUB))
+    assert not differ(before, named(f"text={shutil.copytree(folder, tmp_path / 'other' / 'bert')}", HUB))
+    assert differ(before, named("text=bert/", "image=timm:vit_small_patch16_224"))
+    assert differ(named("image=bert"), named("text=bert"))
+    assert differ(named("image=ViT-B-16:bert/vocab.txt"), named("image=ViT-B-32:bert/vocab.txt"))
+    (folder / "vocab.txt").write_text("b\na")
+    assert differ(before, changed := named("text=bert/", HUB))
+    builders.saved(builders.bert(num_hidden_layers=2), folder)
+    assert differ(changed, named("text=bert/", HUB))
