@@ -2,6 +2,7 @@
 
 PORT ?= 5000
 ARGS ?=
+ONLY ?=
 PY := .venv/bin/python
 READY := .venv/.ready
 # VLP_ROOT names the folder of results for `pretrain` and `ui` alike; without it that is runs/.
@@ -14,7 +15,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export DO_NOT_TRACK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env pretrain test lint format ui clean
+.PHONY: help env pretrain systems test lint format ui clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -30,6 +31,9 @@ $(READY): pyproject.toml constraints.txt
 
 pretrain: $(READY) ## run the main job (ARGS="--train.steps 500")
 	@$(PY) pipelines/pretrain_clip.py $(if $(VLP_ROOT),--root "$(ROOT)") $(ARGS)
+
+systems: $(READY) ## train every system on the embedded corpus and compare them (ONLY=vilt,albef)
+	@$(PY) pipelines/systems.py $(if $(ONLY),--only $(ONLY)) $(if $(VLP_ROOT),--root "$(ROOT)") $(ARGS)
 
 test: $(READY) ## run the tests (ARGS="tests/vlp_core -k loader")
 	@$(PY) -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist loadfile)

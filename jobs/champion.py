@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vlp_core.errors import UserError, nearest
 
-PREFERRED = ("zero_shot/top1", "retrieval/text_to_image_r@10")
+PREFERRED = ("zero_shot/top1", "retrieval/text_to_image_r@10", "captions/cider")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Decision:
 
 
 def choose_metric(metric: str | None, scores: dict[str, float]) -> str:
-    """The metric to win by; without a name, zero-shot top-1 where there is one, else retrieval.
+    """The metric to win by; without a name, zero-shot top-1 where there is one, else retrieval, else captions.
 
     Raises:
         UserError: the scores have no such metric.

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from jobs.champion import choose_metric
-from jobs.evaluate import DATA_DIGEST, SCORES_FILE
+from jobs.evaluate import DATA_DIGEST, SCORES_FILE, data_digest, scores_of
 from jobs.model_card import Sources, read_json, write_export
 from jobs.registry import Registry, Standing
 from vlp_core.errors import UserError
@@ -24,6 +24,7 @@ def run(
     retrieval: Path | None = None,
     zero_shot: Path | None = None,
     classes: Path | None = None,
+    dual: Path | None = None,
     register: Register,
     evaluate: Evaluate | None = None,
     registry: str | None = None,  # noqa: ARG001 - which registry it is belongs to what registering is
@@ -38,7 +39,8 @@ def run(
         model: a model folder (model.safetensors, config.json).
         scores: where scores.json of this model lies.
         selection: where selection.json lies: the data it was trained on.
-        retrieval, zero_shot, classes: the evaluation data, for scoring the champion again where it changed.
+        retrieval, zero_shot, classes, dual: the evaluation data, and who brings candidates, for scoring the champion
+            again where they changed.
         evaluate: how the model was scored, and the champion will be.
         registry: the address of the MLflow server without credentials; it is reached by MLFLOW_TRACKING_URI.
 
@@ -46,7 +48,7 @@ def run(
         UserError: a metric that the scores lack, or a server that does not answer or fails on the way.
     """
     values = read_json(scores / SCORES_FILE)
-    data_digest = str(values.pop(DATA_DIGEST))
+    judged_on = str(values.pop(DATA_DIGEST))
     metric = choose_metric(register.metric, values)
     config = read_json(model / "config.json")
     sources = Sources(
@@ -54,20 +56,19 @@ def run(
         config=config,
         selection=read_json(selection / "selection.json"),
         scores=values,
-        data_digest=data_digest,
+        data_digest=judged_on,
     )
     server = Registry.connect(register.name)
     write_export(out / "export", model, sources)
     tracker.progress(1, 3, unit="parts")
 
     def rescore(folder: Path) -> float:
-        from jobs.evaluate import scores_of
         from vlp_core.evals.evaluators import Suite
 
         suite = Suite.read(retrieval=retrieval, zero_shot=zero_shot, classes=classes)
-        if suite.digest != data_digest:
+        if data_digest(suite, dual) != judged_on:
             raise UserError("the scores are of other evaluation data than was given; evaluate this model again")
-        return scores_of(folder, suite, evaluate or Evaluate())[metric]
+        return scores_of(folder, suite, evaluate or Evaluate(), dual=dual)[metric]
 
     with server.failures_told(), server.turn():
         digest = digest_of([sha256_of_file(model / "model.safetensors"), config])
@@ -76,7 +77,7 @@ def run(
         version = server.version(model_id, sources, digest)
         tracker.progress(2, 3, unit="parts")
 
-        decision = server.settle(version, Standing(metric=metric, score=values[metric], data=data_digest), rescore)
+        decision = server.settle(version, Standing(metric=metric, score=values[metric], data=judged_on), rescore)
     told = {
         "name": register.name,
         "version": version,

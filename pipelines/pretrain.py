@@ -10,19 +10,34 @@ import os
 import sys
 from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from jobs import corpus, dedup, download, evaluate, filter, hash, ingest, register, select, shard, tokenizer, train
+from jobs import (
+    capfilt,
+    captions,
+    corpus,
+    dedup,
+    download,
+    evaluate,
+    filter,
+    hash,
+    ingest,
+    register,
+    select,
+    shard,
+    tokenizer,
+    train,
+)
 from pipelines.workflow.cli import run_pipeline
 from pipelines.workflow.step import ResultFile, Step, step
-from vlp_core.curation.settings import Dedup, Filter, Ingest, Select
+from vlp_core.curation.settings import CapFilt, Dedup, Filter, Ingest, Select
 from vlp_core.data.settings import Data, Shard, Words
 from vlp_core.errors import UserError, public_text
 from vlp_core.evals.classes import Classes, check_labels
 from vlp_core.evals.names import check_metric
 from vlp_core.evals.settings import Evaluate, Register
 from vlp_core.miniature.settings import Corpus
-from vlp_core.recipes.recipe import Recipe
+from vlp_core.recipes.recipe import Needs, Recipe
 from vlp_core.train.settings import Train
 from vlp_core.web.settings import Fetch
 
@@ -60,7 +75,11 @@ class Pretrain:
     model: Any = None
     train: Train = Train()
     data: Data = Data()
+    capfilt: ClassVar[CapFilt | None] = None
     eval: Sets = Sets()
+    dual: Path | None = None
+    """A dual encoder (a model folder or an open_clip export) whose best are what a fusion ranks that has no towers of
+    its own to find them with."""
     evaluate: Evaluate = Evaluate()
     register: Register = Register()
 
@@ -73,6 +92,8 @@ def configuration(name: str, recipe: Recipe) -> type[Pretrain]:
         ("data", Data, recipe.data),
         ("register", Register, Register(name=name)),
     ]
+    if recipe.capfilt is not None:
+        fields.append(("capfilt", CapFilt, recipe.capfilt))
     made = make_dataclass("Pretrain", fields, bases=(Pretrain,), frozen=True, kw_only=True)
     made.__doc__ = (Pretrain.__doc__ or "").replace("a system", name)
     return made
@@ -112,8 +133,8 @@ def inputs_of(config: Pretrain) -> Inputs:
 def check(config: Pretrain, inputs: Inputs) -> None:
     """Tell now what would otherwise be told after the download, or the training."""
     filter.check_detector(config.filter)
-    if hasattr(config.model, "check"):
-        config.model.check()
+    if config.capfilt is not None:
+        check_longest(config.capfilt, config.model.needs)
     if config.source and config.corpus != Corpus():
         raise UserError(
             "--corpus.… is for the embedded corpus, which --source takes the place of; leave out one of them"
@@ -125,6 +146,12 @@ def check(config: Pretrain, inputs: Inputs) -> None:
         check_metric(
             config.register.metric, retrieval=inputs.retrieval is not None, zero_shot=inputs.zero_shot is not None
         )
+
+
+def check_longest(settings: CapFilt, needs: Needs) -> None:
+    longest = settings.captions.longest
+    if longest is not None and longest > needs.length:
+        raise UserError(f"--capfilt.captions.longest {longest}: the recipe reads {needs.length} tokens; give no more")
 
 
 def build(config: Pretrain) -> list[Step]:
@@ -163,20 +190,22 @@ def build(config: Pretrain) -> list[Step]:
     pieces = {}
     if config.model.needs.tokenizer == "wordpiece":
         pieces["tokenizer"] = step("tokenizer", tokenizer.run, selection=selection, words=config.words)
-    model = step(
-        "train",
-        train.run,
-        images=images,
-        shards=shards,
-        selection=selection,
-        **pieces,
-        recipe=config.model,
-        train=config.train,
-        data=config.data,
-    )
+
+    def trained(name: str, chosen: Step, settings: Train) -> Step:
+        data = {"images": images, "shards": shards, "selection": chosen, "data": config.data}
+        return step(name, train.run, **data, **pieces, recipe=config.model, train=settings)
+
+    if config.capfilt is not None and config.capfilt.bootstrap:
+        first = trained(
+            "train-first", selection, replace(config.train, steps=config.capfilt.steps or config.train.steps)
+        )
+        selection = bootstrapped(config.capfilt, first, images, selection)
+    model = trained("train", selection, config.train)
     if not sets:
         return [model]
-    evaluation = {**sets, "classes": inputs.classes}
+    evaluation: dict[str, Any] = {**sets, "classes": inputs.classes}
+    if config.dual is not None:
+        evaluation["dual"] = config.dual
     scores = step("evaluate", evaluate.run, model=model, evaluate=config.evaluate, **evaluation)
     return [
         step(
@@ -193,13 +222,20 @@ def build(config: Pretrain) -> list[Step]:
     ]
 
 
+def bootstrapped(settings: CapFilt, model: Step, images: Step, selection: Step) -> Step:
+    """The selection of those captions, of the web and of the model, that the model finds to match."""
+    chosen = {"images": images, "selection": selection}
+    written = step("captions", captions.run, model=model, **chosen, captions=settings.captions)
+    return step("capfilt", capfilt.run, captions=written, **chosen, threshold=settings.threshold)
+
+
 def _registry() -> str | None:
     """Where a model is registered is part of what registering is: another registry has yet to hear of it."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     return public_text(uri) if uri else None
 
 
-HEADLINE = ("train", "evaluate")
+HEADLINE = ("capfilt", "train", "evaluate")
 
 
 def main(words: list[str]) -> int:
@@ -223,7 +259,7 @@ def main(words: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     config = configuration(name, recipe)
-    return run_pipeline(f"pretrain-{name}", config, build, headline=HEADLINE, arguments=words[1:])
+    return run_pipeline("pretrain", config, build, headline=HEADLINE, arguments=words[1:], run_name=name)
 
 
 if __name__ == "__main__":

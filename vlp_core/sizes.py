@@ -3,6 +3,9 @@
 from dataclasses import asdict
 from typing import Any, Protocol
 
+import torch
+
+from vlp_core.identity import key_of
 from vlp_core.needs import Needs
 from vlp_core.system import System
 from vlp_core.vocabulary import Vocabulary
@@ -20,6 +23,12 @@ class SystemSizes(Protocol):
 
     def build(self, vocabulary: Vocabulary) -> System:
         """The system with fresh weights, drawn from torch's generator."""
+
+
+def fresh_system(sizes: SystemSizes, vocabulary: Vocabulary, seed: int) -> System:
+    """The system as a run with this seed begins: seeds torch's generator."""
+    torch.manual_seed(key_of(seed, "weights"))
+    return sizes.build(vocabulary)
 
 
 def name_of(sizes: SystemSizes) -> str:

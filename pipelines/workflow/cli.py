@@ -53,11 +53,12 @@ def run_pipeline(
     *,
     headline: tuple[str, ...] = (),
     arguments: Sequence[str] | None = None,
+    run_name: str = "",
 ) -> int:
     """Parse the command line, plan, and run what is not made yet. Returns the exit code.
 
     `build` turns a configuration into the pipeline's last steps; `headline` names the steps whose counts become the
-    parent run's metrics.
+    parent run's metrics. `name` is the experiment's in MLflow; `run_name` its run's, where that is another.
 
     Exit codes: 0 done, 1 a fault of the program, 2 something for the user to mend, 130 interrupted.
     """
@@ -65,7 +66,7 @@ def run_pipeline(
     try:
         config, workflow = parse(config_type, sys.argv[1:] if arguments is None else list(arguments), name)
         root = open_root(workflow.root, look_only=workflow.explain)
-        return Invocation(name, config, workflow, build, headline, root).run()
+        return Invocation(name, config, workflow, build, headline, root, run_name).run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_FAULT
@@ -114,6 +115,7 @@ class Invocation:
     build: Callable[[Any], Sequence[Step]]
     headline: tuple[str, ...]
     root: Path
+    run_name: str = ""
 
     def run(self) -> int:
         root, steps = self.root, self._steps()
@@ -180,11 +182,11 @@ class Invocation:
 
     def _execute(self, root: Path, steps: list[Step], planner: Planner) -> int:
         interruption = Interruption()
-        tracking = Tracking(root, self.name)
+        tracking = Tracking(root, self.name, self.run_name)
         started = time.time()
         with Display() as display:
             display.width = max(len(step.name) for step in steps)
-            display.line(f"{self.name} → {root} · MLflow at {tracking.place}")
+            display.line(f"{' '.join(filter(None, (self.name, self.run_name)))} → {root} · MLflow at {tracking.place}")
             runner = Runner(steps, planner, tracking, display, interruption.asked)
             status = FAILED
             try:

@@ -17,6 +17,8 @@ def start_ray() -> None:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import ray
 
+    if ray.is_initialized():  # pipelines that one process runs after one another share its cluster
+        return
     logs = os.environ.get("VLP_RAY_LOGS") == "1"
     common: dict[str, Any] = {"log_to_driver": logs, "logging_level": "INFO" if logs else "ERROR"}
     address = os.environ.get("RAY_ADDRESS")

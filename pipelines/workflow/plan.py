@@ -140,6 +140,12 @@ class Planner:
         return "; ".join(changed[:3]) + ("; …" if len(changed) > 3 else "") if changed else "not made yet"
 
 
+def folders_made(steps: list[Step], root: Path) -> dict[str, Path]:
+    """The folders of those steps that are made."""
+    planner = Planner(Results(root), Digests(root / ".digests.json"), repair=False)
+    return {step.name: planner.folder_of(step) for step in steps if planner.decide(step).reused}
+
+
 def differences(before: Any, after: Any, where: str = "") -> list[str]:
     """What changed between two canonical values, one short text each."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):

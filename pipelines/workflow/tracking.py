@@ -46,6 +46,8 @@ class Tracking:
 
     root: Path
     pipeline: str
+    run_name: str = ""
+    """What the parent run is called, where it is not the pipeline's name, which is the experiment's."""
     uri: str = ""
     experiment: str = ""
     parent: str = ""
@@ -85,7 +87,7 @@ class Tracking:
                 "vlp.command": command,
                 "mlflow.source.name": self.pipeline,
             }
-            run = self._client.create_run(self.experiment, run_name=self.pipeline, tags=tags)
+            run = self._client.create_run(self.experiment, run_name=self.run_name or self.pipeline, tags=tags)
             self.parent = run.info.run_id
             self._params(self.parent, flatten(config))
             text = json.dumps(config, indent=1, sort_keys=True, default=str)

@@ -17,7 +17,7 @@ class PatchEmbed(nn.Module):
         self.whole = nn.Parameter(torch.zeros(1, 1, dim))
         self.position = position_table(1 + self.count, dim)
         self.patch = patch
-        initialise(self)
+        initialise(self, dim)
 
     def forward(self, pixels: Tensor, keep: Tensor | None = None) -> Sequence:
         """`keep` int64 [B, K]: the patches that are looked at; the others are left out."""

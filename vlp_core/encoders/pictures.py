@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from vlp_core.errors import UserError, nearest
 from vlp_core.nn.batch_norm import over_all_ranks
+from vlp_core.nn.blocks import first_std, initialise
 from vlp_core.sequence import Sequence
 
 
@@ -117,6 +118,8 @@ def vit(
         norm_layer=partial(timm.layers.LayerNorm, eps=eps),
         **options,
     )
+    initialise(body, dim)
+    nn.init.normal_(cast(Tensor, body.pos_embed), std=first_std(dim))
     return PictureEncoder(body, image_size)
 
 

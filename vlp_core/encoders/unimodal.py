@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from vlp_core.encoders.words import WordEmbed, WordEncoder
 from vlp_core.nn import masks
-from vlp_core.nn.blocks import Cache, Trunk
+from vlp_core.nn.blocks import Cache, Trunk, first_std
 from vlp_core.sequence import Sequence
 
 
@@ -18,7 +18,7 @@ class UnimodalDecoder(WordEncoder):
 
     def __init__(self, embed: WordEmbed, depth: int, heads: int, *, eps: float = 1e-5, dropout: float = 0.0) -> None:
         super().__init__(embed, Trunk(embed.dim, depth, heads, eps=eps, dropout=dropout, last_norm=False), causal=True)
-        self.whole = nn.Parameter(torch.randn(1, 1, self.dim) * 0.02)
+        self.whole = nn.Parameter(torch.randn(1, 1, self.dim) * first_std(self.dim))
         self.norm = nn.LayerNorm(self.dim, eps=eps)
 
     def forward(self, tokens: Tensor, *, cache: Cache | None = None) -> Sequence:

@@ -21,7 +21,7 @@ class WordEmbed(nn.Module):
         self.position = nn.Embedding(vocabulary.length, dim)
         self.norm: nn.Module = nn.LayerNorm(dim, eps=eps) if normalise else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        initialise(self)
+        initialise(self, dim)
 
     def forward(self, tokens: Tensor, *, past: int = 0) -> Sequence:
         """`past`: how many tokens stand before these."""

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from vlp_core.evals import retrieval
+from vlp_core.evals.encoder import Encoder
 from vlp_core.evals.reader import Reader
-from vlp_core.evals.sets import Pictures, RetrievalSet
+from vlp_core.evals.sets import RetrievalSet
 from vlp_core.objectives.masked_language import MaskedLanguage
 from vlp_core.objectives.matching import Matching, Shuffled
 from vlp_core.sequence import Sequence
@@ -52,56 +53,74 @@ def masked_words(reader: Reader, data: RetrievalSet) -> Iterator[Score]:
 
 
 class Judge:
-    """Probabilities that texts and pictures match, each encoded once."""
+    """How well texts and pictures match, each encoded once; pictures a batch at a time, for their states are large."""
 
     @torch.inference_mode()
     def __init__(self, reader: Reader, data: RetrievalSet) -> None:
         objective = reader.objective(Matching)
         assert objective is not None
-        self._model, self._head, self._size = reader.model, objective.head, reader.settings.batch_size
-        first, self._device = self._model.vocabulary.encode, reader.device
-        self._images = [
-            self._model.see(self._model.normalise(reader.pixels(part))) for part in _parts(data.pictures, self._size)
-        ]
-        self._texts = []
-        for start in range(0, len(data.texts), self._size):
-            tokens = reader.tokenizer(data.texts[start : start + self._size]).to(self._device)
-            if first is not None:
-                tokens[:, 0] = first
-            self._texts.append(self._model.text(tokens))
+        self._reader, self._pictures, self._head = reader, data.pictures, objective.head
+        self._model, self._size = reader.model, reader.settings.batch_size
+        tokens = reader.tokenizer(data.texts).to(reader.device)
+        if self._model.vocabulary.encode is not None:
+            tokens[:, 0] = self._model.vocabulary.encode
+        self._texts = _joined([self._model.text(part) for part in tokens.split(self._size)])
 
     @torch.inference_mode()
     def match(self, pairs: Tensor) -> Tensor:
-        """int64 [P, 2] of (text, picture) -> probabilities float32 [P]."""
-        found = torch.empty(len(pairs))
-        for start in range(0, len(pairs), self._size):
-            part = pairs[start : start + self._size]
-            read = _rows(self._texts, part[:, 0], self._size)
-            seen = _rows(self._images, part[:, 1], self._size)
-            pooled = self._model.fuse(seen, read).pooled
-            found[start : start + len(part)] = self._head(pooled).float().softmax(dim=1)[:, 1].cpu()
-        return found
+        """int64 [P, 2] of (text, picture) -> log-odds of a match, float32 [P]."""
+        odds = torch.empty(len(pairs))
+        for start in range(0, len(self._pictures), self._size):
+            end = min(start + self._size, len(self._pictures))
+            asked = ((pairs[:, 1] >= start) & (pairs[:, 1] < end)).nonzero()[:, 0]
+            if len(asked):
+                odds[asked] = self._match(start, end, pairs[asked])
+        return odds
+
+    def _match(self, start: int, end: int, pairs: Tensor) -> Tensor:
+        """Of pairs whose pictures are `start` to `end`."""
+        pixels = self._reader.pixels(self._pictures[number] for number in range(start, end))
+        seen = self._model.see(self._model.normalise(pixels))
+        found = []
+        for part in pairs.to(seen.states.device).split(self._size):
+            pooled = self._model.fuse(seen.rows(part[:, 1] - start), self._texts.rows(part[:, 0])).pooled
+            logits = self._head(pooled).float()
+            found.append((logits[:, 1] - logits[:, 0]).cpu())
+        return torch.cat(found)
 
 
-def rank_again(reader: Reader, data: RetrievalSet, images: Tensor, texts: Tensor, candidates: int) -> Tensor:
+def _joined(parts: list[Sequence]) -> Sequence:
+    """Sequences of one length as one batch."""
+    masks, wholes = (
+        [part for part in found if part is not None]
+        for found in ((part.mask for part in parts), (part.whole for part in parts))
+    )
+    return parts[0]._replace(
+        states=torch.cat([part.states for part in parts]),
+        mask=torch.cat(masks) if masks else None,
+        whole=torch.cat(wholes) if wholes else None,
+    )
+
+
+def rank_again(reader: Reader, data: RetrievalSet, near: Tensor, candidates: int) -> Tensor:
     """Scores float32 [M, N] of texts and pictures: the dual encoder's best `candidates` of each by the fusion, above
-    all others, which stay in the dual encoder's order.
+    all others, which stay in the dual encoder's order (ALBEF, arXiv:2107.07651, section 4).
 
     Args:
-        images, texts: the dual encoder's unit vectors [N, D] and [M, D].
+        near: the dual encoder's cosines [M, N].
     """
-    near = texts @ images.T
     chosen = torch.zeros_like(near, dtype=torch.bool)
     chosen.scatter_(1, near.topk(min(candidates, near.shape[1]), dim=1).indices, True)
     chosen.scatter_(0, near.topk(min(candidates, near.shape[0]), dim=0).indices, True)
     pairs = chosen.nonzero()
-    scores = near - 3  # below any probability
-    scores[pairs[:, 0], pairs[:, 1]] = Judge(reader, data).match(pairs)
+    odds = Judge(reader, data).match(pairs)
+    scores = near + (odds.min() - 3)  # below whatever the fusion has said
+    scores[pairs[:, 0], pairs[:, 1]] = odds
     return scores
 
 
 def full_matrix(reader: Reader, data: RetrievalSet) -> Tensor:
-    """The fusion's probability of every pair, float32 [M, N]."""
+    """The fusion's log-odds of every pair, float32 [M, N]."""
     texts, images = len(data.texts), len(data.pictures)
     pairs = torch.cartesian_prod(torch.arange(texts), torch.arange(images))
     return Judge(reader, data).match(pairs).view(texts, images)
@@ -122,40 +141,21 @@ def first_pictures(data: RetrievalSet, count: int) -> RetrievalSet:
     )
 
 
-def retrieved(reader: Reader, data: RetrievalSet) -> Iterator[Score]:
-    """`retrieval/…_r@k`: of the dual encoder, ranked again by the fusion where there is one; of a fusion alone on the
-    first pictures, every pair of which it scores."""
+def retrieved(reader: Reader, data: RetrievalSet, dual: Encoder | None = None) -> Iterator[Score]:
+    """`retrieval/…_r@k`: of the system's own two towers or of `dual`, whose best a fusion ranks again; where there are
+    neither, of the fusion on the first pictures, every pair of which it scores."""
     fuses = reader.objective(Matching) is not None
-    if reader.system.compares:
-        encoder = reader.encoder()
+    encoder = reader.encoder() if reader.system.compares else dual if fuses else None
+    if encoder is not None:
         images, texts = encoder.images(data.pictures), encoder.texts(data.texts)
-        for name, value in retrieval.recalls(images, texts, data.pairs):
-            yield f"{'retrieval_dual' if fuses else 'retrieval'}/{name}", value
+        if not fuses or encoder is not dual:
+            for name, value in retrieval.recalls(images, texts, data.pairs):
+                yield f"{'retrieval_dual' if fuses else 'retrieval'}/{name}", value
         if fuses:
-            scores = rank_again(reader, data, images, texts, reader.settings.candidates)
+            scores = rank_again(reader, data, texts @ images.T, reader.settings.candidates)
             for name, value in retrieval.recalls_by(scores, data.pairs):
                 yield f"retrieval/{name}", value
     elif fuses:
         few = first_pictures(data, reader.settings.matrix)
         for name, value in retrieval.recalls_by(full_matrix(reader, few), few.pairs):
             yield f"retrieval/{name}", value
-
-
-def _parts(pictures: Pictures, size: int) -> Iterator[list[bytes]]:
-    for start in range(0, len(pictures), size):
-        yield [pictures[number] for number in range(start, min(start + size, len(pictures)))]
-
-
-def _rows(parts: list[Sequence], index: Tensor, size: int) -> Sequence:
-    """Rows of sequences that were made `size` at a time; texts of several lengths are padded."""
-    chosen = [parts[number // size].rows(torch.tensor([number % size])) for number in index.tolist()]
-    longest = max(part.states.shape[1] for part in chosen)
-    states = torch.cat([_longer(part.states, longest) for part in chosen])
-    if chosen[0].mask is None:
-        return Sequence(states)
-    return Sequence(states, torch.cat([_longer(part.mask, longest) for part in chosen if part.mask is not None]))
-
-
-def _longer(rows: Tensor, length: int) -> Tensor:
-    spare = length - rows.shape[1]
-    return rows if not spare else torch.nn.functional.pad(rows, [0, 0] * (rows.ndim - 2) + [0, spare])

@@ -1,12 +1,17 @@
 """The names of the scores; free of torch, so that what cannot be asked for is known before anything is made."""
 
 import re
+from collections.abc import Mapping
 
 from vlp_core.errors import UserError, nearest
 
 DIRECTIONS = ("text_to_image", "image_to_text")
 RECALL_CUTS = (1, 5, 10)
 TOP_CUTS = (1, 5)
+OF_SYSTEMS = ("matching/accuracy", "masked_words/accuracy", "captions/cider", "captions/bleu4")
+"""What those have on a retrieval set that match, read behind masks or write."""
+MARGINS = {"captions/cider": 0.5, "retrieval/text_to_image_r@1": 0.2, "matching/accuracy": 0.15}
+"""What a system is known by, and how far ahead of its untrained self that has to be for a sign that it learns."""
 
 
 def recall_name(direction: str, k: int) -> str:
@@ -18,7 +23,14 @@ def names_of(*, retrieval: bool, zero_shot: bool) -> list[str]:
     names = [f"zero_shot/top{k}" for k in TOP_CUTS] if zero_shot else []
     if retrieval:
         names += [f"retrieval/{recall_name(direction, k)}" for direction in DIRECTIONS for k in RECALL_CUTS]
+        names += OF_SYSTEMS
     return names
+
+
+def own_metric(scores: Mapping[str, float]) -> str:
+    """What a system with these scores is known by: what it writes, else what its space finds, else what it matches."""
+    writes, compares = "captions/cider" in scores, "zero_shot/top1" in scores
+    return "captions/cider" if writes else "retrieval/text_to_image_r@1" if compares else "matching/accuracy"
 
 
 def check_metric(metric: str | None, *, retrieval: bool, zero_shot: bool) -> None:

@@ -34,7 +34,7 @@ class CoAttention(nn.Module):
             for _ in range(2)
         )
         self.image_pool, self.text_pool = FirstState(dim), FirstState(dim)
-        initialise(self)
+        initialise(self, dim)
 
     def forward(self, image: Sequence, text: Sequence, attention: str = "full") -> Fused:
         """Pooled is what both streams say of the whole, beside one another, [M, 2 · dim]."""

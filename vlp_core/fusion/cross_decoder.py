@@ -50,7 +50,7 @@ class CrossDecoder(nn.Module):
             ContextBlock(dim, heads, context_dim=context_dim or dim, eps=eps, dropout=dropout) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim, eps=eps)
-        initialise(self)
+        initialise(self, dim)
 
     def forward(
         self, image: Sequence, text: Sequence, attention: str = "causal", *, cache: Cache | None = None

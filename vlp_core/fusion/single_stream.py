@@ -22,7 +22,7 @@ class SingleStream(nn.Module):
         self.trunk, self.dim = trunk, trunk.dim
         self.modality = nn.Embedding(2, trunk.dim)
         self.pool = FirstState(trunk.dim)
-        initialise(self.modality)
+        initialise(self.modality, self.dim)
 
     def forward(self, image: Sequence | None, text: Sequence | None, attention: str = "full") -> Fused:
         """Pooled is of the text's first state, or of the picture as a whole where there is no text."""

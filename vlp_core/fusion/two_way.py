@@ -18,7 +18,7 @@ class TwoWay(nn.Module):
         super().__init__()
         self.ahead, self.back, self.dim = ahead, back, ahead.dim
         self.projection = nn.Linear(image_dim, self.dim)
-        initialise(self.projection)
+        initialise(self.projection, self.dim)
 
     def forward(
         self, image: Sequence, text: Sequence, attention: str = "causal", *, cache: Cache | None = None

@@ -10,7 +10,7 @@ class MatchHead(nn.Linear):
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, 2)
-        initialise(self)
+        initialise(self, dim)
 
     def forward(self, pooled: Tensor) -> Tensor:
         return super().forward(pooled)

@@ -16,7 +16,7 @@ class PixelDecoder(nn.Module):
         self.hidden = nn.Parameter(torch.zeros(1, 1, dim))
         self.position = position_table(1 + places, dim)
         self.pixels = nn.Linear(dim, 3 * patch * patch)
-        initialise(self)
+        initialise(self, dim)
         self.trunk = Trunk(dim, depth, heads)
 
     def forward(self, states: Tensor, seen: Tensor) -> Tensor:

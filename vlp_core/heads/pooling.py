@@ -12,7 +12,7 @@ class FirstState(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dense = nn.Linear(dim, dim)
-        initialise(self)
+        initialise(self, dim)
 
     def forward(self, first: Tensor) -> Tensor:
         return torch.tanh(self.dense(first))

@@ -16,7 +16,7 @@ class Projection(nn.Linear):
 
     def __init__(self, width: int, dim: int, *, bias: bool = True) -> None:
         super().__init__(width, dim, bias=bias)
-        initialise(self)
+        initialise(self, width)
 
     def forward(self, state: Tensor) -> Tensor:
         return F.normalize(super().forward(state), dim=-1)

@@ -20,7 +20,7 @@ class WordHead(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=eps)
         self.activation = nn.GELU()
         self.scores = nn.Linear(dim, vocabulary.size)
-        initialise(self)
+        initialise(self, dim)
         if tied is not None:
             self.scores.weight = tied.weight
 
@@ -38,6 +38,6 @@ class WordScores(nn.Linear):
         self, dim: int, vocabulary: Vocabulary, *, tied: nn.Embedding | None = None, bias: bool = True
     ) -> None:
         super().__init__(dim, vocabulary.size, bias=bias)
-        initialise(self)
+        initialise(self, dim)
         if tied is not None:
             self.weight = tied.weight

@@ -16,7 +16,7 @@ class AttentionPool(nn.Module):
         self.dim = dim
         self.query_norm, self.context_norm = nn.LayerNorm(dim, eps=eps), nn.LayerNorm(width, eps=eps)
         self.attention = Attention(dim, heads, context_dim=width)
-        initialise(self)
+        initialise(self, dim)
         self.query = nn.Parameter(torch.randn(queries, dim))
 
     def forward(self, states: Tensor, *, mask: Mask = None) -> Tensor:

@@ -22,7 +22,7 @@ from vlp_core.files import full_disk, no_space, write_text
 from vlp_core.identity import key_of
 from vlp_core.model_folder import write_folder
 from vlp_core.settings import EXECUTION, EXTENDS
-from vlp_core.sizes import SystemSizes, config_of
+from vlp_core.sizes import SystemSizes, config_of, fresh_system
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.train.checkpoint import Checkpoint, Checkpoints
 from vlp_core.train.curve import PICTURE_FILE, Curve, Point, draw, measured, read_points, tell
@@ -193,8 +193,7 @@ class Run:
         )
 
     def _engine(self, found: Checkpoint | None) -> Engine:
-        torch.manual_seed(key_of(self.train.seed, "weights"))
-        system = self.recipe.build(self.tokenizer.vocabulary)
+        system = fresh_system(self.recipe, self.tokenizer.vocabulary, self.train.seed)
         if found is None:
             if self.train.start:
                 name, pieces = self.config["recipe"]["name"], self.tokenizer.pieces

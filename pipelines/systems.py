@@ -1,0 +1,101 @@
+#!/usr/bin/env python
+"""Every system at the size for two cores, one after another on one cluster, and the table that compares them.
+
+pipelines/systems.py                           # all of them on the embedded corpus
+pipelines/systems.py --only vilt albef         # some; CLIP is made too, for it brings what fusions rank
+pipelines/systems.py --root /data/runs --train.steps 50      # further flags are those of pipelines/pretrain.py
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs import evaluate, untrained
+from pipelines.pretrain import HEADLINE, Pretrain, build, configuration
+from pipelines.workflow.cli import open_root, parse, run_pipeline
+from pipelines.workflow.plan import folders_made
+from pipelines.workflow.record import RUN
+from pipelines.workflow.step import Step, step, walk
+from vlp_core.errors import UserError
+
+if TYPE_CHECKING:
+    from vlp_core.recipes.comparison import Trained
+
+BRINGS = "clip"
+"""The dual encoder whose candidates are ranked by fusions that have none of their own."""
+
+
+def with_untrained(config: Pretrain) -> list[Step]:
+    """The DAG of a system, and the scores that it has before its first step."""
+    last = build(config)
+    made = {found.name: found for found in walk(last)}
+    if "evaluate" not in made:
+        raise UserError("systems are compared by their scores: give --eval.retrieval LIST too")
+    before = step("untrained", untrained.run, model=made["train"], seed=config.train.seed)
+    return [*last, step("evaluate-untrained", evaluate.run, **{**made["evaluate"].inputs, "model": before})]
+
+
+def made_of(name: str, folders: dict[str, Path]) -> "Trained":
+    """A system that went through its DAG, from the folders of its steps."""
+    from vlp_core.recipes.comparison import Trained
+
+    run = json.loads((folders["train"] / RUN).read_text())
+    return Trained(
+        name=name,
+        model=folders["train"],
+        retrieval=folders["download-retrieval"],
+        scores=evaluate.read_scores(folders["evaluate"]),
+        before=evaluate.read_scores(folders["evaluate-untrained"]),
+        seconds=run["finished"] - run["started"],
+    )
+
+
+def make(name: str, words: list[str]) -> tuple[int, dict[str, Path]]:
+    """Bring a system through its DAG; the exit code, and the folders of its steps."""
+    from vlp_core.recipes.catalogue import recipe_of
+
+    config = configuration(name, recipe_of(name))
+    code = run_pipeline(
+        "pretrain", config, with_untrained, headline=(*HEADLINE, "evaluate-untrained"), arguments=words, run_name=name
+    )
+    if code:
+        return code, {}
+    settings, workflow = parse(config, words, "pretrain")
+    return 0, folders_made(walk(with_untrained(settings)), open_root(workflow.root))
+
+
+def main(words: Sequence[str]) -> int:
+    from vlp_core.recipes.catalogue import RECIPES, recipe_of
+    from vlp_core.recipes.comparison import Trained, rankings, table
+
+    flags = argparse.ArgumentParser(prog="systems", add_help=False)
+    flags.add_argument("--only", nargs="+", default=sorted(RECIPES))
+    chosen, rest = flags.parse_known_args(words)
+    only = [name for names in chosen.only for name in names.split(",")]
+    try:
+        for name in only:
+            recipe_of(name)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    trained: list[Trained] = []
+    dual: list[str] = []
+    for name in [BRINGS, *(name for name in only if name != BRINGS)]:
+        code, folders = make(name, [*rest, *dual])
+        if code:
+            return code
+        dual = dual or ["--dual", str(folders["register"] / "export")]
+        trained.append(made_of(name, folders))
+    wanted = [system for system in trained if system.name in only]
+    print(f"\n{table(wanted)}\n\n{rankings(wanted, Path(dual[1]))}\n")
+    behind = [system for system in wanted if not system.learnt]
+    for system in behind:
+        print(f"error: {system.shortfall}; give --train.steps more", file=sys.stderr)
+    return 1 if behind else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,78 @@
+"""What a pair costs: the embedding of its picture timed apart from all the rest (ViLT, arXiv:2102.03334, figure 1)."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from vlp_core.batch import Batch
+from vlp_core.dual_encoder import DualEncoder
+from vlp_core.evals import retrieval
+from vlp_core.evals.encoder import Encoder
+from vlp_core.evals.judging import full_matrix, rank_again
+from vlp_core.evals.reader import Reader
+from vlp_core.evals.sets import RetrievalSet
+from vlp_core.system import System
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of one forward pass in evaluation mode, milliseconds a pair."""
+
+    parameters: int
+    """Of the finished system: without twins."""
+    embedding_ms: float
+    """Pixels to what the fusion takes: patches or a grid for a model of one stream, a whole tower for one of two."""
+    rest_ms: float
+    """Words, and fusion or comparison."""
+
+
+@torch.inference_mode()
+def cost_of(system: System, batch: Batch, *, repeats: int = 9) -> Cost:
+    """The median over `repeats` passes of `batch`, after one that does not count."""
+    model, pairs = system.model, len(batch.tokens)
+    pixels = model.normalise(batch.pixels)
+    seen: Callable[[], object]
+    rest: Callable[[], object]
+    if isinstance(model, DualEncoder):
+        seen, rest = (lambda: model.encode_image(pixels)), (lambda: model.encode_text(batch.tokens))
+    else:
+        states = model.see(pixels)
+        seen, rest = (lambda: model.see(pixels)), (lambda: model.fuse(states, model.text(batch.tokens)))
+    return Cost(
+        parameters=sum(value.numel() for value in system.finished().values()),
+        embedding_ms=_median_ms(seen, repeats) / pairs,
+        rest_ms=_median_ms(rest, repeats) / pairs,
+    )
+
+
+def _median_ms(call: Callable[[], object], repeats: int) -> float:
+    times = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return 1000 * statistics.median(times[1:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """Retrieval from text to image by a fusion, in one of two ways."""
+
+    recall_at_1: float
+    seconds: float
+
+
+def two_rankings(reader: Reader, data: RetrievalSet, dual: Encoder) -> tuple[Ranked, Ranked]:
+    """The fusion over the candidates of a dual encoder, whose time counts, and over every pair."""
+    began = time.perf_counter()
+    near = dual.texts(data.texts) @ dual.images(data.pictures).T
+    some = rank_again(reader, data, near, reader.settings.candidates)
+    between = time.perf_counter()
+    whole = full_matrix(reader, data)
+    ended = time.perf_counter()
+    first = next(iter(retrieval.recalls_by(some, data.pairs)))[1]
+    every = next(iter(retrieval.recalls_by(whole, data.pairs)))[1]
+    return Ranked(recall_at_1=first, seconds=between - began), Ranked(recall_at_1=every, seconds=ended - between)
