@@ -23,7 +23,7 @@ VERSION = "1"
 PICTURE = "capfilt.png"
 
 _KEPT, _DROPPED = "#1a9850", "#d73027"
-_EACH, _COLUMNS, _TEXTS, _WIDTH = 3, 2, 5, 52  # pictures of a kind, pictures a line, captions a picture, letters a line
+_EACH, _COLUMNS, _TEXTS, _WIDTH = 3, 2, 5, 66  # pictures of a kind, pictures a line, captions a picture, letters a line
 
 
 def run(*, images: Path, selection: Path, captions: Path, threshold: float, out: Path, tracker: Tracker) -> Summary:

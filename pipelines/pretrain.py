@@ -75,7 +75,7 @@ class Pretrain:
     model: Any = None
     train: Train = Train()
     data: Data = Data()
-    capfilt: ClassVar[CapFilt | None] = None
+    capfilt: ClassVar[CapFilt | None] = None  # a setting, with flags, where the recipe has it
     eval: Sets = Sets()
     dual: Path | None = None
     """A dual encoder (a model folder or an open_clip export) whose best are what a fusion ranks that has no towers of
@@ -149,6 +149,7 @@ def check(config: Pretrain, inputs: Inputs) -> None:
 
 
 def check_longest(settings: CapFilt, needs: Needs) -> None:
+    """UserError where captions would be written that are longer than any that is read."""
     longest = settings.captions.longest
     if longest is not None and longest > needs.length:
         raise UserError(f"--capfilt.captions.longest {longest}: the recipe reads {needs.length} tokens; give no more")
