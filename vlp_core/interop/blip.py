@@ -1,5 +1,6 @@
 """transformers' BLIP under the names of the BLIP recipe: models for retrieval or for captions, each a part of it."""
 
+from vlp_core.data import tokens
 from vlp_core.fusion.cross_attention import DECODE
 from vlp_core.interop.bert import BODY, embedding
 from vlp_core.interop.names import Rules, State, part, renamed, under
@@ -45,7 +46,8 @@ def whole(state: State, config: Config) -> Whole:
             found |= _text(theirs, role)
     text = sizes_of(TEXT_SIZES | config["text_config"])
     sizes = {"model.image.body": _picture_sizes(config), "model.fusion.trunk": text}
-    return Whole(kind="blip", state=found, sizes=sizes)
+    begins = config["text_config"].get("bos_token_id", 30_522)  # what is written; the next, what is read with a picture
+    return Whole(kind="blip", state=found, sizes=sizes, words={tokens.DECODE: begins, tokens.ENCODE: begins + 1})
 
 
 def tower(state: State, config: Config) -> Picture:

@@ -149,8 +149,8 @@ def _into_encoder(name: str, encoder: PictureEncoder, tower: Picture, *, norm: s
         raise UserError(f"its blocks begin without a norm, and those of {name} with one, as a CLIP's; give a CLIP's")
     if not first and "norm_pre.weight" in tower.state:
         raise UserError(
-            f"its blocks begin with a norm, as a CLIP's do, and those of {name} do not; give a ViT, or have the system "
-            "built with one of timm's CLIPs, such as vit_base_patch16_clip_224"
+            f"its blocks begin with a norm, as a CLIP's do, and those of {name} do not; give a ViT, or a system whose "
+            "encoder is one of timm's CLIPs by name, such as vit_base_patch16_clip_224"
         )
     found = under(name, tower.state)
     if norm:

@@ -57,7 +57,8 @@ def whole_of(folder: Path) -> tuple[Whole, Pieces]:
         raise UserError(f"a {kind} is a part of a system; give {'text' if kind in TEXTS else 'image'}={folder}")
     if kind not in WHOLES:
         raise UserError(f"a {kind} is no system that is known{nearest(kind, WHOLES)}")
-    return WHOLES[kind](weights_in(folder), config), pieces_in(folder)
+    whole, pieces = WHOLES[kind](weights_in(folder), config), pieces_in(folder)
+    return whole, None if pieces is None else {**whole.words, **pieces}
 
 
 @contextmanager

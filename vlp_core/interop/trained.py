@@ -50,11 +50,15 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """A system under the names of `System.finished`, or a part of it; `sizes` of its stacks by the parts' names."""
+    """A system under the names of `System.finished`, or a part of it; `sizes` of its stacks by the parts' names.
+
+    words: numbers of words that lie beyond those of its tokenizer.
+    """
 
     kind: str
     state: State
     sizes: Mapping[str, Sizes]
+    words: Mapping[str, int] = field(default_factory=dict)
 
 
 def sizes_of(config: Config, prefix: str = "") -> Sizes:

@@ -65,14 +65,16 @@ def test_a_vit_sees_what_it_saw(sizes, patch, tmp_path):
 
 
 @torch.no_grad()
-def test_both_generations_of_names_are_read(tmp_path):
-    """Those of the files that are published, and those that newer models have, here in a file of torch's."""
+def test_both_generations_of_names_are_read_and_files_of_each_kind(tmp_path):
+    """Those of the files that are published, and those that newer models have, here in a file of torch's; and many."""
     theirs = builders.vit()
-    folders = [saved(theirs, tmp_path / "old"), saved(theirs, tmp_path / "new")]
+    folders = [saved(theirs, tmp_path / "old"), saved(theirs, tmp_path / "new"), tmp_path / "many"]
     (folders[1] / "model.safetensors").unlink()
     torch.save({f"vit.{name}": value for name, value in theirs.state_dict().items()}, folders[1] / "pytorch_model.bin")
-    one, other = (started(VILT_SMALL, f"image={folder}").state_dict() for folder in folders)
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    theirs.save_pretrained(folders[2], max_shard_size="40KB")
+    assert len(list(folders[2].glob("model-*"))) > 1
+    one, *others = (started(VILT_SMALL, f"image={folder}").state_dict() for folder in folders)
+    assert all(torch.equal(one[name], other[name]) for name in one for other in others)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +233,12 @@ def test_a_blip_that_is_kept_whole_goes_on_as_it_was(tmp_path):
     expected = theirs(GIVEN.tokens, view.pixels(), use_itm_head=False, attention_mask=seen).itm_score
     same(view.image_vectors() @ view.text_vectors().T, expected)
     same(started(ALBEF_SMALL, f"image={tmp_path}").view(GIVEN).image().states, view.image().states)
+    # Its tokenizer has all words but the two that begin a text, of which the configuration knows.
+    ours = {f"word{number}": number for number in range(5)} | {"[DEC]": 5, "[ENC]": 6}
+    (tmp_path / "vocab.txt").write_text("\n".join(f"word{number}" for number in range(4, -1, -1)))
+    table = theirs.text_encoder.embeddings.word_embeddings.weight
+    found = started(BLIP_SMALL, str(tmp_path), pieces=ours).model.text.word.weight
+    assert torch.equal(found[:7], table[[4, 3, 2, 1, 0, 5, 6]])
 
 
 def test_a_hub_that_is_out_of_reach_is_told_in_one_line(monkeypatch):
@@ -278,7 +286,7 @@ CLIP_OF = {"patch": 8, "hidden_size": DIM, "num_hidden_layers": DEPTH, "num_atte
     ("sizes", "activation", "says"),
     [
         (VILT_SMALL, "gelu", "begin with a norm, as a CLIP's do"),
-        (BLIP_SMALL, "gelu", "begin with a norm, .* have the system built with one of timm's CLIPs"),
+        (BLIP_SMALL, "gelu", "begin with a norm, .* a system whose encoder is one of timm's CLIPs"),
         (BLIP_SMALL, "quick_gelu", "and quick_gelu, .* and this system's model.image.body .* and gelu"),
     ],
 )
