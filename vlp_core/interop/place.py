@@ -17,7 +17,7 @@ from vlp_core.errors import UserError
 from vlp_core.fusion.cross_attention import CrossAttention
 from vlp_core.fusion.single_stream import IMAGE, TEXT, SingleStream
 from vlp_core.heads.pixels import PixelDecoder
-from vlp_core.interop.names import State, as_stream, renamed, under
+from vlp_core.interop.names import State, as_stream, part, renamed, under
 from vlp_core.interop.trained import VIT, Picture, Sizes, Text, Whole
 from vlp_core.model import VLModel
 from vlp_core.nn.blocks import Block, Trunk
@@ -51,10 +51,10 @@ def place_picture(system: System, tower: Picture) -> Placed:
         placed = _into_encoder("model.image.body", image, tower)
     else:
         raise UserError(f"this system's {type(image).__name__} takes no encoder of pictures")
-    for name, part in _pixel_decoders(system):
+    for name, pixels in _pixel_decoders(system):
         if tower.decoder_sizes is not None:
-            patch = isqrt(part.pixels.out_features // 3)
-            _check(tower.decoder_sizes, _sizes(part.trunk, patch), name)
+            patch = isqrt(pixels.pixels.out_features // 3)
+            _check(tower.decoder_sizes, _sizes(pixels.trunk, patch), name)
             decoder = under(name, tower.decoder)
             placed = replace(placed, state=placed.state | decoder, complete=(*placed.complete, f"{name}."))
     return placed
@@ -66,20 +66,22 @@ def place_text(system: System, tower: Text) -> Placed:
     read, fusion = model.text, model.fusion
     trunks: dict[str, Trunk] = {}
     if isinstance(read, WordEncoder) and not read.causal:
-        embed = "model.text.embed."
+        embed = "model.text.embed"
         trunks["model.text.trunk"] = read.trunk
         if isinstance(fusion, CrossAttention):
             trunks["model.fusion.trunk"] = fusion.trunk
     elif isinstance(read, WordEmbed) and isinstance(read.norm, nn.LayerNorm):
-        embed = "model.text."
+        embed = "model.text"
         if isinstance(fusion, CrossAttention | SingleStream):
             trunks["model.fusion.trunk"] = fusion.trunk
     else:
         raise UserError(f"this system's {type(read).__name__} does not read as a BERT does")
     trunks = {name: trunk for name, trunk in trunks.items() if not trunk.blocks[0].pre}
-    found = {f"{embed}{name[6:]}": value for name, value in tower.state.items() if name.startswith("embed.")}
+    found = under(embed, part(tower.state, "embed"))
     if not trunks:
-        return Placed(state=found, complete=(embed,), note="its embedding is taken: no blocks here are like a BERT's")
+        return Placed(
+            state=found, complete=(f"{embed}.",), note="its embedding is taken: no blocks here are like a BERT's"
+        )
     ours = [_sizes(trunk) for trunk in trunks.values()]
     _check(tower.sizes, replace(ours[0], depth=sum(one.depth for one in ours)), " and ".join(trunks))
     above = 0
@@ -87,7 +89,7 @@ def place_text(system: System, tower: Text) -> Placed:
         found |= _blocks(name, trunk, tower.state, above)
         above += len(trunk.blocks)
     zero = (("model.fusion.modality.weight", TEXT),) if isinstance(fusion, SingleStream) else ()
-    return Placed(state=found, complete=(embed, *(f"{name}." for name in trunks)), zero=zero)
+    return Placed(state=found, complete=(f"{embed}.", *(f"{name}." for name in trunks)), zero=zero)
 
 
 def place_whole(system: System, whole: Whole) -> Placed:
@@ -96,30 +98,33 @@ def place_whole(system: System, whole: Whole) -> Placed:
     if dual != (whole.kind == "clip"):
         raise UserError(f"a {whole.kind} is no such system; one of its encoders may fit as image=…")
     for name, theirs in whole.sizes.items():
-        ours = measure(system.get_submodule(f"model.clip.{name}" if dual else name))
+        try:
+            ours = measure(system.get_submodule(f"model.clip.{name}" if dual else name))
+        except AttributeError:  # so torch tells of a part that is not there
+            ours = None
         if ours is None:
-            raise UserError(f"has {theirs}, and this system's {name} is none such")
+            raise UserError(f"has {theirs} as {name}, and this system has none there")
         _check(theirs, ours, name)
     complete = ("visual.", "transformer.", "token_embedding.", "ln_final.") if dual else ("model.image.", "model.text.")
     return Placed(state=whole.state, complete=complete)
 
 
-def measure(part: Any) -> Sizes | None:
+def measure(module: Any) -> Sizes | None:
     """Of a trunk, of a single stream with its patches, of a transformer of timm's or open_clip's; None: no such."""
-    if isinstance(part, Trunk):
-        return _sizes(part)
-    if isinstance(part, VLModel) and isinstance(part.image, PatchEmbed) and isinstance(part.fusion, SingleStream):
-        return _sizes(part.fusion.trunk, part.image.patch)
-    if isinstance(part, timm.models.VisionTransformer):
-        block, patches = cast(Any, part.blocks[0]), cast(Any, part.patch_embed)
+    if isinstance(module, Trunk):
+        return _sizes(module)
+    if isinstance(module, VLModel) and isinstance(module.image, PatchEmbed) and isinstance(module.fusion, SingleStream):
+        return _sizes(module.fusion.trunk, module.image.patch)
+    if isinstance(module, timm.models.VisionTransformer):
+        block, patches = cast(Any, module.blocks[0]), cast(Any, module.patch_embed)
         return Sizes(
-            len(part.blocks), part.embed_dim, block.attn.num_heads, patches.patch_size[0], _activation(block.mlp)
+            len(module.blocks), module.embed_dim, block.attn.num_heads, patches.patch_size[0], _activation(block.mlp)
         )
-    stack = getattr(part, "transformer", part)
+    stack = getattr(module, "transformer", module)
     if not hasattr(stack, "resblocks"):
         return None
     heads = stack.resblocks[0].attn.num_heads
-    patch = part.conv1.kernel_size[0] if hasattr(part, "conv1") else None
+    patch = module.conv1.kernel_size[0] if hasattr(module, "conv1") else None
     return Sizes(len(stack.resblocks), stack.width, heads, patch, _activation(stack))
 
 
@@ -174,8 +179,8 @@ def _blocks(name: str, trunk: Trunk, state: State, above: int) -> State:
 
 
 def _pixel_decoders(system: System) -> list[tuple[str, PixelDecoder]]:
-    parts = system.objectives.named_modules(prefix="objectives")
-    return [(name, part) for name, part in parts if isinstance(part, PixelDecoder)]
+    modules = system.objectives.named_modules(prefix="objectives")
+    return [(name, module) for name, module in modules if isinstance(module, PixelDecoder)]
 
 
 def _check(theirs: Sizes, ours: Sizes, where: str) -> None:
@@ -191,9 +196,9 @@ def _sizes(trunk: Trunk, patch: int | None = None) -> Sizes:
     return Sizes(len(trunk.blocks), trunk.dim, heads, patch, _activation(block.feed_forward))
 
 
-def _activation(part: nn.Module) -> str:
+def _activation(module: nn.Module) -> str:
     """By transformers' names."""
-    for inside in part.modules():
+    for inside in module.modules():
         if isinstance(inside, nn.GELU):
             return "gelu" if inside.approximate == "none" else "gelu_pytorch_tanh"
         if isinstance(inside, QuickGELU) or type(inside).__name__ == "QuickGELU":

@@ -52,8 +52,8 @@ def text_of(source: str) -> tuple[Text, Pieces]:
 def whole_of(folder: Path) -> tuple[Whole, Pieces]:
     """The system in a folder of Hugging Face's, and its word pieces, where they lie there too."""
     config = config_in(folder) or {}
-    kind = config.get("model_type", "encoder of timm's")
-    if kind in TEXTS or kind in PICTURES.keys() - WHOLES.keys():
+    kind = config.get("model_type", "timm")
+    if kind in {"timm", *TEXTS, *PICTURES} - WHOLES.keys():
         raise UserError(f"a {kind} is a part of a system; give {'text' if kind in TEXTS else 'image'}={folder}")
     if kind not in WHOLES:
         raise UserError(f"a {kind} is no system that is known{nearest(kind, WHOLES)}")

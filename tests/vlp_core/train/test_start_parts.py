@@ -241,11 +241,21 @@ def test_a_blip_that_is_kept_whole_goes_on_as_it_was(tmp_path):
     assert torch.equal(found[:7], table[[4, 3, 2, 1, 0, 5, 6]])
 
 
-def test_a_hub_that_is_out_of_reach_is_told_in_one_line(monkeypatch):
+def test_a_name_of_timms_is_what_its_hub_keeps_or_one_line(tmp_path, monkeypatch):
+    """What was fetched once lies in the hub's cache, from which it is read here."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    name = "vit_tiny_patch16_224"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    name, sizes = "vit_tiny_patch16_224", replace(ALBEF_SMALL, picture=(192, 12, 3), patch=16)
     with pytest.raises(UserError, match=f"^--train.start image=timm:{name}: cannot be fetched .*timm:{name}:FILE$"):
-        started(ALBEF_SMALL, f"image=timm:{name}")
+        started(sizes, f"image=timm:{name}")
+    theirs = shaken(timm.create_model(name))
+    kept = tmp_path / f"models--{theirs.pretrained_cfg['hf_hub_id'].replace('/', '--')}"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("one")
+    (kept / "snapshots" / "one").mkdir(parents=True)
+    save_file(theirs.state_dict(), kept / "snapshots" / "one" / "model.safetensors")
+    body = started(sizes, f"image=timm:{name}").model.image.body
+    assert torch.equal(body.blocks[11].mlp.fc2.weight, theirs.blocks[11].mlp.fc2.weight)
 
 
 NO_VIT = "timm:swin_tiny_patch4_window7_224"
@@ -269,7 +279,9 @@ NO_VIT = "timm:swin_tiny_patch4_window7_224"
         (VLC(trunk=STACK, decoder=(16, 1, 2), patch=8, image_size=SIZE), "image", builders.mae, "decoder 1 blocks"),
         (VILT_SMALL, None, builders.vit, "a vit is a part of a system; give image="),
         (VILT_SMALL, None, builders.clip, "a clip is no such system"),
-        (ALBEF_SMALL, None, builders.vilt, "and this system's model is none such"),
+        (ALBEF_SMALL, None, builders.vilt, "as model, and this system has none there"),
+        (VILT_SMALL, None, builders.blip, "as model.image.body, and this system has none there"),
+        (METER_SMALL, None, builders.mae, "a vit_mae is a part of a system; give image="),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line_that_names_both(sizes, part, model, says, tmp_path):
