@@ -69,6 +69,7 @@ class Engine:
         if universal:
             config["checkpoint"] = {**config.get("checkpoint", {}), "load_universal": True}
         optimizer, self._factors = make_optimizer(system, train)
+        self._settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         self._engine, *_ = deepspeed.initialize(
             model=system.to(ranks.device), optimizer=optimizer, config=config, dist_init_required=False
         )
@@ -114,6 +115,26 @@ class Engine:
         path, _ = self._engine.load_checkpoint(str(folder), tag=UNIVERSAL if universal else TAG)
         if path is None:
             raise UserError(f"{folder}: DeepSpeed cannot read this checkpoint; delete it to go on from the one before")
+        if universal:
+            self._complete(folder / UNIVERSAL)
+
+    @torch.no_grad()
+    def _complete(self, folder: Path) -> None:
+        """Take from a universal checkpoint what DeepSpeed 0.19 does not: all that no optimiser holds (statistics,
+        queues, twins). And mend what it takes under ZeRO-3: all groups are given the settings of the first, and one
+        count of steps, which each of them would then raise."""
+        states = torch.load(min(folder.glob("*mp_rank_00_model_states.pt")), map_location="cpu", weights_only=False)
+        trained = {
+            name for name, weight in self.system.named_parameters(remove_duplicate=False) if weight.requires_grad
+        }
+        for name, value in self.system.state_dict(keep_vars=True).items():
+            if name not in trained:
+                value.copy_(states["module"][name])
+        for group, settings in zip(self._engine.optimizer.param_groups, self._settings, strict=True):
+            group.update(settings)
+        for state in self._engine.optimizer.optimizer.state.values():
+            if "step" in state:
+                state["step"] = state["step"].clone()
 
     def close(self) -> None:
         """End the engine and with it the process group, of which DeepSpeed keeps parts of its own."""
