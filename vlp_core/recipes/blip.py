@@ -56,5 +56,5 @@ class BLIP:
 PAPER = Recipe(system=BLIP(dropout=0.1), capfilt=CapFilt(), data=Data(crop_scale=(0.2, 1.0), flip=0.5), train=Train(
     steps=97_000, batch_size=2880, lr=3e-4, warmup=3000, weight_decay=0.05, beta2=0.999, eps=1e-8,
     clip_norm=None))  # fmt: skip
-TINY = Recipe(system=BLIP(picture=(96, 4, 4), text=(96, 3, 4), image_size=64, queue=512), capfilt=CapFilt(steps=300),
-              train=Train(steps=500, batch_size=64))  # fmt: skip
+TINY = Recipe(system=BLIP(picture=(96, 4, 4), text=(96, 3, 4), image_size=64, queue=512),
+              capfilt=CapFilt(steps=300, threshold=0.25), train=Train(steps=500, batch_size=64))  # fmt: skip
