@@ -15,7 +15,15 @@ from vlp_core.train.settings import Train
 
 VOCABULARY = tokenizer_of({"context_length": 8}).vocabulary
 SMALL = CLIP(
-    image_size=32, vision_width=64, vision_layers=1, text_width=32, text_layers=1, text_heads=1, embed_dim=32, context=8
+    image_size=32,
+    patch=16,
+    vision_width=64,
+    vision_layers=1,
+    text_width=32,
+    text_layers=1,
+    text_heads=1,
+    embed_dim=32,
+    context=8,
 )
 TOWERS = {"vit": SMALL, "resnet": replace(SMALL, tower="resnet", vision_width=8, image_size=64)}
 TRAIN = Train(steps=12, batch_size=8, lr=1e-3, warmup=3, log_every=2, checkpoint_every=3, threads=1, gpu=False)
