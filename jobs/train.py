@@ -161,6 +161,16 @@ def _rewritten(shards: Path | None) -> Path | None:
     return shards
 
 
+def check_stage(recipe: Any, train: Train) -> None:
+    """UserError where the recipe's system cannot be trained under this stage of ZeRO."""
+    if train.zero_stage < 3:  # under which all can be
+        return
+    from vlp_core.sizes import outline
+    from vlp_core.train import engine
+
+    engine.check_stage(outline(recipe), train.zero_stage)
+
+
 def _check_size(images: Path, selection: Path, train: Train) -> None:
     """Says so before workers are started where there are fewer samples than one batch."""
     from vlp_core.data.samples import Samples

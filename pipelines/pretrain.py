@@ -3,6 +3,7 @@
 
 pipelines/pretrain.py --list                                   # name, paper, slots and objectives of each
 pipelines/pretrain.py vilt                                     # on the embedded corpus, at a size for two cores
+pipelines/pretrain.py vilt --help                              # every flag
 pipelines/pretrain.py albef --size paper --source pairs.parquet --eval.retrieval test.parquet --root /data/runs
 """
 
@@ -133,6 +134,7 @@ def inputs_of(config: Pretrain) -> Inputs:
 def check(config: Pretrain, inputs: Inputs) -> None:
     """Tell now what would otherwise be told after the download, or the training."""
     filter.check_detector(config.filter)
+    train.check_stage(config.model, config.train)
     if config.capfilt is not None:
         check_longest(config.capfilt, config.model.needs)
     if config.source and config.corpus != Corpus():
@@ -236,6 +238,20 @@ def _registry() -> str | None:
     return public_text(uri) if uri else None
 
 
+def split_size(words: list[str]) -> tuple[str, list[str]]:
+    """What --size says, wherever it stands, and the other words: it decides what the other flags start from."""
+    sizes, others, left = [], [], iter(words)
+    for word in left:
+        flag, given, size = word.partition("=")
+        if flag == "--size":
+            sizes.append((size if given else next(left, "")) or "(nothing)")
+        else:
+            others.append(word)
+    if len(sizes) > 1:
+        raise UserError("--size: given twice; leave out one of them")
+    return (sizes or ["tiny"])[0], others
+
+
 HEADLINE = ("capfilt", "train", "evaluate")
 
 
@@ -246,21 +262,24 @@ def main(words: list[str]) -> int:
     if words[:1] == ["--list"]:
         print(table())
         return 0
+    if words[:1] in (["--help"], ["-h"]):
+        print((__doc__ or "").strip())
+        return 0
     if not words or words[0].startswith("-"):
         print(
             f"error: which recipe? pretrain.py NAME, where NAME is one of {', '.join(sorted(RECIPES))}", file=sys.stderr
         )
         return 2
-    name, size = words[0], "tiny"
-    if words[1:2] == ["--size"]:
-        size, words = words[2], words[:1] + words[3:]
+    name = words[0]
     try:
+        size, flags = split_size(words[1:])
         recipe = recipe_of(name, size)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     config = configuration(name, recipe)
-    return run_pipeline("pretrain", config, build, headline=HEADLINE, arguments=words[1:], run_name=name)
+    config.__doc__ = f"{config.__doc__} With --size paper, flags start from the settings of its paper."
+    return run_pipeline("pretrain", config, build, headline=HEADLINE, arguments=flags, run_name=name)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,13 @@ def fresh_system(sizes: SystemSizes, vocabulary: Vocabulary, seed: int) -> Syste
     return sizes.build(vocabulary)
 
 
+def outline(sizes: SystemSizes) -> System:
+    """What a system is made of, without weights and with a vocabulary of a few words: built in no time at any size."""
+    words = Vocabulary(size=200, pad=0, start=1, end=2, mask=3, decode=4, encode=5, length=77)
+    with torch.device("meta"):
+        return sizes.build(words)
+
+
 def name_of(sizes: SystemSizes) -> str:
     """What a system is called, in configurations and among recipes."""
     return type(sizes).__name__.lower()

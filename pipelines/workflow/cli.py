@@ -64,7 +64,9 @@ def run_pipeline(
     """
     root: Path | None = None
     try:
-        config, workflow = parse(config_type, sys.argv[1:] if arguments is None else list(arguments), name)
+        config, workflow = parse(
+            config_type, sys.argv[1:] if arguments is None else list(arguments), f"{name} {run_name}".strip()
+        )
         root = open_root(workflow.root, look_only=workflow.explain)
         return Invocation(name, config, workflow, build, headline, root, run_name).run()
     except UserError as error:

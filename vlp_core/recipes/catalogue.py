@@ -6,7 +6,7 @@ from typing import Literal
 from vlp_core.errors import UserError, nearest
 from vlp_core.recipes import albef, blip, clip, coca, meter, pixelbert, ufo, vilt, virtex, vlc
 from vlp_core.recipes.recipe import Recipe
-from vlp_core.vocabulary import Vocabulary
+from vlp_core.sizes import outline
 
 RECIPES: dict[str, ModuleType] = {
     "albef": albef,
@@ -38,10 +38,9 @@ def recipe_of(name: str, size: str = "tiny") -> Recipe:
 
 def table() -> str:
     """Each recipe in a line: its name, its paper, what fills its slots, and its objectives."""
-    words = Vocabulary(size=200, pad=0, start=1, end=2, mask=3, decode=4, encode=5, length=77)
     rows: list[tuple[str, ...]] = [("name", "paper", "image", "text", "fusion", "objectives")]
     for name, module in sorted(RECIPES.items()):
-        system = module.TINY.system.build(words)
+        system = outline(module.TINY.system)
         model = system.model
         slots = [type(getattr(model, slot, model)).__name__ for slot in ("image", "text", "fusion")]
         paper = (module.__doc__ or "").splitlines()[0].partition("): ")[0] + ")"

@@ -59,11 +59,7 @@ class Engine:
         self._clip_norm = train.clip_norm
         config = build_config(train, ranks.device)
         self.stage = int(config["zero_optimization"]["stage"])
-        if self.stage == 3 and system.twins:
-            raise UserError(
-                "--train.zero-stage 3: this system has a momentum twin, which follows whole weights, and ZeRO-3 leaves "
-                "no rank with any; give 0, 1 or 2"
-            )
+        check_stage(system, self.stage)
         if self.stage:
             config["gradient_clipping"] = train.clip_norm or 0.0
         if universal:
@@ -142,6 +138,15 @@ class Engine:
 
         self._engine.destroy()
         deepspeed.comm.destroy_process_group()
+
+
+def check_stage(system: System, stage: int) -> None:
+    """UserError where a system cannot be trained under this stage of ZeRO."""
+    if stage == 3 and system.twins:
+        raise UserError(
+            "--train.zero-stage 3: this system has a momentum twin, which follows whole weights, and ZeRO-3 leaves "
+            "no rank with any; give 0, 1 or 2"
+        )
 
 
 def named_losses(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:

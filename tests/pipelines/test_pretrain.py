@@ -1,0 +1,65 @@
+"""What `pretrain.py NAME` says before anything runs: one line of what is wrong, or the plan."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.pretrain import main, split_size
+from vlp_core.recipes.catalogue import RECIPES
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], f"which recipe? pretrain.py NAME, where NAME is one of {', '.join(sorted(RECIPES))}"),
+        (["--train.steps", "3"], "which recipe?"),
+        (["vlit"], "vlit: no such recipe; did you mean 'vilt'?"),
+        (["vilbert"], "vilbert: no such recipe; did you mean 'pixelbert'?"),
+        (["x"], f"x: no such recipe; known: {', '.join(sorted(RECIPES))}"),
+        (["vilt", "--size", "papr"], "--size papr: no such size; did you mean 'paper'?"),
+        (["vilt", "--size"], "--size (nothing): no such size; known: paper, tiny"),
+        (["vilt", "--size="], "--size (nothing): no such size"),
+        (["vilt", "--size", "tiny", "--size=paper"], "--size: given twice"),
+        (["vilt", "--train.stpes", "3"], "did you mean '--train.steps'?; pretrain vilt --help lists all"),
+        (["vilt", "--until", "trian"], "--until trian: no such step; did you mean 'train'?"),
+        (["albef", "--train.zero-stage", "3"], "--train.zero-stage 3: this system has a momentum twin"),
+        (["blip", "--size", "paper", "--train.zero-stage", "3"], "which follows whole weights"),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
+)
+def test_what_cannot_be_run_is_one_line_and_code_2(
+    words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLP_ROOT", str(tmp_path))
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ") and says in said.err and said.err.count("\n") == 1
+    assert not said.out and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [("--size", "paper"), ("--size=paper",)], ids=" ".join)
+def test_the_size_may_stand_anywhere(size: tuple[str, ...]) -> None:
+    flags = ["--explain", "--train.steps", "3"]
+    for place in (0, 1, 3):
+        assert split_size([*flags[:place], *size, *flags[place:]]) == ("paper", flags)
+    assert split_size(flags) == ("tiny", flags)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_has_a_plan_at_the_size_of_its_paper(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([name, "--size", "paper", "--explain", "--root", str(tmp_path / "root")]) == 0
+    steps = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert {"download", "select", "train", "evaluate"} < set(steps) and steps[-1] == "register"
+    assert not (tmp_path / "root").exists()
+
+
+def test_the_list_has_every_recipe_and_help_says_how(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["name", "paper", "image", "text", "fusion", "objectives"]
+    assert [row.split()[0] for row in rows] == sorted(RECIPES)
+    assert all("arXiv:" in row for row in rows)
+    assert main(["--help"]) == 0
+    assert "pretrain.py --list" in capsys.readouterr().out
