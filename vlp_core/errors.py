@@ -15,8 +15,9 @@ class UserError(Exception):
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint such as `; did you mean 'ratio'?`, or the known words where none is near."""
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+    as_written = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), as_written, n=1, cutoff=0.5)
+    return f"; did you mean {as_written[close[0]]!r}?" if close else f"; known: {', '.join(known)}"
 
 
 def first_line(error: Exception) -> str:

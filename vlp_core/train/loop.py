@@ -141,7 +141,8 @@ class Run:
         settings = self._settings(start)
         if self.train.precision == "auto":
             settings["train.precision"] = found.state["settings"].get("train.precision")
-        for key in sorted(settings.keys() | found.state["settings"].keys()):
+        keys = settings.keys() | found.state["settings"].keys()
+        for key in sorted(keys, key=lambda key: (key != "recipe.name", key)):  # of another recipe all is different
             then, now = found.state["settings"].get(key), settings.get(key)
             if then != now:
                 raise UserError(
