@@ -159,7 +159,7 @@ class Registry:
                 python_model=str(SERVED if of_open_clip else SERVED_SYSTEM),
                 code_paths=None if of_open_clip else [str(LIBRARY)],
                 artifacts={"export": str(export)},
-                signature=_signature(),
+                signature=_signature(of_open_clip=of_open_clip),
                 pip_requirements=[f"{name}=={installed(name)}" for name in needed],
                 mlflow_model=kept,
             )
@@ -308,13 +308,16 @@ def _dataset(name: str, digest: str, context: str, source: Path | None, profile:
     return DatasetInput(dataset=dataset, tags=[InputTag("mlflow.data.context", context)])
 
 
-def _signature() -> Any:
-    """Texts, pictures (bytes, or base64 where JSON carries them), or both."""
+def _signature(*, of_open_clip: bool) -> Any:
+    """Texts, pictures (bytes, or base64 where JSON carries them), or both; and what is said of them."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
     from mlflow.types.schema import AnyType, Array, DataType
 
     vector = Array(DataType.double)
     inputs = Schema([ColSpec(DataType.string, "text", required=False), ColSpec(AnyType(), "image", required=False)])
-    outputs = Schema([ColSpec(vector, f"{name}_embedding", required=False) for name in ("text", "image")])
+    answers: dict[str, Any] = {"text_embedding": vector, "image_embedding": vector}
+    if not of_open_clip:
+        answers |= {"match": DataType.double, "caption": DataType.string}
+    outputs = Schema([ColSpec(kind, name, required=False) for name, kind in answers.items()])
     return ModelSignature(inputs=inputs, outputs=outputs)

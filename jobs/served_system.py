@@ -4,6 +4,7 @@ MLflow keeps the library beside it and runs this file by itself; no module of ou
 """
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ class SystemModel(PythonModel):
     """A row with `text`, `image` (encoded bytes or base64) or both.
 
     A system that compares answers with `text_embedding` and `image_embedding`; one that matches, where both are given,
-    with `match`, a probability; one that writes with `caption` of the picture.
+    with `match`, a probability; one that writes with `caption` of the picture. Of a missing value nothing is said.
     """
 
     def load_context(self, context: Any) -> None:
@@ -36,36 +37,68 @@ class SystemModel(PythonModel):
         columns = [column for column in ("text", "image") if column in model_input]
         if not columns:
             raise ValueError(f"give a column 'text', 'image' or both; there are {list(model_input.columns)}")
-        parts = [self._answers(model_input.iloc[i : i + BATCH]) for i in range(0, len(model_input), BATCH)]
+        starts = range(0, max(len(model_input), 1), BATCH)
+        parts = [self._answers(model_input.iloc[start : start + BATCH]) for start in starts]
         return pd.DataFrame(
             {name: [value for part in parts for value in part[name]] for name in parts[0]}, index=model_input.index
         )
 
     def _answers(self, rows: pd.DataFrame) -> dict[str, list[Any]]:
-        from vlp_core.capfilt import match_probability
-        from vlp_core.generate import generate
         from vlp_core.objectives.captioning import Captioning
         from vlp_core.objectives.matching import Matching
 
-        reader, answers = self.reader, {}
-        texts = list(rows["text"]) if "text" in rows else None
-        bodies = [_bytes(image) for image in rows["image"]] if "image" in rows else None
-        pixels = None if bodies is None else reader.pixels(bodies)
-        if reader.system.compares and texts is not None:
-            answers["text_embedding"] = reader.model.encode_text(self._tokens(texts)).tolist()
-        if reader.system.compares and pixels is not None:
-            answers["image_embedding"] = reader.model.encode_image(reader.model.normalise(pixels)).tolist()
-        if reader.objective(Matching) is not None and texts is not None and pixels is not None:
-            own = torch.arange(len(texts), device=reader.device)
-            answers["match"] = match_probability(reader.system, pixels, self._tokens(texts), own).tolist()
-        if reader.objective(Captioning) is not None and pixels is not None:
-            answers["caption"] = [reader.tokenizer.text(row) for row in generate(reader.system, pixels).tolist()]
-        if not answers:
+        compares, matches, writes = (
+            self.reader.system.compares,
+            self.reader.objective(Matching) is not None,
+            self.reader.objective(Captioning) is not None,
+        )
+        texts, images = _there(rows, "text", str), _there(rows, "image", str, bytes, bytearray)
+        pixels = dict(zip(images, self.reader.pixels(map(_bytes, images.values())), strict=True)) if images else {}
+        both = {row: (texts[row], pixels[row]) for row in texts if row in pixels}
+        asked: dict[str, tuple[dict[int, Any], Callable[[list[Any]], list[Any]]]] = {}
+        if compares and "text" in rows:
+            asked["text_embedding"] = texts, self._text_vectors
+        if compares and "image" in rows:
+            asked["image_embedding"] = pixels, self._image_vectors
+        if matches and "text" in rows and "image" in rows:
+            asked["match"] = both, self._probabilities
+        if writes and "image" in rows:
+            asked["caption"] = pixels, self._captions
+        if not asked:
             raise ValueError("this system says nothing of these columns alone: it matches a 'text' with an 'image'")
+        answers = {}
+        for name, (given, answer) in asked.items():
+            found = dict(zip(given, answer(list(given.values())), strict=True)) if given else {}
+            answers[name] = [found.get(row) for row in range(len(rows))]
         return answers
+
+    def _text_vectors(self, texts: list[str]) -> list[Any]:
+        return self.reader.model.encode_text(self._tokens(texts)).tolist()
+
+    def _image_vectors(self, pixels: list[torch.Tensor]) -> list[Any]:
+        model = self.reader.model
+        return model.encode_image(model.normalise(torch.stack(pixels))).tolist()
+
+    def _probabilities(self, pairs: list[tuple[str, torch.Tensor]]) -> list[Any]:
+        from vlp_core.capfilt import match_probability
+
+        texts, pixels = zip(*pairs, strict=True)
+        own = torch.arange(len(pairs), device=self.reader.device)
+        return match_probability(self.reader.system, torch.stack(pixels), self._tokens(list(texts)), own).tolist()
+
+    def _captions(self, pixels: list[torch.Tensor]) -> list[Any]:
+        from vlp_core.generate import generate
+
+        written = generate(self.reader.system, torch.stack(pixels))
+        return [self.reader.tokenizer.text(row) for row in written.tolist()]
 
     def _tokens(self, texts: list[str]) -> torch.Tensor:
         return self.reader.tokenizer(texts).to(self.reader.device)
+
+
+def _there(rows: pd.DataFrame, column: str, *kinds: type) -> dict[int, Any]:
+    """The values of a column by their rows, without those that are missing."""
+    return {row: value for row, value in enumerate(rows.get(column, ())) if isinstance(value, kinds)}
 
 
 def _bytes(image: Any) -> bytes:
