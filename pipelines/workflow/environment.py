@@ -1,6 +1,8 @@
 """What MLflow reads from the environment: on the driver, and in stages that talk to it themselves."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 COMMON = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -27,3 +29,16 @@ def prepare_environment() -> None:
 def stage_environment() -> dict[str, str]:
     """What a stage that talks to MLflow runs under: the user's own limits where there are some."""
     return {**COMMON, **{key: _GIVEN.get(key, value) for key, value in STAGE_LIMITS.items()}}
+
+
+@contextmanager
+def environment_kept(name: str) -> Iterator[None]:
+    """MLflow writes what it is told into the environment, where the next pipeline of this process would take it for
+    the user's word."""
+    given = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if given is not None:
+            os.environ[name] = given

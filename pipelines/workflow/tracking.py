@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.workflow.environment import prepare_environment
+from pipelines.workflow.environment import environment_kept, prepare_environment
 from pipelines.workflow.later import Later
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.open_runs import hold, left_in, said_by
@@ -133,7 +133,8 @@ class Tracking:
 
             logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of its migrations
             logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # and prints errors that are told here
-            mlflow.set_tracking_uri(self.uri)
+            with environment_kept("MLFLOW_TRACKING_URI"):
+                mlflow.set_tracking_uri(self.uri)
             client = mlflow.MlflowClient(self.uri)
             client.search_experiments(max_results=1)
             return client

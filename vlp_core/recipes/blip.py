@@ -15,7 +15,7 @@ from vlp_core.nn.blocks import FULL, Trunk
 from vlp_core.objectives.captioning import Captioning
 from vlp_core.objectives.matching import Hard, Matching
 from vlp_core.objectives.momentum_contrastive import MomentumContrastive
-from vlp_core.recipes.recipe import CapFilt, Needs, Recipe
+from vlp_core.recipes.recipe import CapFilt, Needs, Recipe, tiny
 from vlp_core.system import System
 from vlp_core.train.settings import Train
 from vlp_core.vocabulary import Vocabulary
@@ -56,5 +56,5 @@ class BLIP:
 PAPER = Recipe(system=BLIP(dropout=0.1), capfilt=CapFilt(), data=Data(crop_scale=(0.2, 1.0), flip=0.5), train=Train(
     steps=97_000, batch_size=2880, lr=3e-4, warmup=3000, weight_decay=0.05, beta2=0.999, eps=1e-8,
     clip_norm=None))  # fmt: skip
-TINY = Recipe(system=BLIP(picture=(96, 4, 4), text=(96, 3, 4), image_size=64, queue=512),
-              capfilt=CapFilt(steps=300, threshold=0.25), train=Train(steps=500, batch_size=64))  # fmt: skip
+TINY = tiny(BLIP(picture=(64, 3, 4), text=(64, 2, 4), image_size=64, queue=512), steps=750, batch_size=48, lr=3e-3,
+            capfilt=CapFilt(steps=400, threshold=0.25))  # fmt: skip

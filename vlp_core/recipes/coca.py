@@ -14,7 +14,7 @@ from vlp_core.model import OPENAI_MEAN, OPENAI_STD, VLModel
 from vlp_core.objectives.captioning import Captioning
 from vlp_core.objectives.contrastive import Contrastive
 from vlp_core.objectives.weighted import Weighted
-from vlp_core.recipes.recipe import Needs, Recipe
+from vlp_core.recipes.recipe import Needs, Recipe, tiny
 from vlp_core.system import System
 from vlp_core.train.settings import Train
 from vlp_core.vocabulary import Vocabulary
@@ -56,5 +56,5 @@ class CoCa:
 
 PAPER = Recipe(system=CoCa(), train=Train(steps=500_000,
     batch_size=65_536, lr=8e-4, lr_decay="linear", warmup=10_000, weight_decay=0.01, beta2=0.999))  # fmt: skip
-TINY = Recipe(system=CoCa(picture=(96, 4, 4), text=(96, 2, 4), pool=(17, 4), patch=8, image_size=64,
-                          tokenizer="wordpiece"), train=Train(steps=500))  # fmt: skip
+TINY = tiny(CoCa(picture=(64, 3, 4), text=(64, 1, 4), pool=(17, 4), patch=16, image_size=64, tokenizer="wordpiece"),
+            steps=1600, batch_size=64)  # fmt: skip

@@ -13,7 +13,7 @@ from vlp_core.model import OPENAI_MEAN, OPENAI_STD, VLModel
 from vlp_core.nn.blocks import Trunk
 from vlp_core.objectives.masked_language import MaskedLanguage, Masking
 from vlp_core.objectives.matching import Matching, Shuffled
-from vlp_core.recipes.recipe import Needs, Recipe
+from vlp_core.recipes.recipe import Needs, Recipe, tiny
 from vlp_core.system import System
 from vlp_core.train.settings import Train
 from vlp_core.vocabulary import Vocabulary
@@ -56,4 +56,4 @@ SCALE = ("model.fusion=5", "objectives=5")
 PAPER = Recipe(system=METER(dropout=0.1), data=Data(crop_scale=(1.0, 1.0)), train=Train(
     steps=100_000, batch_size=4096, lr=1e-5, lr_scale=SCALE, lr_decay="linear", warmup=10_000, weight_decay=0.01,
     eps=1e-8, clip_norm=None))  # fmt: skip
-TINY = Recipe(system=METER(image=None, text=(96, 2, 4), cross=2, image_size=64), train=Train(steps=600))
+TINY = tiny(METER(image=None, text=(64, 1, 4), cross=2, image_size=64), steps=2000, lr=3e-3)

@@ -15,7 +15,7 @@ from vlp_core.model import IMAGENET_MEAN, IMAGENET_STD, VLModel
 from vlp_core.nn.blocks import Trunk
 from vlp_core.objectives.masked_language import MaskedLanguage, Masking
 from vlp_core.objectives.matching import Matching, Shuffled
-from vlp_core.recipes.recipe import Needs, Recipe
+from vlp_core.recipes.recipe import Needs, Recipe, tiny
 from vlp_core.system import System
 from vlp_core.train.settings import Train
 from vlp_core.vocabulary import Vocabulary
@@ -41,7 +41,7 @@ class PixelBERT:
         model = VLModel(
             image=by_name(self.image, image_size=size, dim=dim, pool=nn.MaxPool2d(2))
             if self.image
-            else resnet(image_size=size, width=16, dim=dim),
+            else resnet(image_size=size, width=8, dim=dim),
             text=words,
             fusion=SingleStream(Trunk(dim, depth, heads, norm="post", eps=1e-12)),
             sampled=self.sampled,
@@ -57,4 +57,4 @@ class PixelBERT:
 # 40 epochs. The paper has SGD for the CNN, at 1e-2, and divides both rates by 10 after the 25th and the 35th epoch.
 PAPER = Recipe(system=PixelBERT(), data=Data(crop_scale=(1.0, 1.0)), train=Train(
     steps=55_000, batch_size=4096, lr=1e-4, weight_decay=0.01))  # fmt: skip
-TINY = Recipe(system=PixelBERT(image=None, trunk=(96, 3, 4), image_size=64, sampled=12), train=Train(steps=600))
+TINY = tiny(PixelBERT(image=None, trunk=(64, 2, 4), image_size=64, sampled=16), steps=1700)

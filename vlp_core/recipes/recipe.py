@@ -8,7 +8,7 @@ from vlp_core.data.settings import Data
 from vlp_core.needs import Needs
 from vlp_core.train.settings import Train
 
-__all__ = ["CapFilt", "Needs", "Recipe"]
+__all__ = ["CapFilt", "Needs", "Recipe", "tiny"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,3 +20,9 @@ class Recipe:
     data: Data = field(default_factory=Data)
     capfilt: CapFilt | None = None
     """How its captions are bootstrapped; none: it is trained on those of the web."""
+
+
+def tiny(system: Any, *, steps: int, batch_size: int = 32, lr: float = 2e-3, **more: Any) -> Recipe:
+    """A recipe that two cores learn the embedded corpus by in minutes: a small model takes many steps, small batches
+    and a high rate."""
+    return Recipe(system=system, train=Train(steps=steps, batch_size=batch_size, lr=lr, warmup=100), **more)

@@ -14,7 +14,7 @@ from vlp_core.nn.blocks import Trunk
 from vlp_core.objectives.contrastive import Contrastive
 from vlp_core.objectives.masked_language import MaskedLanguage, Masking
 from vlp_core.objectives.matching import Hard, Matching
-from vlp_core.recipes.recipe import Needs, Recipe
+from vlp_core.recipes.recipe import Needs, Recipe, tiny
 from vlp_core.system import System
 from vlp_core.train.settings import Train
 from vlp_core.vocabulary import Vocabulary
@@ -57,4 +57,4 @@ class UFO:
 
 # No public code confirms these settings of training, nor whether a step takes all of the objectives or draws one.
 PAPER = Recipe(system=UFO(), train=Train(steps=200_000, batch_size=4096, lr=2e-4, warmup=500, weight_decay=0.05))
-TINY = Recipe(system=UFO(trunk=(96, 3, 4), patch=16, image_size=64, space=96), train=Train(steps=600, batch_size=64))
+TINY = tiny(UFO(trunk=(64, 2, 4), patch=16, image_size=64, space=64), steps=900, batch_size=48, lr=3e-3)

@@ -12,7 +12,7 @@ from vlp_core.heads.words import WordScores
 from vlp_core.model import IMAGENET_MEAN, IMAGENET_STD, VLModel
 from vlp_core.nn.blocks import Trunk
 from vlp_core.objectives.captioning import BACKWARD, FORWARD, Captioning
-from vlp_core.recipes.recipe import Needs, Recipe
+from vlp_core.recipes.recipe import Needs, Recipe, tiny
 from vlp_core.system import System
 from vlp_core.train.settings import Train
 from vlp_core.vocabulary import Vocabulary
@@ -51,4 +51,4 @@ HEAD = tuple(f"{part}=0.005" for part in ("model.text", "model.fusion", "objecti
 PAPER = Recipe(system=VirTex(dropout=0.1), data=Data(crop_scale=(0.2, 1.0)), train=Train(
     steps=500_000, batch_size=256, optimizer="sgd", lr=0.2, lr_scale=HEAD, beta1=0.9, weight_decay=1e-4,
     warmup=10_000, clip_norm=10.0))  # fmt: skip
-TINY = Recipe(system=VirTex(image=None, text=(128, 1, 4), image_size=64), train=Train(steps=500))
+TINY = tiny(VirTex(image=None, text=(64, 1, 4), image_size=64), steps=900, batch_size=64)
