@@ -11,13 +11,14 @@ from tests.vlp_core.objectives.vectors import Vectors, vectors
 from tests.vlp_core.recipes.builders import WORDS, batch
 from vlp_core.identity import key_of
 from vlp_core.objectives.contrastive import Contrastive
-from vlp_core.objectives.matching import LEAST, Hard, Matching, Shuffled
+from vlp_core.objectives.matching import Hard, Matching, Shuffled
 from vlp_core.recipes.ufo import UFO
 from vlp_core.system import System
 from vlp_core.view import IGNORE, Pairing
 
 NEGATIVES = pytest.mark.parametrize("negatives", [Hard(), Shuffled(), Shuffled(1.0)], ids=repr)
 DRAWS = 4000
+LEAST = 1e-4  # what BLIP's code adds to each probability
 
 
 def with_ids(view: Vectors, images: list[int], texts: list[int], seed: int = 0) -> Vectors:
@@ -83,6 +84,26 @@ def test_hard_negatives_are_drawn_by_the_softmax_of_similarities_to_the_twin() -
     wanted = torch.stack(expected)
     sigma = (wanted * (1 - wanted) / (DRAWS // 5)).sqrt()
     assert ((shares - wanted).abs() <= 4.5 * sigma + 1e-9).all()
+
+
+def test_where_a_model_is_sure_of_its_pairs_all_strangers_are_as_likely() -> None:
+    """Their probabilities are 0 in fp32, and a row itself is no stranger all the same."""
+    given = vectors(4, dim=4, log_scale=math.log(1000.0))
+    assert given.twin is not None
+    given.images = given.texts = given.twin.images = given.twin.texts = torch.eye(4)
+    drawn = torch.stack(
+        [Hard().choose(with_ids(given, [0, 1, 2, 3], [0, 1, 2, 3], seed)).text[:4] for seed in range(300)]
+    )
+    counts = torch.nn.functional.one_hot(drawn, 4).sum(dim=0)
+    assert torch.equal(counts.diagonal(), torch.zeros(4, dtype=torch.int64))
+    assert counts[~torch.eye(4, dtype=torch.bool)].min() > 60
+
+
+def test_a_picture_is_drawn_apart_from_a_text() -> None:
+    """Where all are as alike, the two would otherwise be one and the same row."""
+    pairs = [Hard().choose(with_ids(vectors(9, log_scale=-20.0), list(range(9)), list(range(9)), i)) for i in range(20)]
+    same = torch.stack([each.text[:9] == each.image[9:] for each in pairs])
+    assert same.float().mean() < 0.3
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
