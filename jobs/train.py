@@ -161,14 +161,19 @@ def _rewritten(shards: Path | None) -> Path | None:
     return shards
 
 
-def check_stage(recipe: Any, train: Train) -> None:
-    """UserError where the recipe's system cannot be trained under this stage of ZeRO."""
-    if train.zero_stage < 3:  # under which all can be
-        return
-    from vlp_core.sizes import outline
-    from vlp_core.train import engine
+def check(recipe: Any, train: Train) -> None:
+    """UserError where the recipe's system cannot be trained under this stage of ZeRO, or from what another recipe has
+    trained. Reads nothing, torch neither, where it is neither of them."""
+    if train.zero_stage == 3:  # under the others all can be
+        from vlp_core.sizes import outline
+        from vlp_core.train import engine
 
-    engine.check_stage(outline(recipe), train.zero_stage)
+        engine.check_stage(outline(recipe), train.zero_stage)
+    if train.start:
+        from vlp_core.sizes import name_of
+        from vlp_core.train.start import check_recipe
+
+        check_recipe(train.start, name_of(recipe))
 
 
 def _check_size(images: Path, selection: Path, train: Train) -> None:

@@ -134,7 +134,7 @@ def inputs_of(config: Pretrain) -> Inputs:
 def check(config: Pretrain, inputs: Inputs) -> None:
     """Tell now what would otherwise be told after the download, or the training."""
     filter.check_detector(config.filter)
-    train.check_stage(config.model, config.train)
+    train.check(config.model, config.train)
     if config.capfilt is not None:
         check_longest(config.capfilt, config.model.needs)
     if config.source and config.corpus != Corpus():

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.pretrain import main, split_size
+from vlp_core.model_folder import write_folder
 from vlp_core.recipes.catalogue import RECIPES, table
+from vlp_core.sizes import config_of
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,17 @@ def test_what_cannot_be_run_is_one_line_and_code_2(
     said = capsys.readouterr()
     assert said.err.startswith("error: ") and says in said.err and said.err.count("\n") == 1
     assert not said.out and not list(tmp_path.iterdir())
+
+
+def test_what_another_recipe_has_trained_is_refused_by_name_before_anything_is_fetched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "model", {}, config_of(RECIPES["vilt"].TINY.system))
+    start = ["--train.start", str(tmp_path / "model"), "--root", str(tmp_path / "root"), "--explain"]
+    assert main(["ufo", *start]) == 2
+    said = capsys.readouterr().err
+    assert "this is a vilt, and a ufo is trained" in said and said.count("\n") == 1
+    assert main(["vilt", *start]) == 0
 
 
 @pytest.mark.parametrize("size", [("--size", "paper"), ("--size=paper",)], ids=" ".join)

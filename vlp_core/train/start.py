@@ -38,10 +38,11 @@ def load_start(
     `recipe` is the name of the system's; `device` is the one that will train; the system stays where it is. `pieces`
     numbers the word pieces that it reads. Returns what the user should know: a line for each source that has not all.
     """
+    check_recipe(start, recipe)
     told: list[str] = []
     for part, source in sources_of(tuple(start)).items():
         if part is None and config_in(Path(source)) is None:
-            _load_own(system, source, recipe, device)
+            _load_own(system, source, device)
             continue
         origin = f"--train.start {part}={source}" if part else f"--train.start {source}"
         with told_of(origin):
@@ -53,6 +54,24 @@ def load_start(
     for twin in system.twins:
         twin.reset()
     return told
+
+
+def check_recipe(start: Sequence[str], recipe: str) -> None:
+    """UserError where `start` names what another recipe has trained; no weights are read for it."""
+    for part, source in sources_of(tuple(start)).items():
+        folder = Path(source)
+        if part is not None or config_in(folder) is not None or not folder.is_dir():
+            continue
+        if (folder / CONFIG_FILE).is_file():
+            theirs = read_config(folder)["recipe"].get("name")
+        else:
+            with told_of(f"--train.start {source}"):
+                state = json.loads((_checkpoint_in(folder) / STATE_FILE).read_text())
+            theirs = state["settings"].get("recipe.name")
+        if theirs != recipe:
+            raise UserError(
+                f"--train.start {source}: this is a {theirs}, and a {recipe} is trained; {_WAYS} of a {recipe}"
+            )
 
 
 def identify_start(start: Sequence[str]) -> str:
@@ -109,17 +128,14 @@ def _lacking(
     return told
 
 
-def _load_own(system: System, source: str, recipe: str, device: torch.device) -> None:
+def _load_own(system: System, source: str, device: torch.device) -> None:
     """A model or a checkpoint that was trained here, or all of a CLIP of open_clip's."""
     folder = Path(source)
     if (folder / CONFIG_FILE).is_file():
-        _check_recipe(source, read_config(folder)["recipe"].get("name"), recipe)
         system.load_finished(read_weights(folder), origin=source)
     elif folder.is_dir():
         with told_of(f"--train.start {source}"):
             folder = _checkpoint_in(folder)
-        settings = json.loads((folder / STATE_FILE).read_text())["settings"]
-        _check_recipe(str(folder), settings.get("recipe.name"), recipe)
         system.load_trained(engine.read_weights(folder, device), origin=str(folder))
     elif not isinstance(system.model, DualEncoder):
         raise UserError(f"--train.start {source}: a file is of one encoder; give image={source}")
@@ -134,11 +150,6 @@ def _checkpoint_in(folder: Path) -> Path:
     if found is None:
         raise UserError(f"neither a model nor a checkpoint is in it; {_WAYS}")
     return found.folder
-
-
-def _check_recipe(origin: str, theirs: str | None, ours: str) -> None:
-    if theirs != ours:
-        raise UserError(f"--train.start {origin}: this is a {theirs}, and a {ours} is trained; {_WAYS} of a {ours}")
 
 
 def _load_open_clip(model: DualEncoder, start: str) -> None:
