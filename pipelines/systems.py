@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from jobs import evaluate, untrained
 from pipelines.pretrain import HEADLINE, Pretrain, build, configuration
-from pipelines.workflow.cli import open_root, parse, run_pipeline
+from pipelines.workflow.cli import FAULT, INTERRUPTED, OK, USER_FAULT, open_root, parse, run_pipeline
 from pipelines.workflow.plan import folders_made
 from pipelines.workflow.record import RUN
 from pipelines.workflow.step import Step, step, walk
@@ -71,6 +71,9 @@ def main(words: Sequence[str]) -> int:
     from vlp_core.recipes.catalogue import RECIPES, recipe_of
     from vlp_core.recipes.comparison import Trained, rankings, table
 
+    if "--help" in words:
+        print(__doc__)
+        return OK
     flags = argparse.ArgumentParser(prog="systems", add_help=False)
     flags.add_argument("--only", nargs="+", default=sorted(RECIPES))
     chosen, rest = flags.parse_known_args(words)
@@ -80,13 +83,17 @@ def main(words: Sequence[str]) -> int:
             recipe_of(name)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return USER_FAULT
     trained: list[Trained] = []
+    failed: dict[str, int] = {}
     dual: list[str] = []
     for name in [BRINGS, *(name for name in only if name != BRINGS)]:
         code, folders = make(name, [*rest, *dual])
-        if code:
+        if code == INTERRUPTED or (code and name == BRINGS):
             return code
+        if code:  # the others do not wait for it
+            failed[name] = code
+            continue
         dual = dual or ["--dual", str(folders["register"] / "export")]
         trained.append(made_of(name, folders))
     wanted = [system for system in trained if system.name in only]
@@ -94,7 +101,9 @@ def main(words: Sequence[str]) -> int:
     behind = [system for system in wanted if not system.learnt]
     for system in behind:
         print(f"error: {system.shortfall}; give --train.steps more", file=sys.stderr)
-    return 1 if behind else 0
+    for name in failed:
+        print(f"error: {name}: not in the table, for it failed (see above)", file=sys.stderr)
+    return max([*failed.values(), FAULT if behind else OK])
 
 
 if __name__ == "__main__":

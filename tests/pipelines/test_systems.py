@@ -54,7 +54,9 @@ def test_all_systems_are_runs_of_one_experiment_with_the_same_names_for_the_same
 
 
 def test_a_system_that_is_not_there_is_told_with_the_nearest(cluster: str, tmp_path: Path) -> None:
-    assert "vlit: no such recipe; did you mean 'vilt'?" in Command(PIPELINE, tmp_path, cluster)("--only", "vlit", code=2)
+    assert "vlit: no such recipe; did you mean 'vilt'?" in Command(PIPELINE, tmp_path, cluster)(
+        "--only", "vlit", code=2
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Systems are scored for what they have parts for; a fusion ranks what its dual encoder brings."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,21 +9,15 @@ import torch
 from tests.vlp_core.evals.builders import classes_file, images_folder, rows
 from vlp_core.data.tokens import WORDPIECE_FILE, tokenizer_of, train_word_pieces
 from vlp_core.errors import UserError
-from vlp_core.evals import captions, judging, retrieval
+from vlp_core.evals import captions, costs, judging, retrieval
 from vlp_core.evals.evaluators import Suite
 from vlp_core.evals.reader import Reader
 from vlp_core.evals.settings import Evaluate
 from vlp_core.evals.systems import score_system
-from vlp_core.model_folder import write_folder
+from vlp_core.model_folder import read_weights, write_folder
 from vlp_core.recipes.catalogue import RECIPES
 from vlp_core.recipes.folder import is_system, load_system
 from vlp_core.sizes import config_of
-
-SMALL = {
-    "albef": {"depth": 1, "text_depth": 1, "fusion_depth": 1},
-    "vilt": {"depth": 1},
-    "virtex": {},
-}
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +40,6 @@ def folder_of(name: str, pieces: Path, out: Path) -> Path:
     """A model folder of an untrained tiny system."""
     torch.manual_seed(0)
     sizes = RECIPES[name].TINY.system
-    known = {field: value for field, value in SMALL[name].items() if hasattr(sizes, field)}
-    sizes = replace(sizes, **known)
     tokenizer = tokenizer_of(config_of(sizes)["tokenizer"], pieces)
     system = sizes.build(tokenizer.vocabulary)
     write_folder(out, system.finished(), config_of(sizes) | system.described())
@@ -94,6 +85,24 @@ def test_the_best_candidates_by_the_fusion_are_those_of_the_full_matrix(
     chosen = torch.isclose(some, whole, atol=1e-5)
     assert chosen.sum(dim=1).min() >= 3 and chosen.sum(dim=0).min() >= 3 and not chosen.all()
     torch.testing.assert_close(some[~chosen], near[~chosen] + whole[chosen].min() - 3, atol=1e-5, rtol=1e-5)
+
+
+def test_candidates_and_every_pair_give_one_ranking_where_all_are_candidates(
+    suite: Suite, pieces: Path, tmp_path: Path
+) -> None:
+    data, reader = suite.retrieval, reader_of("albef", pieces, tmp_path / "model")
+    assert data is not None
+    some, whole = costs.two_rankings(reader, data, reader.encoder())
+    assert len(data.pictures) <= reader.settings.candidates and some.recall_at_1 == whole.recall_at_1
+
+
+@pytest.mark.parametrize("name", ["albef", "vilt"])
+def test_a_cost_counts_what_a_finished_model_consists_of(name: str, suite: Suite, pieces: Path, tmp_path: Path) -> None:
+    assert suite.retrieval is not None
+    reader = reader_of(name, pieces, tmp_path / "model")
+    cost = costs.cost_of(reader.system, next(reader.pairs(suite.retrieval)), repeats=1)
+    assert cost.parameters == sum(value.numel() for value in read_weights(tmp_path / "model").values())
+    assert cost.embedding_ms > 0 and cost.rest_ms > 0
 
 
 def test_scores_rank_as_vectors_do(suite: Suite) -> None:
