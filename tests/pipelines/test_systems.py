@@ -63,7 +63,7 @@ def test_a_system_that_is_not_there_is_told_with_the_nearest(cluster: str, tmp_p
     ("scores", "metric"),
     [
         ({"captions/cider": 1.0, "zero_shot/top1": 1.0}, "captions/cider"),
-        ({"retrieval/text_to_image_r@1": 1.0, "zero_shot/top1": 1.0}, "retrieval/text_to_image_r@1"),
+        ({"retrieval/text_to_image_r@10": 1.0, "zero_shot/top1": 1.0}, "retrieval/text_to_image_r@10"),
         ({"retrieval/text_to_image_r@1": 1.0, "matching/accuracy": 1.0}, "matching/accuracy"),
     ],
 )

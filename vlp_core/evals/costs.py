@@ -14,6 +14,8 @@ from vlp_core.evals.encoder import Encoder
 from vlp_core.evals.judging import full_matrix, rank_again
 from vlp_core.evals.reader import Reader
 from vlp_core.evals.sets import RetrievalSet
+from vlp_core.objectives.masked_language import MaskedLanguage
+from vlp_core.objectives.matching import Matching
 from vlp_core.system import System
 
 
@@ -39,13 +41,19 @@ def cost_of(system: System, batch: Batch, *, repeats: int = 9) -> Cost:
     if isinstance(model, DualEncoder):
         seen, rest = (lambda: model.encode_image(pixels)), (lambda: model.encode_text(batch.tokens))
     else:
-        states = model.see(pixels)
-        seen, rest = (lambda: model.see(pixels)), (lambda: model.fuse(states, model.text(batch.tokens)))
+        states, attention = model.see(pixels), _attention(system)
+        seen, rest = (lambda: model.see(pixels)), (lambda: model.fuse(states, model.text(batch.tokens), attention))
     return Cost(
         parameters=sum(value.numel() for value in system.finished().values()),
         embedding_ms=_median_ms(seen, repeats) / pairs,
         rest_ms=_median_ms(rest, repeats) / pairs,
     )
+
+
+def _attention(system: System) -> str:
+    """How a pair goes through the fusion: as what is matched or read; as what is written, where that is all."""
+    reads = any(isinstance(part, Matching | MaskedLanguage) for part in system.modules())
+    return "full" if reads else "causal"
 
 
 def _median_ms(call: Callable[[], object], repeats: int) -> float:

@@ -17,6 +17,7 @@ from vlp_core.recipes.folder import load_system
 from vlp_core.recipes.lines import added_lines
 
 PAIRS = 32  # in the batch that is timed
+MATRIX = 100  # pictures, every pair of which a fusion ranks
 SHOWN = ("matching/accuracy", "masked_words/accuracy", "captions/cider", "captions/bleu4")
 HEADS = (
     "system",
@@ -106,13 +107,14 @@ def _cell(value: float | None, *, percent: bool) -> str:
 
 
 def rankings(systems: Iterable[Trained], dual: Path) -> str:
-    """Retrieval by each fusion over a dual encoder's candidates (its own, else those of `dual`) and over every pair."""
+    """Retrieval on the first pictures by each fusion, over a dual encoder's candidates (its own, else those of `dual`)
+    and over every pair."""
     rows = []
     for system in systems:
         if system.reader.objective(Matching) is None:
             continue
         brings = system.reader.encoder() if system.reader.system.compares else load_encoder(dual)
-        some, whole = two_rankings(system.reader, read_retrieval(system.retrieval), brings)
+        some, whole = two_rankings(system.reader, first_pictures(read_retrieval(system.retrieval), MATRIX), brings)
         rows.append([system.name, *_told(some), *_told(whole), f"{some.seconds / whole.seconds:.2f}"])
     heads = ("fusion", "R@1 of candidates, %", "s", "R@1 of every pair, %", "s", "time, ratio")
     return _markdown(heads, rows)

@@ -96,7 +96,7 @@ def test_candidates_and_every_pair_give_one_ranking_where_all_are_candidates(
     assert len(data.pictures) <= reader.settings.candidates and some.recall_at_1 == whole.recall_at_1
 
 
-@pytest.mark.parametrize("name", ["albef", "vilt"])
+@pytest.mark.parametrize("name", ["albef", "vilt", "virtex"])
 def test_a_cost_counts_what_a_finished_model_consists_of(name: str, suite: Suite, pieces: Path, tmp_path: Path) -> None:
     assert suite.retrieval is not None
     reader = reader_of(name, pieces, tmp_path / "model")
