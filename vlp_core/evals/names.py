@@ -29,8 +29,9 @@ def names_of(*, retrieval: bool, zero_shot: bool) -> list[str]:
 
 def own_metric(scores: Mapping[str, float]) -> str:
     """What a system with these scores is known by: what it writes, else what its space finds, else what it matches."""
-    writes, compares = "captions/cider" in scores, "zero_shot/top1" in scores
-    return "captions/cider" if writes else "retrieval/text_to_image_r@10" if compares else "matching/accuracy"
+    recall = f"retrieval/{recall_name(DIRECTIONS[0], 10)}"
+    compares = "matching/accuracy" not in scores or any(name.startswith("retrieval_dual/") for name in scores)
+    return "captions/cider" if "captions/cider" in scores else recall if compares else "matching/accuracy"
 
 
 def check_metric(metric: str | None, *, retrieval: bool, zero_shot: bool) -> None:

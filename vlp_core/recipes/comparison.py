@@ -93,7 +93,9 @@ def _row(system: Trained, cost: Cost, lines: int) -> list[str]:
         metric,
         f"{system.before[metric]:.3f}",
         f"{scores[metric]:.3f}",
-        " / ".join("–" if value is None else f"{100 * value:.1f}" for value in recalls) if any(recalls) else "–",
+        " / ".join("–" if value is None else f"{100 * value:.1f}" for value in recalls)
+        if recalls[0] is not None
+        else "–",
         *(_cell(scores.get(name), percent=name.endswith("accuracy")) for name in SHOWN),
         str(lines),
         f"{system.seconds:.0f}",

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vlp_core.data.settings import Data
 from vlp_core.encoders.pictures import by_name, vit
 from vlp_core.encoders.words import WordEmbed, WordEncoder
 from vlp_core.fusion.co_attention import CoAttention
@@ -13,7 +12,7 @@ from vlp_core.model import OPENAI_MEAN, OPENAI_STD, VLModel
 from vlp_core.nn.blocks import Trunk
 from vlp_core.objectives.masked_language import MaskedLanguage, Masking
 from vlp_core.objectives.matching import Matching, Shuffled
-from vlp_core.recipes.recipe import Needs, Recipe, tiny
+from vlp_core.recipes.recipe import WHOLE, Needs, Recipe, tiny
 from vlp_core.system import System
 from vlp_core.train.settings import Train
 from vlp_core.vocabulary import Vocabulary
@@ -53,7 +52,7 @@ class METER:
 
 
 SCALE = ("model.fusion=5", "objectives=5")
-PAPER = Recipe(system=METER(dropout=0.1), data=Data(crop_scale=(1.0, 1.0)), train=Train(
+PAPER = Recipe(system=METER(dropout=0.1), data=WHOLE, train=Train(
     steps=100_000, batch_size=4096, lr=1e-5, lr_scale=SCALE, lr_decay="linear", warmup=10_000, weight_decay=0.01,
     eps=1e-8, clip_norm=None))  # fmt: skip
-TINY = tiny(METER(image=None, text=(64, 1, 4), cross=2, image_size=64), steps=2000, lr=3e-3)
+TINY = tiny(METER(image=None, text=(64, 1, 4), cross=2, image_size=64), steps=2000, lr=3e-3, data=WHOLE)

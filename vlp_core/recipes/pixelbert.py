@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from torch import nn
 
-from vlp_core.data.settings import Data
 from vlp_core.encoders.pictures import by_name, resnet
 from vlp_core.encoders.words import WordEmbed
 from vlp_core.fusion.single_stream import SingleStream
@@ -15,7 +14,7 @@ from vlp_core.model import IMAGENET_MEAN, IMAGENET_STD, VLModel
 from vlp_core.nn.blocks import Trunk
 from vlp_core.objectives.masked_language import MaskedLanguage, Masking
 from vlp_core.objectives.matching import Matching, Shuffled
-from vlp_core.recipes.recipe import Needs, Recipe, tiny
+from vlp_core.recipes.recipe import WHOLE, Needs, Recipe, tiny
 from vlp_core.system import System
 from vlp_core.train.settings import Train
 from vlp_core.vocabulary import Vocabulary
@@ -55,6 +54,6 @@ class PixelBERT:
 
 
 # 40 epochs. The paper has SGD for the CNN, at 1e-2, and divides both rates by 10 after the 25th and the 35th epoch.
-PAPER = Recipe(system=PixelBERT(), data=Data(crop_scale=(1.0, 1.0)), train=Train(
+PAPER = Recipe(system=PixelBERT(), data=WHOLE, train=Train(
     steps=55_000, batch_size=4096, lr=1e-4, weight_decay=0.01))  # fmt: skip
-TINY = tiny(PixelBERT(image=None, trunk=(64, 2, 4), image_size=64, sampled=16), steps=1700)
+TINY = tiny(PixelBERT(image=None, trunk=(64, 2, 4), image_size=64, sampled=16), steps=1700, data=WHOLE)

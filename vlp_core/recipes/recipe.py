@@ -8,7 +8,11 @@ from vlp_core.data.settings import Data
 from vlp_core.needs import Needs
 from vlp_core.train.settings import Train
 
-__all__ = ["CapFilt", "Needs", "Recipe", "tiny"]
+__all__ = ["WHOLE", "CapFilt", "Needs", "Recipe", "tiny"]
+
+
+WHOLE = Data(crop_scale=(1.0, 1.0))
+"""Pictures as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vlp_core.data.settings import Data
 from vlp_core.encoders.patches import PatchEmbed
 from vlp_core.encoders.words import WordEmbed
 from vlp_core.fusion.single_stream import SingleStream
@@ -15,7 +14,7 @@ from vlp_core.objectives.alignment import WordPatchAlignment
 from vlp_core.objectives.masked_language import MaskedLanguage, Masking
 from vlp_core.objectives.matching import Matching, Shuffled
 from vlp_core.objectives.weighted import Weighted
-from vlp_core.recipes.recipe import Needs, Recipe, tiny
+from vlp_core.recipes.recipe import WHOLE, Needs, Recipe, tiny
 from vlp_core.system import System
 from vlp_core.train.settings import Train
 from vlp_core.vocabulary import Vocabulary
@@ -52,7 +51,7 @@ class ViLT:
         })  # fmt: skip
 
 
-PAPER = Recipe(system=ViLT(dropout=0.1), data=Data(crop_scale=(1.0, 1.0)), train=Train(
+PAPER = Recipe(system=ViLT(dropout=0.1), data=WHOLE, train=Train(
     steps=200_000, batch_size=4096, lr=1e-4, lr_decay="linear", warmup=20_000, weight_decay=0.01,
     eps=1e-8, clip_norm=None))  # fmt: skip
-TINY = tiny(ViLT(trunk=(64, 2, 4), patch=16, image_size=64), steps=2800)
+TINY = tiny(ViLT(trunk=(64, 2, 4), patch=16, image_size=64), steps=2800, data=WHOLE)

@@ -16,6 +16,7 @@ from vlp_core.evals.settings import Evaluate
 from vlp_core.evals.systems import score_system
 from vlp_core.model_folder import read_weights, write_folder
 from vlp_core.recipes.catalogue import RECIPES
+from vlp_core.recipes.comparison import Trained, rankings, table
 from vlp_core.recipes.folder import is_system, load_system
 from vlp_core.sizes import config_of
 
@@ -103,6 +104,28 @@ def test_a_cost_counts_what_a_finished_model_consists_of(name: str, suite: Suite
     cost = costs.cost_of(reader.system, next(reader.pairs(suite.retrieval)), repeats=1)
     assert cost.parameters == sum(value.numel() for value in read_weights(tmp_path / "model").values())
     assert cost.embedding_ms > 0 and cost.rest_ms > 0
+
+
+def test_the_tables_have_a_row_a_system_that_belongs_there(pieces: Path, tmp_path: Path) -> None:
+    pictures = images_folder(tmp_path / "pictures", [rows(14)])
+    scores = {"matching/accuracy": 0.9} | {f"retrieval/text_to_image_r@{k}": k / 10 for k in (1, 5, 10)}
+    systems = {
+        name: Trained(
+            name=name,
+            model=folder_of(name, pieces, tmp_path / name),
+            retrieval=pictures,
+            scores=scores if name == "albef" else {"captions/cider": 1.0},
+            before={"matching/accuracy": 0.5, "captions/cider": 0.0},
+            seconds=7.0,
+        )
+        for name in ("albef", "virtex")
+    }
+    heads, _, matches, writes = [line.split(" | ") for line in table(list(systems.values())).splitlines()]
+    assert len(heads) == len(matches) == len(writes)
+    assert matches[3:7] == ["matching/accuracy", "0.500", "0.900", "10.0 / 50.0 / 100.0"]
+    assert writes[3:7] == ["captions/cider", "0.000", "1.000", "–"]
+    (row,) = rankings(systems.values(), tmp_path).splitlines()[2:]
+    assert row.startswith("| albef |")
 
 
 def test_scores_rank_as_vectors_do(suite: Suite) -> None:
