@@ -87,7 +87,9 @@ def tokenizer_of(config: Mapping[str, Any], folder: Path | None = None) -> Token
         return _byte_pairs(length, config.get("clean", "lower"), fixed=bool(config.get("fixed", True)))
     if name == "wordpiece":
         if folder is None:
-            raise UserError("tokenizer: word pieces are made from a corpus; give the folder that holds tokenizer.json")
+            raise UserError(
+                "word pieces are made from a corpus; give --tokenizer, a tokenizer.json or the folder that holds one"
+            )
         return word_pieces(folder / WORDPIECE_FILE if folder.is_dir() else folder, length)
     raise UserError(f"tokenizer: unknown name {name!r}; known: bpe, wordpiece")
 

@@ -14,6 +14,7 @@ from vlp_core.evals.encoder import Encoder
 from vlp_core.evals.judging import full_matrix, rank_again
 from vlp_core.evals.reader import Reader
 from vlp_core.evals.sets import RetrievalSet
+from vlp_core.objectives.captioning import Captioning
 from vlp_core.objectives.masked_language import MaskedLanguage
 from vlp_core.objectives.matching import Matching
 from vlp_core.system import System
@@ -53,7 +54,8 @@ def cost_of(system: System, batch: Batch, *, repeats: int = 9) -> Cost:
 def _attention(system: System) -> str:
     """How a pair goes through the fusion: as what is matched or read; as what is written, where that is all."""
     reads = any(isinstance(part, Matching | MaskedLanguage) for part in system.modules())
-    return "full" if reads else "causal"
+    writes = next((part.directions[0] for part in system.modules() if isinstance(part, Captioning)), None)
+    return "full" if reads or writes is None else writes
 
 
 def _median_ms(call: Callable[[], object], repeats: int) -> float:

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from vlp_core.fusion.attentions import check_attention
 from vlp_core.heads.pooling import FirstState
 from vlp_core.nn import masks
 from vlp_core.nn.blocks import Block, initialise
@@ -38,7 +39,7 @@ class CoAttention(nn.Module):
 
     def forward(self, image: Sequence, text: Sequence, attention: str = "full") -> Fused:
         """Pooled is what both streams say of the whole, beside one another, [M, 2 · dim]."""
-        assert attention == "full", "words of two streams are not written"
+        check_attention(self, attention)
         seen = self.image_projection(image.states) + self.modality.weight[0]
         read = self.text_projection(text.states) + self.modality.weight[1]
         image_mask, text_mask = masks.keys(image.mask), masks.keys(text.mask)

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from vlp_core.fusion.attentions import check_attention
 from vlp_core.nn import masks
 from vlp_core.nn.blocks import FULL, Cache, Trunk
 from vlp_core.sequence import Fused, Sequence
@@ -24,6 +25,7 @@ class CrossAttention(nn.Module):
         self, image: Sequence | None, text: Sequence, attention: str = "full", *, cache: Cache | None = None
     ) -> Fused:
         """Pooled is the text's first state."""
+        check_attention(self, attention)
         causal = attention == "causal"
         mask: masks.Mask
         if causal:  # padding stands at the end, where no word sees it

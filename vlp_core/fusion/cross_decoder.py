@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from vlp_core.fusion.attentions import check_attention
 from vlp_core.nn import masks
 from vlp_core.nn.attention import Attention, KeyValues
 from vlp_core.nn.blocks import Block, Cache, FeedForward, initialise
@@ -56,7 +57,7 @@ class CrossDecoder(nn.Module):
         self, image: Sequence, text: Sequence, attention: str = "causal", *, cache: Cache | None = None
     ) -> Fused:
         """A decoder writes: it has the one kind of attention, and no state of the pair as a whole."""
-        assert attention == "causal", "a decoder's words see no later ones"
+        check_attention(self, attention)
         states, past = text.states, cache.length if cache is not None else 0
         mask = masks.causal(states.shape[1], states.device, past=past)
         for i, (read, look) in enumerate(zip(self.words, self.pictures, strict=True)):

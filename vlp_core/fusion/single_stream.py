@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from vlp_core.fusion.attentions import check_attention
 from vlp_core.heads.pooling import FirstState
 from vlp_core.nn import masks
 from vlp_core.nn.blocks import Trunk, initialise
@@ -26,6 +27,7 @@ class SingleStream(nn.Module):
 
     def forward(self, image: Sequence | None, text: Sequence | None, attention: str = "full") -> Fused:
         """Pooled is of the text's first state, or of the picture as a whole where there is no text."""
+        check_attention(self, attention)
         parts = [(part, kind) for part, kind in ((image, IMAGE), (text, TEXT)) if part is not None]
         states = torch.cat([part.states + self.modality.weight[kind] for part, kind in parts], dim=1)
         there = torch.cat([_there(part) for part, _ in parts], dim=1)

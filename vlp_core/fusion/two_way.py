@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from vlp_core.fusion.attentions import check_attention
 from vlp_core.fusion.cross_attention import CrossAttention
 from vlp_core.nn.blocks import Cache, initialise
 from vlp_core.sequence import Fused, Sequence
@@ -24,7 +25,8 @@ class TwoWay(nn.Module):
         self, image: Sequence, text: Sequence, attention: str = "causal", *, cache: Cache | None = None
     ) -> Fused:
         """As `CrossAttention` has it, by the decoder of that direction."""
-        decoder = {"causal": self.ahead, "backward": self.back}[attention]
+        check_attention(self, attention)
+        decoder = self.back if attention == "backward" else self.ahead
         places = image._replace(states=self.projection(image.states))
         fused: Fused = decoder(places, text, "causal", cache=cache)
         return fused

@@ -30,7 +30,7 @@ def test_no_captions_are_no_tokens() -> None:
     [
         ({"contxt_length": 8}, "context_length"),
         ({"name": "wordpeace"}, "known: bpe, wordpiece"),
-        ({"name": "wordpiece"}, "give the folder that holds tokenizer.json"),
+        ({"name": "wordpiece"}, "give --tokenizer"),
     ],
 )
 def test_unknown_tokenizers_are_refused(config: dict, hint: str) -> None:
