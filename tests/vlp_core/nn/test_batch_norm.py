@@ -6,14 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from timm.layers import BatchNormAct2d
 from torch import nn
 
+from tests.vlp_core.ranks import RANKS, together
 from vlp_core.errors import UserError
 from vlp_core.nn.batch_norm import GlobalBatchNorm2d, GlobalBatchNormAct2d, over_all_ranks
-
-RANKS = 2
 
 
 def network() -> nn.Sequential:
@@ -53,8 +51,7 @@ def one_rank(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, torch.Tensor]]:
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(one_rank, args=(str(folder),), nprocs=RANKS)
+    folder = together(one_rank, tmp_path_factory.mktemp("ranks"))
     return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(RANKS)]
 
 

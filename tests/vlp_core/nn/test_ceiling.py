@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
+from tests.vlp_core.ranks import RANKS, together
 from vlp_core.nn.ceiling import Ceiling
 
-RANKS = 2
 # Above the ceiling or not, and how each rank pushes.
 CASES = [(x, pushes) for x in (1.0, 3.0) for pushes in ((-1.0, 0.5), (1.0, -0.5), (-1.0, -0.5), (1.0, 0.5))]
 
@@ -27,8 +26,7 @@ def one_rank(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[list[torch.Tensor]]:
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(one_rank, args=(str(folder),), nprocs=RANKS)
+    folder = together(one_rank, tmp_path_factory.mktemp("ranks"))
     return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(RANKS)]
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 
+from tests.vlp_core.ranks import RANKS, together
 from vlp_core.nn.gather import first_row, gather, gather_sequence, gather_texts, global_mean
 from vlp_core.sequence import Sequence
 
-RANKS, ROWS, DIM = 2, 6, 5
+ROWS, DIM = 6, 5
 SHARE = ROWS // RANKS
 Made = dict[str, Tensor]
 
@@ -82,8 +82,7 @@ def one_rank(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Made]]:
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(one_rank, args=(str(folder),), nprocs=RANKS)
+    folder = together(one_rank, tmp_path_factory.mktemp("ranks"))
     return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(RANKS)]
 
 

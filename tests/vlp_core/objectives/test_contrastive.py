@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.vlp_core.ranks import RANKS, together
 from vlp_core.objectives.contrastive import Contrastive
 from vlp_core.objectives.sigmoid import Sigmoid
 
-ROWS, DIM, RANKS = 6, 5, 2
+ROWS, DIM = 6, 5
 SHARE = ROWS // RANKS
 OBJECTIVES = {"softmax": Contrastive(), "sigmoid": Sigmoid()}
 BOTH = pytest.mark.parametrize("name", OBJECTIVES)
@@ -93,8 +93,7 @@ def one_rank(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def by_rank(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[Tensor]]]:
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(one_rank, args=(str(folder),), nprocs=RANKS)
+    folder = together(one_rank, tmp_path_factory.mktemp("ranks"))
     return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(RANKS)]
 
 

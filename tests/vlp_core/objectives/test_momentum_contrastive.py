@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from tests.vlp_core.objectives.vectors import Vectors, vectors
+from tests.vlp_core.ranks import RANKS, together
 from vlp_core.objectives.contrastive import Contrastive
 from vlp_core.objectives.momentum_contrastive import MomentumContrastive
 
-ROWS, DIM, RANKS, STEPS = 6, 5, 2, 4
+ROWS, DIM, STEPS = 6, 5, 4
 
 
 def objective(size: int = 9, alpha: float = 0.4, ramp: float = 1.0) -> MomentumContrastive:
@@ -125,7 +125,7 @@ def one_rank(rank: int, folder: str) -> None:
 
 
 def test_two_ranks_have_the_loss_the_gradient_and_the_queue_of_the_whole_batch(tmp_path: Path) -> None:
-    mp.spawn(one_rank, args=(str(tmp_path),), nprocs=RANKS)
+    together(one_rank, tmp_path)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(RANKS)]
     for name, expected in several_steps(slice(None)).items():
         parts = [rank[name] for rank in ranks]

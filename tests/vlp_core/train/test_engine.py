@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
+from tests.vlp_core.ranks import RANKS, together
 from tests.vlp_core.train.builders import TOWERS, TRAIN, batch, system
 from vlp_core.errors import UserError
 from vlp_core.train.engine import Engine, build_config, parameter_groups
@@ -16,7 +16,6 @@ from vlp_core.train.ranks import joined
 from vlp_core.train.schedule import learning_rate
 
 STAGES = (0, 1, 2, 3)
-RANKS = 2
 
 
 def plain_losses(steps, batches):
@@ -106,9 +105,7 @@ def one_rank(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(one_rank, args=(str(folder),), nprocs=RANKS)
-    return folder
+    return together(one_rank, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.fixture(scope="module")

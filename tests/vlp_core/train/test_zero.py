@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
+from tests.vlp_core.ranks import RANKS, together
 from tests.vlp_core.recipes.builders import WORDS, batch
 from vlp_core.batch import Batch
 from vlp_core.errors import UserError
@@ -21,7 +21,7 @@ from vlp_core.train.engine import Engine
 from vlp_core.train.ranks import joined
 from vlp_core.train.settings import Train
 
-RANKS, ROWS, STEPS = 2, 4, 2
+ROWS, STEPS = 4, 2
 STAGES = (2, 3)  # the first is the second but for its gradients, which stay whole; test_engine.py has all of them
 # With an epsilon above what rounding does to a gradient, for AdamW makes the same step of the smallest.
 TRAIN = Train(steps=STEPS, batch_size=ROWS, eps=1e-4, gpu=False)
@@ -72,7 +72,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     threshold."""
     folder = tmp_path_factory.mktemp("ranks")
     (folder / "all_cut.json").write_text(json.dumps({"zero_optimization": {"stage3_param_persistence_threshold": 0}}))
-    mp.spawn(one_rank, args=(str(folder),), nprocs=RANKS)  # type: ignore[attr-defined]
+    together(one_rank, folder)
     return folder
 
 
