@@ -12,7 +12,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTask:
-    """How one shard's task runs: cpus and gpus, how often a lost worker is replaced, whether it stays on this node."""
+    """How one shard's task runs: cpus and gpus, how often a lost worker is replaced, whether it stays on this node.
+
+    A process that had a GPU ends with its task, and what it loaded goes with it: a model is loaded anew for each shard.
+    One that had CPUs alone is used again.
+    """
 
     cpus: float = 1.0
     gpus: float = 0.0
@@ -36,13 +40,7 @@ def map_shards(
 
     task = task or ShardTask()
     window = window or max(2, 2 * int(ray.cluster_resources().get("CPU", 1)))
-    options: dict[str, Any] = {"num_cpus": task.cpus, "num_gpus": task.gpus or None, "max_retries": task.retries}
-    if task.here:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        node = ray.get_runtime_context().get_node_id()
-        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
-    remote = ray.remote(function).options(**options)
+    remote = submittable(function, task)
     waiting = list(reversed(items))
     running: dict[Any, Item] = {}
     try:
@@ -57,6 +55,21 @@ def map_shards(
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
+
+
+def submittable(function: Callable[..., Any], task: ShardTask) -> Any:
+    """The function as Ray takes it."""
+    import ray
+
+    options: dict[str, Any] = {"num_cpus": task.cpus, "num_gpus": task.gpus or None, "max_retries": task.retries}
+    if task.here:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        node = ray.get_runtime_context().get_node_id()
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
+    # Not by `.options`, for which Ray does not have its rule that a process that was given a GPU ends with its task: left
+    # idle, it would keep that GPU's memory from whoever has it next.
+    return ray.remote(**options)(function)
 
 
 def _result(ray: Any, reference: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.shards import ShardTask, map_shards
+from jobs.shards import ShardTask, map_shards, submittable
 from vlp_core.errors import UserError
 from vlp_core.files import full_disk
 
@@ -80,3 +80,9 @@ def test_what_the_system_refused_keeps_its_number(cluster: str, function, number
 def test_a_lost_worker_is_replaced(cluster: str, tmp_path: Path) -> None:
     marker = str(tmp_path / "marker")
     assert list(map_shards(die_once, [marker])) == [(marker, "done")]
+
+
+@pytest.mark.parametrize(("gpus", "most"), [(0.0, None), (1.0, 1)])
+def test_a_process_that_had_a_gpu_ends_with_its_task(gpus: float, most: int | None) -> None:
+    """Or what it loaded would stay in the GPU's memory when the GPU is given to the next."""
+    assert submittable(square, ShardTask(gpus=gpus))._default_options.get("max_calls") == most
