@@ -8,14 +8,18 @@ from vlp_core.sequence import Sequence
 
 
 class PatchEmbed(nn.Module):
-    """float pixels [B, 3, H, W] -> a state for the whole and one a patch, [B, 1 + N, dim], with their places."""
+    """float pixels [B, 3, H, W] -> a state for the whole and one a patch, [B, 1 + N, dim], with their places.
 
-    def __init__(self, dim: int, patch: int, image_size: int) -> None:
+    norm: whether they are normalised then, as in CLIP's towers (Radford et al., 2021, arXiv:2103.00020, section 2.4).
+    """
+
+    def __init__(self, dim: int, patch: int, image_size: int, *, norm: bool = False) -> None:
         super().__init__()
         self.dim, self.count = dim, (image_size // patch) ** 2
         self.projection = nn.Linear(3 * patch * patch, dim)
         self.whole = nn.Parameter(torch.zeros(1, 1, dim))
         self.position = position_table(1 + self.count, dim)
+        self.norm: nn.Module = nn.LayerNorm(dim) if norm else nn.Identity()
         self.patch = patch
         initialise(self, dim)
 
@@ -25,7 +29,7 @@ class PatchEmbed(nn.Module):
         if keep is not None:
             states = states.gather(1, keep[:, :, None].expand(-1, -1, self.dim))
         whole = (self.whole + self.position[:, :1]).expand(len(states), -1, -1)
-        return Sequence(torch.cat([whole, states], dim=1))
+        return Sequence(self.norm(torch.cat([whole, states], dim=1)))
 
 
 def cut(pixels: Tensor, patch: int) -> Tensor:

@@ -123,6 +123,17 @@ def vit(
     return PictureEncoder(body, image_size)
 
 
+def named_or_vit(name: str | None, sizes: tuple[int, int, int], *, patch: int, image_size: int) -> PictureEncoder:
+    """timm's model of that name, mapped to the width; without one a vision transformer of these sizes.
+
+    sizes: width, blocks and attention heads.
+    """
+    dim, depth, heads = sizes
+    if name is not None:
+        return by_name(name, image_size=image_size, dim=dim)
+    return vit(image_size=image_size, patch=patch, dim=dim, depth=depth, heads=heads)
+
+
 def resnet(*, image_size: int, width: int, dim: int, stride: int = 16) -> PictureEncoder:
     """A ResNet of timm's with one block a stage, of `width` to 8 · `width` channels; a place every `stride` pixels."""
     body = timm.models.ResNet(

@@ -76,6 +76,7 @@ def as_stream(vit: State) -> State:
         (r"^cls_token$", "model.image.whole"),
         (r"^pos_embed$", "model.image.position"),
         (r"^patch_embed\.proj\.", "model.image.projection."),
+        (r"^norm_pre\.", "model.image.norm."),
         (r"^(blocks|norm)\.", r"model.fusion.trunk.\1."),
         *((re.escape(other), own) for own, other in _OURS_AND_TIMMS),
     ]
@@ -86,6 +87,8 @@ def as_stream(vit: State) -> State:
                 found[name.replace(".attn.qkv.", part)] = rows
         else:
             found[name] = value.flatten(1) if name == "model.image.projection.weight" else value
+    # CLIP's patches have no bias.
+    found.setdefault("model.image.projection.bias", torch.zeros(len(found["model.image.projection.weight"])))
     return found
 
 

@@ -131,9 +131,15 @@ def measure(module: Any) -> Sizes | None:
 def _into_stream(image: PatchEmbed, fusion: nn.Module, tower: Picture) -> Placed:
     if not isinstance(fusion, SingleStream) or tower.sizes is None or tower.kind != VIT:
         raise UserError(f"a {tower.kind}, and this system takes patches to its transformer as they are; give a ViT")
+    clips, takes = "norm_pre.weight" in tower.state, isinstance(image.norm, nn.LayerNorm)
+    if clips and not takes:
+        raise UserError(
+            "its blocks begin with a norm, as a CLIP's do, and this system's do not; give a ViT, or a vilt with "
+            f"--model.clip {tower.sizes.activation}"
+        )
+    if takes and not clips:
+        raise UserError("its blocks begin without a norm, and this system's with one, as a CLIP's; give a CLIP's")
     _check(tower.sizes, _sizes(fusion.trunk, image.patch), "model.fusion.trunk")
-    if "norm_pre.weight" in tower.state:
-        raise UserError("its blocks begin with a norm, as a CLIP's do, and this system's do not; give a ViT")
     return Placed(
         state=as_stream(tower.state),
         complete=("model.image.", "model.fusion.trunk."),

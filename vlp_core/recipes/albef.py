@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vlp_core.data.settings import Data
-from vlp_core.encoders.pictures import by_name, vit
+from vlp_core.encoders.pictures import named_or_vit
 from vlp_core.encoders.words import WordEmbed, WordEncoder
 from vlp_core.fusion.cross_attention import CrossAttention
 from vlp_core.heads.matching import MatchHead
@@ -42,11 +42,10 @@ class ALBEF:
     needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=25, mean=OPENAI_MEAN, std=OPENAI_STD)
 
     def build(self, vocabulary: Vocabulary) -> System:
-        (seen, layers, looks), (dim, reads, fuses, heads), size = self.picture, self.text, self.image_size
+        (dim, reads, fuses, heads), seen = self.text, self.picture[0]
         words, drop = WordEmbed(dim, vocabulary, dropout=self.dropout), self.dropout
         model = VLModel(
-            image=by_name(self.image, image_size=size, dim=seen) if self.image
-            else vit(image_size=size, patch=self.patch, dim=seen, depth=layers, heads=looks),
+            image=named_or_vit(self.image, self.picture, patch=self.patch, image_size=self.image_size),
             text=WordEncoder(words, Trunk(dim, reads, heads, norm="post", eps=1e-12, dropout=drop)), needs=self.needs,
             fusion=CrossAttention(Trunk(dim, fuses, heads, norm="post", eps=1e-12, context_dim=seen, dropout=drop)),
             align=Align(seen, dim, 256, scale=Scale(floor=2, ceiling=1000)), vocabulary=vocabulary)  # fmt: skip

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vlp_core.data.settings import Data
-from vlp_core.encoders.pictures import vit
+from vlp_core.encoders.pictures import named_or_vit
 from vlp_core.encoders.words import WordEmbed
 from vlp_core.fusion.cross_attention import DECODE, CrossAttention
 from vlp_core.heads.matching import MatchHead
@@ -25,8 +25,10 @@ from vlp_core.vocabulary import Vocabulary
 class BLIP:
     """A ViT, and a BERT whose self-attention alone is not shared by its encoder and its decoder."""
 
+    image: str | None = None
+    """One of timm's models by name; none: a ViT of the sizes below."""
     picture: tuple[int, int, int] = (768, 12, 12)
-    """Width, blocks and attention heads of the image encoder."""
+    """Width, blocks and attention heads of the ViT."""
     text: tuple[int, int, int] = (768, 12, 12)
     """Width, blocks and attention heads of the text transformer."""
     patch: int = 16
@@ -40,21 +42,19 @@ class BLIP:
     needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=30, mean=OPENAI_MEAN, std=OPENAI_STD)
 
     def build(self, vocabulary: Vocabulary) -> System:
-        (seen, layers, looks), (dim, depth, heads) = self.picture, self.text
-        words, drop = WordEmbed(dim, vocabulary, dropout=self.dropout), self.dropout
+        (dim, depth, heads), seen, drop = self.text, self.picture[0], self.dropout
+        words = WordEmbed(dim, vocabulary, dropout=drop)
         trunk = Trunk(dim, depth, heads, norm="post", context_dim=seen, eps=1e-12, roles=(FULL, DECODE), dropout=drop)
-        model = VLModel(
-            image=vit(image_size=self.image_size, patch=self.patch, dim=seen, depth=layers, heads=looks), text=words,
+        model = VLModel(text=words, vocabulary=vocabulary, needs=self.needs, alone=("text",), marked=True,
             fusion=CrossAttention(trunk, roles=True), align=Align(seen, dim, 256, scale=Scale(floor=2, ceiling=1000)),
-            vocabulary=vocabulary, needs=self.needs, alone=("text",), marked=True)  # fmt: skip
+            image=named_or_vit(self.image, self.picture, patch=self.patch, image_size=self.image_size))  # fmt: skip
         itc, itm = MomentumContrastive(queue=self.queue, dim=256, alpha=0.4, ramp=2.0), Matching(MatchHead(dim), Hard())
         lm = Captioning(WordHead(dim, vocabulary, tied=words.word), smoothing=0.1)
         return System(model, {"itc": itc, "itm": itm, "lm": lm}, decay=0.995)
 
 
-# 20 epochs of 14 million pictures. The paper has the rate fall to its .85 with each epoch, and RandAugment.
 PAPER = Recipe(system=BLIP(dropout=0.1), capfilt=CapFilt(), data=Data(crop_scale=(0.2, 1.0), flip=0.5), train=Train(
     steps=97_000, batch_size=2880, lr=3e-4, warmup=3000, weight_decay=0.05, beta2=0.999, eps=1e-8,
-    clip_norm=None))  # fmt: skip
+    clip_norm=None))  # 20 epochs of 14 million; there the rate falls to its .85 with each, and RandAugment  # fmt: skip
 TINY = tiny(BLIP(picture=(64, 3, 4), text=(64, 2, 4), image_size=64, queue=512), steps=750, batch_size=48, lr=3e-3,
             capfilt=CapFilt(steps=400, threshold=0.25))  # fmt: skip

@@ -1,7 +1,10 @@
 """ViLT (Kim et al., 2021, arXiv:2102.03334): patches and words in one stream, no encoder before it."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+from timm.layers import QuickGELU
+from torch import nn
 
 from vlp_core.encoders.patches import PatchEmbed
 from vlp_core.encoders.words import WordEmbed
@@ -32,18 +35,18 @@ class ViLT:
     """Side of the square that pictures are brought to, in pixels."""
     dropout: float = 0.0
     """In the embedding of words and the transformer."""
+    clip: Literal["gelu", "quick_gelu"] | None = None
+    """To start from a CLIP's tower, its activation: then patches are normalised as there; none: as in a ViT."""
     needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=40, mean=HALF, std=HALF)
 
     def build(self, vocabulary: Vocabulary) -> System:
         (dim, depth, heads), negatives = self.trunk, Shuffled(0.5)
         words = WordEmbed(dim, vocabulary, dropout=self.dropout)
         model = VLModel(
-            image=PatchEmbed(dim, self.patch, self.image_size),
-            text=words,
-            fusion=SingleStream(Trunk(dim, depth, heads, eps=1e-12, dropout=self.dropout)),
-            vocabulary=vocabulary,
-            needs=self.needs,
-        )
+            image=PatchEmbed(dim, self.patch, self.image_size, norm=self.clip is not None), text=words,
+            fusion=SingleStream(Trunk(dim, depth, heads, eps=1e-5 if self.clip else 1e-12, dropout=self.dropout,
+                                      activation=QuickGELU if self.clip == "quick_gelu" else nn.GELU)),
+            vocabulary=vocabulary, needs=self.needs)  # fmt: skip
         return System(model, {
             "itm": Matching(MatchHead(dim), negatives),
             "mlm": MaskedLanguage(WordHead(dim, vocabulary, tied=words.word), Masking(0.15, whole_words=True)),

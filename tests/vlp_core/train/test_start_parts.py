@@ -37,8 +37,10 @@ GIVEN = batch(5, size=SIZE, longest=12)
 STACK = (DIM, DEPTH, HEADS)
 METER_SMALL = METER(image=None, text=STACK, cross=1, image_size=SIZE)
 ALBEF_SMALL = ALBEF(picture=STACK, text=(DIM, 2, 1, HEADS), patch=8, image_size=SIZE, queue=8)
+TIMMS_SMALL = replace(ALBEF_SMALL, image="test_vit", picture=(64, 0, 0))
 BLIP_SMALL = BLIP(picture=STACK, text=STACK, patch=8, image_size=SIZE, queue=8)
 VILT_SMALL = ViLT(trunk=STACK, patch=8, image_size=SIZE)
+CLIP_OF = {"patch": 8, **builders.STACK}
 
 
 def started(sizes, *start: str, pieces: dict[str, int] | None = None) -> System:
@@ -78,30 +80,36 @@ def test_both_generations_of_names_are_read_and_files_of_each_kind(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "sizes",
+    ("sizes", "activation"),
     [
-        METER(image=CLIP_VIT, text=(16, 1, 2), cross=1, image_size=SIZE),
-        ALBEF(image=CLIP_VIT, picture=(256, 0, 0), text=(16, 1, 1, 2), image_size=SIZE, queue=8),
-        CoCa(picture=(256, 10, 4), text=(16, 1, 2), pool=(3, 2), patch=16, image_size=SIZE),
+        (METER(image=CLIP_VIT, text=(16, 1, 2), cross=1, image_size=SIZE), None),
+        (ALBEF(image=CLIP_VIT, picture=(256, 0, 0), text=(16, 1, 1, 2), image_size=SIZE, queue=8), "gelu"),
+        (BLIP(image=CLIP_VIT, picture=(256, 0, 0), text=(16, 1, 2), image_size=SIZE, queue=8), None),
+        (CoCa(picture=(256, 10, 4), text=(16, 1, 2), pool=(3, 2), patch=16, image_size=SIZE), "gelu"),
+        (ViLT(trunk=(64, 2, 1), patch=16, image_size=SIZE, clip="gelu"), None),
+        (replace(VILT_SMALL, clip="quick_gelu"), "quick_gelu"),
     ],
 )
-@pytest.mark.parametrize("kind", ["open_clip", "transformers"])
 @torch.no_grad()
-def test_a_clips_tower_sees_what_it_saw(sizes, kind, tmp_path, monkeypatch):
-    """Each of its states is normalised at the end, in CoCa by the pool over them."""
+def test_a_clips_tower_sees_what_it_saw(sizes, activation, tmp_path, monkeypatch):
+    """One of open_clip's, or one of transformers' with this activation. Each of its states is normalised at the end, in
+    CoCa by the pool over them."""
     pixels = torch.randn(3, 3, SIZE, SIZE)
-    if kind == "open_clip":
-        theirs = builders.open_clips(monkeypatch)
+    alone = isinstance(sizes, ViLT)
+    if activation is None:
+        theirs = builders.open_clips(monkeypatch, **({"width": 64, "layers": 2} if alone else {}))
         torch.save(theirs.state_dict(), tmp_path / "clip.pt")
         source, tower = f"ViT-B-16:{tmp_path}/clip.pt", theirs.visual
         expected = tower.ln_post(tower.transformer(tower._embeds(pixels)))
     else:
-        theirs = builders.clip()
+        theirs = builders.clip(activation=activation, **(CLIP_OF if alone else {}))
         source, tower = str(saved(theirs, tmp_path)), theirs.vision_model
         expected = tower.post_layernorm(tower(pixels).last_hidden_state)
     system = started(sizes, f"image={source}")
     image = system.model.image
-    if isinstance(sizes, CoCa):
+    if alone:
+        same(system.model.fusion(image(pixels), None).image, expected)
+    elif isinstance(sizes, CoCa):
         same(image.pool.context_norm(image.encoder(pixels).states), expected)
     else:
         same(image.body(pixels), expected)
@@ -110,21 +118,21 @@ def test_a_clips_tower_sees_what_it_saw(sizes, kind, tmp_path, monkeypatch):
 @torch.no_grad()
 def test_timms_encoders_come_by_name_out_of_a_file(tmp_path):
     """A ViT of another grid, whose places are as timm itself would bring them here; and a CNN."""
-    theirs = shaken(timm.create_model("vit_tiny_patch16_224", global_pool="", dynamic_img_size=True))
+    theirs = shaken(timm.create_model("test_vit", global_pool=""))
     save_file(theirs.state_dict(), tmp_path / "vit.safetensors")
     pixels = torch.randn(2, 3, 2 * SIZE, 2 * SIZE)
     for folder in (None, tmp_path / "hub"):
-        source = f"timm:vit_tiny_patch16_224:{tmp_path}/vit.safetensors"
+        source = f"timm:test_vit:{tmp_path}/vit.safetensors"
         if folder is not None:  # as it is kept on the hub
             folder.mkdir()
-            (folder / "config.json").write_text(json.dumps({"architecture": "vit_tiny_patch16_224"}))
+            (folder / "config.json").write_text(json.dumps({"architecture": "test_vit"}))
             source = str((tmp_path / "vit.safetensors").rename(folder / "model.safetensors").parent)
-        small = replace(ALBEF_SMALL, picture=(192, 12, 3), patch=16, image_size=2 * SIZE)
+        small = replace(TIMMS_SMALL, image_size=2 * SIZE)
         same(started(small, f"image={source}").model.image.body(pixels), theirs.forward_features(pixels))
-    cnn = shaken(timm.create_model("resnet10t"))
+    cnn = shaken(timm.create_model("test_resnet"))
     torch.save({"state_dict": cnn.state_dict()}, tmp_path / "cnn.pth")
     system = started(
-        PixelBERT(trunk=STACK, image="resnet10t", image_size=64), f"image=timm:resnet10t:{tmp_path}/cnn.pth"
+        PixelBERT(trunk=STACK, image="test_resnet", image_size=64), f"image=timm:test_resnet:{tmp_path}/cnn.pth"
     )
     same(system.model.image.body(pixels), cnn.forward_features(pixels))
 
@@ -171,7 +179,7 @@ def read(theirs, tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
 @torch.no_grad()
 def test_a_bert_reads_what_it_read(tmp_path):
     """In METER all of it by itself; in ALBEF its lower blocks, and the others over them where no picture is; in BLIP
-    both of what shares its blocks; in Pixel-BERT without a picture."""
+    both of what shares its blocks; in Pixel-BERT without a picture. ViLT has of it what goes into a block."""
     theirs = builders.bert(max_position_embeddings=40)
     source, tokens = f"text={saved(theirs, tmp_path)}", GIVEN.tokens
     seen, states = read(theirs, tokens)
@@ -186,6 +194,7 @@ def test_a_bert_reads_what_it_read(tmp_path):
         assert all(torch.equal(value, roles[1][name]) for name, value in roles[0].items())
     pixelbert = started(PixelBERT(trunk=STACK, image=None, sampled=4, image_size=64), source).model
     same(pixelbert.fuse(None, pixelbert.text(tokens)).text[seen], states[-1][seen])
+    same(started(VILT_SMALL, source).model.text(tokens).states[seen], states[0][seen])
 
 
 @torch.no_grad()
@@ -245,7 +254,7 @@ def test_a_name_of_timms_is_what_its_hub_keeps_or_one_line(tmp_path, monkeypatch
     """What was fetched once lies in the hub's cache, from which it is read here."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    name, sizes = "vit_tiny_patch16_224", replace(ALBEF_SMALL, picture=(192, 12, 3), patch=16)
+    name, sizes = "test_vit", TIMMS_SMALL
     with pytest.raises(UserError, match=f"^--train.start image=timm:{name}: cannot be fetched .*timm:{name}:FILE$"):
         started(sizes, f"image=timm:{name}")
     theirs = shaken(timm.create_model(name))
@@ -255,7 +264,7 @@ def test_a_name_of_timms_is_what_its_hub_keeps_or_one_line(tmp_path, monkeypatch
     (kept / "snapshots" / "one").mkdir(parents=True)
     save_file(theirs.state_dict(), kept / "snapshots" / "one" / "model.safetensors")
     body = started(sizes, f"image=timm:{name}").model.image.body
-    assert torch.equal(body.blocks[11].mlp.fc2.weight, theirs.blocks[11].mlp.fc2.weight)
+    assert torch.equal(body.blocks[5].mlp.fc2.weight, theirs.blocks[5].mlp.fc2.weight)
 
 
 NO_VIT = "timm:swin_tiny_patch4_window7_224"
@@ -276,6 +285,7 @@ NO_VIT = "timm:swin_tiny_patch4_window7_224"
         (ALBEF_SMALL, "text", lambda: builders.bert(max_position_embeddings=9), r"is \(9, 32\), and .* \(16, 32\)"),
         (CoCa(picture=STACK, text=STACK, patch=8, image_size=SIZE), "text", builders.bert, "does not read as a BERT"),
         (CoCa(picture=STACK, text=STACK, patch=8, image_size=SIZE), "image", builders.vit, "begin without a norm"),
+        (replace(VILT_SMALL, clip="gelu"), "image", builders.vit, "begin without a norm"),
         (VLC(trunk=STACK, decoder=(16, 1, 2), patch=8, image_size=SIZE), "image", builders.mae, "decoder 1 blocks"),
         (VILT_SMALL, None, builders.vit, "a vit is a part of a system; give image="),
         (VILT_SMALL, None, builders.clip, "a clip is no such system"),
@@ -291,19 +301,17 @@ def test_what_does_not_fit_is_one_line_that_names_both(sizes, part, model, says,
     assert "\n" not in str(error.value)
 
 
-CLIP_OF = {"patch": 8, "hidden_size": DIM, "num_hidden_layers": DEPTH, "num_attention_heads": HEADS}
-
-
 @pytest.mark.parametrize(
     ("sizes", "activation", "says"),
     [
-        (VILT_SMALL, "gelu", "begin with a norm, as a CLIP's do"),
+        (VILT_SMALL, "quick_gelu", "begin with a norm, .* or a vilt with --model.clip quick_gelu"),
+        (replace(VILT_SMALL, clip="gelu"), "quick_gelu", "and quick_gelu, .* and this system's model.fusion.trunk"),
         (BLIP_SMALL, "gelu", "begin with a norm, .* a system whose encoder is one of timm's CLIPs"),
         (BLIP_SMALL, "quick_gelu", "and quick_gelu, .* and this system's model.image.body .* and gelu"),
     ],
 )
 def test_a_clips_tower_is_refused_where_it_would_see_something_else(sizes, activation, says, tmp_path):
-    theirs = builders.clip(activation=activation, **CLIP_OF, intermediate_size=4 * DIM)
+    theirs = builders.clip(activation=activation, **CLIP_OF)
     with pytest.raises(UserError, match=says):
         started(sizes, f"image={saved(theirs, tmp_path)}")
 
