@@ -91,7 +91,7 @@ def caption_shard(task: _Task) -> None:
 
 def _check_model(model: Path) -> None:
     from vlp_core.capfilt import check
-    from vlp_core.recipes.folder import load_system
+    from vlp_core.load import load_system
 
     system, _, config = load_system(model)
     check(system, f"{model}: {config['recipe']['name']}")
@@ -124,7 +124,7 @@ def _reader(model: Path, gpu: bool, batch_size: int) -> "Reader":
     """The system, once for all shards that this process has its turn at."""
     from vlp_core.evals.reader import Reader
     from vlp_core.evals.settings import Evaluate
-    from vlp_core.recipes.folder import load_system
+    from vlp_core.load import load_system
 
     system, tokenizer, config = load_system(model)
     settings = Evaluate(batch_size=batch_size, device="cuda" if gpu else "cpu", threads=1)

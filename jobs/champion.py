@@ -4,7 +4,12 @@ from dataclasses import dataclass
 
 from vlp_core.errors import UserError, nearest
 
-PREFERRED = ("zero_shot/top1", "retrieval/text_to_image_r@10", "captions/cider")
+PREFERRED = (
+    "zero_shot/top1",
+    "retrieval/text_to_image_r@10",
+    "retrieval_first/text_to_image_r@10",
+    "captions/cider",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +17,7 @@ class Rival:
     """The present champion with its score on the evaluation data of the challenger."""
 
     version: str
-    score: float
+    score: float | None  # None: it has no such score, and cannot be compared
     again: bool = False  # whether it was scored again because that data had changed
 
 
@@ -49,6 +54,12 @@ def decide(metric: str, score: float, rival: Rival | None, data: str) -> Decisio
     where = f"on data {data[:8]}"
     if rival is None:
         return Decision(champion=True, reason=f"{metric} {score:.6g} {where}: the first version")
+    if rival.score is None:
+        return Decision(
+            champion=False,
+            reason=f"{metric} {score:.6g} {where}: the champion (version {rival.version}) has no such score and stays; "
+            "compare them by one that both have, or give the alias by hand",
+        )
     better = score > rival.score
     again = ", scored again" if rival.again else ""
     sign, outcome = (">", "the new champion") if better else ("<=", "the champion stays")

@@ -1,21 +1,48 @@
 """Score a model: zero-shot classification and retrieval in both directions, with pictures of what was found."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from jobs.shards import ShardTask, map_shards
+from vlp_core.errors import UserError
 from vlp_core.evals.settings import Evaluate
 from vlp_core.files import write_text
-from vlp_core.identity import digest_of, sha256_of_file
 from vlp_core.tracker import Progress, Silent, Summary, Tracker
 
 if TYPE_CHECKING:
     from vlp_core.evals.evaluators import Suite
 
-VERSION = "2"
+VERSION = "3"
 SCORES_FILE = "scores.json"
 DATA_DIGEST = "data_digest"
-SHOWN_FIRST = ("zero_shot/top1", "retrieval/text_to_image_r@1", "retrieval/image_to_text_r@1")
+SHOWN_FIRST = (
+    "zero_shot/top1",
+    "retrieval/text_to_image_r@1",
+    "retrieval/image_to_text_r@1",
+    "retrieval_first/text_to_image_r@1",
+    "retrieval_first/image_to_text_r@1",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A model and what it is scored on; see `run`. Pictures are drawn into `draw`, where that is given."""
+
+    model: Path
+    retrieval: Path | None
+    zero_shot: Path | None
+    classes: Path | None
+    dual: Path | None
+    evaluate: Evaluate
+    draw: Path | None = None
+    tracker: Tracker | None = None
+
+    def suite(self) -> "Suite":
+        from vlp_core.evals.evaluators import Suite
+
+        return Suite.read(retrieval=self.retrieval, zero_shot=self.zero_shot, classes=self.classes)
 
 
 def run(
@@ -41,13 +68,23 @@ def run(
     Raises:
         UserError: nothing to evaluate on, or a model or set that cannot be read.
     """
-    from vlp_core.evals.evaluators import CLASSES, QUERIES, Suite
-
-    suite = Suite.read(retrieval=retrieval, zero_shot=zero_shot, classes=classes)
-    scores = scores_of(model, suite, evaluate, dual=dual, tracker=tracker, draw=out)
-    write_text(
-        out / SCORES_FILE, json.dumps(scores | {DATA_DIGEST: data_digest(suite, dual)}, indent=2, sort_keys=True) + "\n"
+    scores, digest = scored(
+        Work(
+            model=model,
+            retrieval=retrieval,
+            zero_shot=zero_shot,
+            classes=classes,
+            dual=dual,
+            evaluate=evaluate,
+            draw=out,
+            tracker=tracker,
+        )
     )
+    from vlp_core.evals.evaluators import CLASSES, QUERIES
+
+    if not scores:
+        raise UserError(f"{model}: of this system a zero-shot set says nothing; give --eval.retrieval LIST too")
+    write_text(out / SCORES_FILE, json.dumps(scores | {DATA_DIGEST: digest}, indent=2, sort_keys=True) + "\n")
     pictures = {Path(name).stem: name for name in (QUERIES, CLASSES) if (out / name).exists()}
     shown = {name: scores[name] for name in SHOWN_FIRST if name in scores}
     return Summary(counts=shown | scores, pictures=pictures)
@@ -59,36 +96,53 @@ def read_scores(folder: Path) -> dict[str, float]:
     return {name: value for name, value in found.items() if name != DATA_DIGEST}
 
 
-def data_digest(suite: "Suite", dual: Path | None) -> str:
-    """What two scores have to have in common to be compared: the data, and who brings the candidates."""
-    if dual is None:
-        return suite.digest
-    place = Path(str(dual).partition(":")[2] or dual)
-    weights = sorted(place.glob("*.safetensors")) if place.is_dir() else [place]
-    return digest_of([suite.digest, *(sha256_of_file(file) for file in weights)])
+def check(recipe: Any, metric: str | None, *, retrieval: bool, zero_shot: bool, dual: bool) -> None:
+    """UserError where these sets say nothing of the recipe's system, or will not give the metric; reads nothing, torch
+    neither, where that cannot be."""
+    if metric is None and retrieval:
+        return
+    from vlp_core.evals.names import check_metric
+    from vlp_core.evals.systems import parts_of
+    from vlp_core.sizes import name_of, outline
+
+    parts = parts_of(outline(recipe))
+    check_metric(metric, name_of(recipe), parts, retrieval=retrieval, zero_shot=zero_shot, dual=dual)
 
 
-def scores_of(
-    model: Path,
-    suite: "Suite",
-    evaluate: Evaluate,
-    *,
-    dual: Path | None = None,
-    tracker: Tracker | None = None,
-    draw: Path | None = None,
-) -> dict[str, float]:
-    """All scores of a model: a folder of ours, an open_clip export, or any checkpoint of open_clip's as ARCH:FILE."""
-    from vlp_core.evals.encoder import load_encoder
-    from vlp_core.evals.evaluators import score
-    from vlp_core.evals.reader import Reader
-    from vlp_core.evals.systems import score_system
-    from vlp_core.recipes.folder import is_system, load_system
+def scored(work: Work) -> tuple[dict[str, float], str]:
+    """The scores, and the digest that two of them have to share to be compared; on a GPU of the cluster's, if there is
+    one: Ray waits until it is free, as it does for training."""
+    gpus = gpus_of(work.evaluate)
+    if not gpus:
+        return score(work)
+    ((_, found),) = map_shards(score, [work], task=ShardTask(gpus=gpus))
+    return found
 
-    progress = Progress(tracker or Silent(), suite.work, unit="pictures and texts")
-    if not is_system(model):
-        encoder = load_encoder(model, evaluate)
-        return score(encoder, suite.evaluators(draw=draw, queries=evaluate.queries, done=progress.add))
-    system, tokenizer, config = load_system(model)
-    reader = Reader.of(system, tokenizer, config["preprocess"], evaluate, name=str(model))
-    brings = None if dual is None or system.compares else load_encoder(dual, evaluate)
-    return score_system(reader, suite, dual=brings, draw=draw, done=progress.add)
+
+def gpus_of(evaluate: Evaluate) -> float:
+    """How many GPUs are asked of Ray; none outside a cluster, or where the device was named by its number."""
+    import ray
+
+    if evaluate.device not in ("auto", "cuda") or not ray.is_initialized():
+        return 0.0
+    return float(ray.cluster_resources().get("GPU", 0) > 0)
+
+
+def score(work: Work) -> tuple[dict[str, float], str]:
+    """As `scored`, in this process."""
+    from vlp_core.load import is_system
+    from vlp_core.scoring import data_digest, scores_of
+
+    suite = work.suite()
+    # How many pairs a fusion is asked about shows on the way.
+    total, unit = (None, "pictures, texts and pairs") if is_system(work.model) else (suite.work, "pictures and texts")
+    progress = Progress(work.tracker or Silent(), total, unit=unit)
+    scores = scores_of(work.model, suite, work.evaluate, dual=work.dual, draw=work.draw, done=progress.add)
+    return scores, data_digest(work.model, suite, work.evaluate, dual=work.dual)
+
+
+def digest_of_data(work: Work) -> str:
+    """The digest alone."""
+    from vlp_core.scoring import data_digest
+
+    return data_digest(work.model, work.suite(), work.evaluate, dual=work.dual)

@@ -16,7 +16,7 @@ SYSTEM_CONFIG, SYSTEM_FILES = "config.json", ("model.safetensors", "config.json"
 
 USAGE_OF_A_SYSTEM = """```python
 from pathlib import Path
-from vlp_core.recipes.folder import load_system
+from vlp_core.load import load_system
 
 system, tokenizer, config = load_system(Path("PATH/TO/THIS/FOLDER"))
 ```"""

@@ -1,10 +1,11 @@
 """Register a model: an open_clip export with its card, a version of it, and the champion's alias if it won."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.champion import choose_metric
-from jobs.evaluate import DATA_DIGEST, SCORES_FILE, data_digest, scores_of
+from jobs.evaluate import DATA_DIGEST, SCORES_FILE, Work, digest_of_data, scored
 from jobs.model_card import Sources, read_json, write_export
 from jobs.registry import Registry, Standing
 from vlp_core.errors import UserError
@@ -62,13 +63,18 @@ def run(
     write_export(out / "export", model, sources)
     tracker.progress(1, 3, unit="parts")
 
-    def rescore(folder: Path) -> float:
-        from vlp_core.evals.evaluators import Suite
-
-        suite = Suite.read(retrieval=retrieval, zero_shot=zero_shot, classes=classes)
-        if data_digest(suite, dual) != judged_on:
+    def rescore(folder: Path) -> float | None:
+        work = Work(
+            model=model,
+            retrieval=retrieval,
+            zero_shot=zero_shot,
+            classes=classes,
+            dual=dual,
+            evaluate=evaluate or Evaluate(),
+        )
+        if digest_of_data(work) != judged_on:
             raise UserError("the scores are of other evaluation data than was given; evaluate this model again")
-        return scores_of(folder, suite, evaluate or Evaluate(), dual=dual)[metric]
+        return scored(replace(work, model=folder))[0].get(metric)
 
     with server.failures_told(), server.turn():
         digest = digest_of([sha256_of_file(model / "model.safetensors"), config])

@@ -211,14 +211,14 @@ class Registry:
             description=f"Trained on the selection `{selection}`.\n\n{scores_table(sources.scores)}",
         ).version
 
-    def settle(self, version: str, standing: Standing, rescore: Callable[[Path], float]) -> Decision:
+    def settle(self, version: str, standing: Standing, rescore: Callable[[Path], float | None]) -> Decision:
         """Move the champion's alias if `version` wins it, and tag run and version with the reason.
 
         The tags come before the alias: a kill between them leaves a reason that the next run finds again. On a server
         another registration may settle at the same time: the champion is looked at again before and after it is moved.
 
         Args:
-            rescore: gives the score of an export folder on the present data.
+            rescore: gives the score of an export folder on the present data; None where it has none such.
         """
         for _ in range(SETTLINGS):
             champion = self._champion()
@@ -249,7 +249,7 @@ class Registry:
         champion: "ModelVersion | None",
         version: str,
         standing: Standing,
-        rescore: Callable[[Path], float],
+        rescore: Callable[[Path], float | None],
     ) -> Decision:
         if champion is not None and _is(champion, version):
             return self._already(champion, standing)
@@ -267,7 +267,7 @@ class Registry:
         where = f"{standing.metric} {standing.score:.6g} on data {standing.data[:8]}"
         return Decision(champion=True, reason=f"{where}: this version was the champion already")
 
-    def _rival(self, champion: "ModelVersion", standing: Standing, rescore: Callable[[Path], float]) -> Rival:
+    def _rival(self, champion: "ModelVersion", standing: Standing, rescore: Callable[[Path], float | None]) -> Rival:
         """The champion's score by the same metric on the same data: as it is kept, or made now."""
         number, tags = str(champion.version), champion.tags
         if tags.get("metric") == standing.metric and tags.get(DATA_DIGEST) == standing.data and "score" in tags:
@@ -283,7 +283,8 @@ class Registry:
                     f"the new evaluation data; give the alias to another version, or register under another name"
                 )
             score = rescore(exports[0].parent)
-        self._tag(number, Standing(metric=standing.metric, score=score, data=standing.data).tags)
+        if score is not None:
+            self._tag(number, Standing(metric=standing.metric, score=score, data=standing.data).tags)
         return Rival(version=number, score=score, again=True)
 
     def _tag(self, version: str, tags: dict[str, str]) -> None:

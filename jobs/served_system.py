@@ -26,7 +26,7 @@ class SystemModel(PythonModel):
     def load_context(self, context: Any) -> None:
         from vlp_core.evals.reader import Reader
         from vlp_core.evals.settings import Evaluate
-        from vlp_core.recipes.folder import load_system
+        from vlp_core.load import load_system
 
         folder = Path(context.artifacts["export"])
         system, tokenizer, config = load_system(folder)

@@ -35,7 +35,6 @@ from vlp_core.curation.settings import CapFilt, Dedup, Filter, Ingest, Select
 from vlp_core.data.settings import Data, Shard, Words
 from vlp_core.errors import UserError, public_text
 from vlp_core.evals.classes import Classes, check_labels
-from vlp_core.evals.names import check_metric
 from vlp_core.evals.settings import Evaluate, Register
 from vlp_core.miniature.settings import Corpus
 from vlp_core.recipes.recipe import Needs, Recipe
@@ -145,9 +144,8 @@ def check(config: Pretrain, inputs: Inputs) -> None:
     if config.eval.zero_shot is not None:
         check_labels(config.eval.zero_shot, classes)
     if inputs.retrieval or inputs.zero_shot:
-        check_metric(
-            config.register.metric, retrieval=inputs.retrieval is not None, zero_shot=inputs.zero_shot is not None
-        )
+        sets = {"retrieval": inputs.retrieval is not None, "zero_shot": inputs.zero_shot is not None}
+        evaluate.check(config.model, config.register.metric, **sets, dual=config.dual is not None)
 
 
 def check_longest(settings: CapFilt, needs: Needs) -> None:

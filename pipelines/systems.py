@@ -20,9 +20,10 @@ from pipelines.workflow.plan import folders_made
 from pipelines.workflow.record import RUN
 from pipelines.workflow.step import Step, step, walk
 from vlp_core.errors import UserError
+from vlp_core.evals.settings import Evaluate
 
 if TYPE_CHECKING:
-    from vlp_core.recipes.comparison import Trained
+    from vlp_core.comparison import Trained
 
 BRINGS = "clip"
 """The dual encoder whose candidates are ranked by fusions that have none of their own."""
@@ -34,27 +35,32 @@ def with_untrained(config: Pretrain) -> list[Step]:
     made = {found.name: found for found in walk(last)}
     if "evaluate" not in made:
         raise UserError("systems are compared by their scores: give --eval.retrieval LIST too")
-    before = step("untrained", untrained.run, model=made["train"], seed=config.train.seed)
+    before = step("untrained", untrained.run, model=made["train"], seed=config.train.seed, start=config.train.start)
     return [*last, step("evaluate-untrained", evaluate.run, **{**made["evaluate"].inputs, "model": before})]
 
 
-def made_of(name: str, folders: dict[str, Path]) -> "Trained":
-    """A system that went through its DAG, from the folders of its steps."""
-    from vlp_core.recipes.comparison import Trained
+TRAINING = ("train-first", "captions", "train")
+"""The steps that are its training: for BLIP, those that bootstrap its captions too."""
 
-    run = json.loads((folders["train"] / RUN).read_text())
+
+def made_of(name: str, folders: dict[str, Path], settings: Evaluate) -> "Trained":
+    """A system that went through its DAG, from the folders of its steps."""
+    from vlp_core.comparison import Trained
+
+    runs = [json.loads((folders[step] / RUN).read_text()) for step in TRAINING if step in folders]
     return Trained(
         name=name,
         model=folders["train"],
         retrieval=folders["download-retrieval"],
+        evaluate=settings,
         scores=evaluate.read_scores(folders["evaluate"]),
         before=evaluate.read_scores(folders["evaluate-untrained"]),
-        seconds=run["finished"] - run["started"],
+        seconds=sum(run["finished"] - run["started"] for run in runs),
     )
 
 
-def make(name: str, words: list[str]) -> tuple[int, dict[str, Path]]:
-    """Bring a system through its DAG; the exit code, and the folders of its steps."""
+def make(name: str, words: list[str]) -> tuple[int, dict[str, Path], Evaluate]:
+    """Bring a system through its DAG; the exit code, the folders of its steps, and how it was scored."""
     from vlp_core.recipes.catalogue import recipe_of
 
     config = configuration(name, recipe_of(name))
@@ -62,14 +68,14 @@ def make(name: str, words: list[str]) -> tuple[int, dict[str, Path]]:
         "pretrain", config, with_untrained, headline=(*HEADLINE, "evaluate-untrained"), arguments=words, run_name=name
     )
     if code:
-        return code, {}
+        return code, {}, Evaluate()
     settings, workflow = parse(config, words, "pretrain")
-    return 0, folders_made(walk(with_untrained(settings)), open_root(workflow.root))
+    return 0, folders_made(walk(with_untrained(settings)), open_root(workflow.root)), settings.evaluate
 
 
 def main(words: Sequence[str]) -> int:
+    from vlp_core.comparison import Trained, rankings, table
     from vlp_core.recipes.catalogue import RECIPES, recipe_of
-    from vlp_core.recipes.comparison import Trained, rankings, table
 
     if "--help" in words:
         print(__doc__)
@@ -88,14 +94,14 @@ def main(words: Sequence[str]) -> int:
     failed: dict[str, int] = {}
     dual: list[str] = []
     for name in [BRINGS, *(name for name in only if name != BRINGS)]:
-        code, folders = make(name, [*rest, *dual])
+        code, folders, settings = make(name, [*rest, *dual])
         if code == INTERRUPTED or (code and name == BRINGS):
             return code
         if code:  # the others do not wait for it
             failed[name] = code
             continue
         dual = dual or ["--dual", str(folders["register"] / "export")]
-        trained.append(made_of(name, folders))
+        trained.append(made_of(name, folders, settings))
     wanted = [system for system in trained if system.name in only]
     print(f"\n{table(wanted)}\n\n{rankings(wanted, Path(dual[1]))}\n")
     behind = [system for system in wanted if not system.learnt]

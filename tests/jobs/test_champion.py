@@ -16,8 +16,9 @@ DATA = "ab12cd34" + "0" * 56
         (Rival(version="3", score=0.94), False, "0.93 <= 0.94 (version 3) on data ab12cd34: the champion stays"),
         (Rival(version="3", score=0.93), False, "0.93 <= 0.93"),
         (Rival(version="3", score=0.5, again=True), True, "(version 3, scored again)"),
+        (Rival(version="3", score=None, again=True), False, "the champion (version 3) has no such score and stays"),
     ],
-    ids=["first", "better", "worse", "equal", "scored again"],
+    ids=["first", "better", "worse", "equal", "scored again", "no such score"],
 )
 def test_only_a_strictly_better_score_moves_the_champion(rival: Rival | None, champion: bool, words: str) -> None:
     decision = decide("zero_shot/top1", 0.93, rival, DATA)

@@ -54,6 +54,32 @@ def test_scores_and_pictures_of_both_sets(inputs: Mapping[str, Path], tmp_path: 
     assert scores["zero_shot/top1_chance"] == 1 / 4
 
 
+@pytest.mark.parametrize(
+    ("device", "resources", "asked"),
+    [
+        ("auto", {"CPU": 2.0}, []),
+        ("cpu", {"GPU": 1.0}, []),
+        ("auto", {"GPU": 2.0}, [1.0]),
+        ("cuda:1", {"GPU": 2.0}, []),
+    ],
+)
+def test_a_gpu_of_the_cluster_is_asked_of_ray(
+    device: str, resources: dict[str, float], asked: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr("ray.cluster_resources", lambda: resources)
+    monkeypatch.setattr(evaluate, "score", lambda work: ({}, work.evaluate.device))
+    monkeypatch.setattr(
+        evaluate,
+        "map_shards",
+        lambda function, items, *, task: given.append(task.gpus) or [(item, function(item)) for item in items],
+    )
+    sets = dict.fromkeys(("retrieval", "zero_shot", "classes", "dual"))
+    work = evaluate.Work(model=Path(), **sets, evaluate=Evaluate(device=device))
+    assert evaluate.scored(work) == ({}, device) and given == asked
+
+
 def test_zero_shot_top1_is_what_a_loop_over_pictures_counts(inputs: Mapping[str, Path], tmp_path: Path) -> None:
     only = {name: inputs[name] for name in ("model", "zero_shot", "classes")}
     evaluate.run(**only, evaluate=Evaluate(), out=tmp_path, tracker=Silent())

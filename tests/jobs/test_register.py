@@ -367,18 +367,22 @@ def test_of_registrations_at_once_the_best_is_champion(
     assert stage.alias("champion") == "2"
 
 
-def test_the_champion_is_scored_again_as_the_challenger_was(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    import vlp_core.evals.encoder
+def test_the_champion_is_scored_again_as_the_challenger_was_and_stays_where_it_lacks_the_score(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import vlp_core.scoring
 
     used = []
-    load = vlp_core.evals.encoder.load_encoder
+    load = vlp_core.scoring.load_encoder
     monkeypatch.setattr(
-        vlp_core.evals.encoder, "load_encoder", lambda folder, settings: used.append(settings) or load(folder, settings)
+        vlp_core.scoring, "load_encoder", lambda folder, settings, **_: used.append(settings) or load(folder, settings)
     )
     stage.evaluate = Evaluate(batch_size=3)
     stage.register(1)
-    stage.register(2, "new")
+    of_others = "retrieval_first/text_to_image_r@10"
+    stage.register(2, "new", Register(metric=of_others), **{of_others: 0.9})
     assert used == [stage.evaluate]
+    assert stage.alias("champion") == "1" and "has no such score and stays" in stage.told["reason"]
 
 
 def test_the_stages_import_without_the_heavy_packages() -> None:

@@ -21,10 +21,10 @@ from vlp_core.data.tokens import WORDPIECE_FILE, tokenizer_of, train_word_pieces
 from vlp_core.evals.reader import Reader
 from vlp_core.evals.settings import Evaluate, Register
 from vlp_core.generate import generate
+from vlp_core.load import load_system, sizes_of
 from vlp_core.model_folder import read_weights, write_folder
 from vlp_core.recipes.albef import ALBEF
 from vlp_core.recipes.coca import CoCa
-from vlp_core.recipes.folder import load_system, sizes_of
 from vlp_core.recipes.vilt import ViLT
 from vlp_core.sizes import SystemSizes, config_of
 from vlp_core.tracker import Silent
@@ -160,7 +160,7 @@ def test_the_card_says_recipe_data_and_scores_and_its_code_loads_the_export(regi
 def test_an_export_holds_all_that_the_system_needs_and_no_twin_or_queue(registered: dict[str, Path]) -> None:
     files = {"README.md", "config.json", "model.safetensors", WORDPIECE_FILE}
     assert {file.name for file in registered["albef"].iterdir()} == files
-    names = read_weights(registered["albef"])
+    names = [*read_weights(registered["albef"]), *load_system(registered["albef"])[0].state_dict()]
     assert names and not [name for name in names if "twin" in name or "queue" in name]
 
 

@@ -7,11 +7,12 @@ import pytest
 from pipelines import systems
 from pipelines.pretrain import configuration
 from pipelines.workflow.step import walk
+from vlp_core.comparison import Trained
 from vlp_core.errors import UserError
 from vlp_core.evals.names import MARGINS, own_metric
+from vlp_core.evals.settings import Evaluate
+from vlp_core.lines import added_lines
 from vlp_core.recipes.catalogue import RECIPES, recipe_of
-from vlp_core.recipes.comparison import Trained
-from vlp_core.recipes.lines import added_lines
 
 
 def test_the_untrained_self_is_scored_as_the_trained_one_is() -> None:
@@ -50,7 +51,8 @@ def test_a_system_that_is_not_there_is_told_with_the_nearest(capsys: pytest.Capt
 def test_a_system_has_learnt_when_it_is_ahead_of_itself_by_the_margin(scores: dict[str, float], metric: str) -> None:
     def trained(before: float) -> Trained:
         start = scores | {metric: before}
-        return Trained(name="it", model=Path(), retrieval=Path(), scores=scores, before=start, seconds=1.0)
+        folders = {"model": Path(), "retrieval": Path(), "evaluate": Evaluate()}
+        return Trained(name="it", **folders, scores=scores, before=start, seconds=1.0)
 
     assert own_metric(scores) == metric
     assert trained(1 - MARGINS[metric] - 0.01).learnt and not trained(1 - MARGINS[metric] + 0.01).learnt

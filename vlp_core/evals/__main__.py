@@ -1,4 +1,4 @@
-"""`python -m vlp_core.evals`: score any open_clip checkpoint, without Ray and MLflow."""
+"""`python -m vlp_core.evals`: score a model of any recipe or any open_clip checkpoint, without Ray and MLflow."""
 
 import json
 import sys
@@ -17,13 +17,15 @@ class Arguments:
     """Score a model on sets of one's own and print the scores as JSON."""
 
     model: str
-    """A model folder, an open_clip export folder, or an open_clip checkpoint as ARCH:FILE."""
+    """A model folder of any recipe, an open_clip export folder, or an open_clip checkpoint as ARCH:FILE."""
     retrieval: Path | None = None
     """An images folder with captions."""
     zero_shot: Path | None = None
     """An images folder with the column label, and group if there are groups."""
     classes: Path | None = None
     """A JSON file {"classes": [...], "templates": ["a photo of a {}", ...]}."""
+    dual: str | None = None
+    """A dual encoder, named as the model is, whose best are what a fusion ranks that has no towers of its own."""
     draw: Path | None = None
     """A folder for queries.png and zero_shot.png."""
     allow_download: bool = False
@@ -33,13 +35,21 @@ class Arguments:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = tyro.cli(Arguments, args=arguments, prog="python -m vlp_core.evals")
-    from vlp_core.evals.encoder import load_encoder
-    from vlp_core.evals.evaluators import Suite, score
+    from vlp_core.evals.evaluators import Suite
+    from vlp_core.scoring import scores_of
 
     try:
         suite = Suite.read(retrieval=given.retrieval, zero_shot=given.zero_shot, classes=given.classes)
-        encoder = load_encoder(given.model, given.evaluate, allow_download=given.allow_download)
-        scores = score(encoder, suite.evaluators(draw=given.draw, queries=given.evaluate.queries))
+        scores = scores_of(
+            given.model,
+            suite,
+            given.evaluate,
+            dual=given.dual,
+            draw=given.draw,
+            allow_download=given.allow_download,
+        )
+        if not scores:
+            raise UserError(f"{given.model}: of this system a zero-shot set says nothing; give --retrieval")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

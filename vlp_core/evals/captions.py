@@ -5,16 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
+from vlp_core.evals.encoder import Done, silent
 from vlp_core.evals.reader import Reader
 from vlp_core.evals.sets import RetrievalSet
 from vlp_core.generate import Beam, generate
 from vlp_core.objectives.captioning import Captioning
 
 Score = tuple[str, float]
-SHOWN = 4  # captions that are told beside their pictures
 
 
-def written(reader: Reader, data: RetrievalSet) -> list[str]:
+def written(reader: Reader, data: RetrievalSet, done: Done = silent) -> list[str]:
     """A caption for each picture, by beam search of width 3."""
     captions = []
     for start in range(0, len(data.pictures), reader.settings.batch_size):
@@ -22,18 +22,19 @@ def written(reader: Reader, data: RetrievalSet) -> list[str]:
         pixels = reader.pixels(data.pictures[number] for number in numbers)
         tokens = generate(reader.system, pixels, strategy=Beam(width=3))
         captions += [reader.tokenizer.text(row) for row in tokens.tolist()]
+        done(len(numbers))
     return captions
 
 
 @torch.inference_mode()
-def captioning(reader: Reader, data: RetrievalSet) -> Iterator[Score]:
+def captioning(reader: Reader, data: RetrievalSet, done: Done = silent) -> Iterator[Score]:
     """`captions/cider` (Vedantam et al., 2015, arXiv:1411.5726) and `captions/bleu4` (Papineni et al., 2002)."""
     if reader.objective(Captioning) is None:
         return
     references: dict[int, list[str]] = {}
     for text, picture in data.pairs.tolist():
         references.setdefault(picture, []).append(data.texts[text])
-    candidates = dict(enumerate(written(reader, data)))
+    candidates = dict(enumerate(written(reader, data, done)))
     for name, value in scores(candidates, references).items():
         yield f"captions/{name}", value
 

@@ -11,7 +11,7 @@ from vlp_core.batch import Batch
 from vlp_core.dual_encoder import DualEncoder
 from vlp_core.evals import retrieval
 from vlp_core.evals.encoder import Encoder
-from vlp_core.evals.judging import full_matrix, rank_again
+from vlp_core.evals.ranking import full_matrix, rank_again
 from vlp_core.evals.reader import Reader
 from vlp_core.evals.sets import RetrievalSet
 from vlp_core.objectives.captioning import Captioning
@@ -46,8 +46,8 @@ def cost_of(system: System, batch: Batch, *, repeats: int = 9) -> Cost:
         seen, rest = (lambda: model.see(pixels)), (lambda: model.fuse(states, model.text(batch.tokens), attention))
     return Cost(
         parameters=sum(value.numel() for value in system.finished().values()),
-        embedding_ms=_median_ms(seen, repeats) / pairs,
-        rest_ms=_median_ms(rest, repeats) / pairs,
+        embedding_ms=_median_ms(seen, repeats, pixels.device) / pairs,
+        rest_ms=_median_ms(rest, repeats, pixels.device) / pairs,
     )
 
 
@@ -58,13 +58,20 @@ def _attention(system: System) -> str:
     return "full" if reads or writes is None else writes
 
 
-def _median_ms(call: Callable[[], object], repeats: int) -> float:
+def _median_ms(call: Callable[[], object], repeats: int, device: torch.device) -> float:
     times = []
     for _ in range(repeats + 1):
-        began = time.perf_counter()
+        began = _now(device)
         call()
-        times.append(time.perf_counter() - began)
+        times.append(_now(device) - began)
     return 1000 * statistics.median(times[1:])
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, when the device has done what it was given: a GPU works on while Python goes on."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +84,12 @@ class Ranked:
 
 def two_rankings(reader: Reader, data: RetrievalSet, dual: Encoder) -> tuple[Ranked, Ranked]:
     """The fusion over the candidates of a dual encoder, whose time counts, and over every pair."""
-    began = time.perf_counter()
-    near = dual.texts(data.texts) @ dual.images(data.pictures).T
-    some = rank_again(reader, data, near, reader.settings.candidates)
-    between = time.perf_counter()
-    whole = full_matrix(reader, data)
-    ended = time.perf_counter()
+    began = _now(reader.device)
+    images, texts = dual.images(data.pictures), dual.texts(data.texts)
+    some = rank_again(reader, data, images, texts, reader.settings.candidates)
+    between = _now(reader.device)
+    whole = retrieval.Scores.of(full_matrix(reader, data))
+    ended = _now(reader.device)
     first = next(iter(retrieval.recalls_by(some, data.pairs)))[1]
     every = next(iter(retrieval.recalls_by(whole, data.pairs)))[1]
     return Ranked(recall_at_1=first, seconds=between - began), Ranked(recall_at_1=every, seconds=ended - between)

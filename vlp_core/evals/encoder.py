@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 Done = Callable[[int], None]
 
 
-def _silent(count: int) -> None: ...
+def silent(count: int) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,7 +49,7 @@ class Encoder:
     device: torch.device = torch.device("cpu")
     threads: int = 1
 
-    def images(self, bodies: Iterable[bytes], *, done: Done = _silent) -> Tensor:
+    def images(self, bodies: Iterable[bytes], *, done: Done = silent) -> Tensor:
         """Unit vectors float32 [N, D] on the CPU of encoded pictures; `done` is told the size of each batch.
 
         Raises:
@@ -59,7 +59,7 @@ class Encoder:
             pixels = (torch.stack(list(pool.map(self._decode, batch))) for batch in batches(bodies, self.batch_size))
             return self._encode(self.model.encode_image, pixels, done)
 
-    def texts(self, texts: Iterable[str], *, done: Done = _silent) -> Tensor:
+    def texts(self, texts: Iterable[str], *, done: Done = silent) -> Tensor:
         """Unit vectors float32 [N, D] on the CPU of texts; what is longer than the model's context is cut."""
         tokens = (self.tokenize(batch) for batch in batches(texts, self.batch_size))
         return self._encode(self.model.encode_text, tokens, done)

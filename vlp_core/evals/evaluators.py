@@ -33,9 +33,10 @@ class Retrieval:
     def __call__(self, encoder: Encoder) -> Iterator[Score]:
         images = encoder.images(self.data.pictures, done=self.done)
         texts = encoder.texts(self.data.texts, done=self.done)
+        scores = retrieval.Scores.of_vectors(images, texts)
         if self.draw:
-            pictures.draw_queries(self.draw / QUERIES, self.data, images, texts, rows=self.queries)
-        for name, value in retrieval.recalls(images, texts, self.data.pairs):
+            pictures.draw_queries(self.draw / QUERIES, self.data, scores, rows=self.queries)
+        for name, value in retrieval.recalls_by(scores, self.data.pairs):
             yield f"retrieval/{name}", value
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from vlp_core.evals.retrieval import TIE
+from vlp_core.evals.retrieval import TIE, Scores
 from vlp_core.evals.sets import RetrievalSet, ZeroShotSet
 from vlp_core.files import write_bytes
 from vlp_core.identity import key_of
@@ -23,26 +23,24 @@ FOUND = 8  # pictures shown of what a query found
 MATRIX = 50  # classes that a confusion matrix can show; with more, bars show the weakest
 
 
-def draw_queries(path: Path, data: RetrievalSet, images: Tensor, texts: Tensor, *, rows: int) -> None:
+def draw_queries(path: Path, data: RetrievalSet, scores: Scores, *, rows: int) -> None:
     """Texts drawn by a hash of them, each with the pictures found first: framed green where right, red where wrong.
 
-    Args:
-        images: unit vectors [N, D] of the set's pictures.
-        texts: unit vectors [M, D] of the set's texts.
+    `scores` are of the set's texts with its pictures.
     """
     chosen = sorted(range(len(data.texts)), key=lambda number: key_of("queries", data.texts[number]))[:rows]
-    found = min(FOUND, len(images))
+    found = min(FOUND, scores.images)
     right = {text: set(data.pairs[data.pairs[:, 0] == text, 1].tolist()) for text in chosen}
     figure = Figure(figsize=(3.2 + 1.25 * found, 0.5 + 1.4 * len(chosen)), dpi=100)
     figure.subplots_adjust(left=0.015, right=0.99, top=1 - 0.4 / figure.get_figheight(), bottom=0.01, wspace=0.08)
     grid = figure.subplots(len(chosen), found + 1, squeeze=False, width_ratios=[2.4] + [1.0] * found)
     figure.suptitle(
-        f"Text to image: the {found} nearest of {len(images):,} pictures (green: right, red: wrong)",
+        f"Text to image: the {found} nearest of {scores.images:,} pictures (green: right, red: wrong)",
         fontsize=11, color=TEXT, y=1 - 0.12 / figure.get_figheight(), va="top",
     )  # fmt: skip
     for axes, text in zip(grid, chosen, strict=True):
         _write_query(axes[0], data.texts[text])
-        nearest = (images @ texts[text]).sort(descending=True, stable=True).indices[:found].tolist()
+        nearest = scores.of_texts(text, text + 1)[0].sort(descending=True, stable=True).indices[:found].tolist()
         for axis, picture in zip(axes[1:], nearest, strict=True):
             _show(axis, data.pictures[picture], RIGHT if picture in right[text] else WRONG)
     write_bytes(path, _png(figure))

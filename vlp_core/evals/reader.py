@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -81,29 +82,27 @@ class Reader:
         """Encoded pictures -> uint8 [B, 3, H, W] on the device, as training has them."""
         plain = PreprocessCfg(**{**self.preprocess, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
         transform = image_transform_v2(plain, is_train=False)
-        rows = []
-        for body in bodies:
+
+        def decoded(body: bytes) -> Tensor:
             try:
                 with Image.open(io.BytesIO(body)) as picture:
-                    rows.append((transform(picture.convert("RGB")) * 255).round().to(torch.uint8))
+                    return (transform(picture.convert("RGB")) * 255).round().to(torch.uint8)
             except (OSError, ValueError) as error:
                 raise UserError(f"an evaluation picture of {len(body)} bytes cannot be decoded ({error})") from error
-        return torch.stack(rows).to(self.device)
+
+        with ThreadPoolExecutor(threads_of(self.settings)) as pool:
+            return torch.stack(list(pool.map(decoded, bodies))).to(self.device)
 
     def pairs(self, data: RetrievalSet) -> Iterator[Batch]:
-        """Each picture with the first of its captions, in batches; a last batch of one is left out."""
-        first: dict[int, int] = {}
-        for text, picture in data.pairs.tolist():
-            first.setdefault(picture, text)
+        """Each picture with the first of its captions, in batches."""
         for numbers in batches(range(len(data.pictures)), self.settings.batch_size):
-            texts = [data.texts[first[number]] for number in numbers]
+            texts = [data.texts[data.first_texts[number]] for number in numbers]
             names = [data.identities[number] for number in numbers]
-            if len(numbers) > 1:
-                yield Batch(
-                    pixels=self.pixels(data.pictures[number] for number in numbers),
-                    tokens=self.tokenizer(texts),
-                    image_id=torch.tensor([key_of(name) - 2**63 for name in names]),
-                    text_id=torch.tensor([text_id(text) for text in texts]),
-                    key=torch.tensor([key_of("evaluation", name) - 2**63 for name in names]),
-                    uid=names,
-                ).to(self.device)
+            yield Batch(
+                pixels=self.pixels(data.pictures[number] for number in numbers),
+                tokens=self.tokenizer(texts),
+                image_id=torch.tensor([key_of(name) - 2**63 for name in names]),
+                text_id=torch.tensor([text_id(text) for text in texts]),
+                key=torch.tensor([key_of("evaluation", name) - 2**63 for name in names]),
+                uid=names,
+            ).to(self.device)

@@ -20,6 +20,41 @@ TIE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Scores:
+    """How well M texts and N pictures go together, a block at a time: of many, the whole matrix is large.
+
+    of_texts   from `start` to `end` of the texts: float32 [end − start, N]
+    of_images  from `start` to `end` of the pictures: float32 [end − start, M]
+    """
+
+    texts: int
+    images: int
+    of_texts: Callable[[int, int], Tensor]
+    of_images: Callable[[int, int], Tensor]
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> "Scores":
+        """A matrix [M, N]."""
+        texts, images = matrix.shape
+        return cls(
+            texts=texts,
+            images=images,
+            of_texts=lambda start, end: matrix[start:end],
+            of_images=lambda start, end: matrix.T[start:end],
+        )
+
+    @classmethod
+    def of_vectors(cls, images: Tensor, texts: Tensor) -> "Scores":
+        """The cosines of unit vectors [N, D] and [M, D]."""
+        return cls(
+            texts=len(texts),
+            images=len(images),
+            of_texts=lambda start, end: texts[start:end] @ images.T,
+            of_images=lambda start, end: images[start:end] @ texts.T,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Ranking:
     """What one direction of retrieval gave.
 
@@ -83,19 +118,13 @@ def recalls(images: Tensor, texts: Tensor, pairs: Tensor) -> Iterator[tuple[str,
     Args:
         pairs: int64 [P, 2], (text, picture) that belong together.
     """
-    yield from _told(rank(texts, images, pairs), rank(images, texts, pairs.flip(1)))
+    yield from recalls_by(Scores.of_vectors(images, texts), pairs)
 
 
-def recalls_by(scores: Tensor, pairs: Tensor) -> Iterator[tuple[str, float]]:
-    """As `recalls`, from scores [M, N] of each text with each picture."""
-    texts, images = scores.shape
-    yield from _told(
-        rank_by(lambda start, end: scores[start:end], texts, images, pairs),
-        rank_by(lambda start, end: scores.T[start:end], images, texts, pairs.flip(1)),
-    )
-
-
-def _told(to_image: Ranking, to_text: Ranking) -> Iterator[tuple[str, float]]:
+def recalls_by(scores: Scores, pairs: Tensor) -> Iterator[tuple[str, float]]:
+    """As `recalls`, by any scores."""
+    to_image = rank_by(scores.of_texts, scores.texts, scores.images, pairs)
+    to_text = rank_by(scores.of_images, scores.images, scores.texts, pairs.flip(1))
     for direction, ranking in zip(DIRECTIONS, (to_image, to_text), strict=True):
         for k in RECALL_CUTS:
             yield recall_name(direction, k), ranking.recall(k)

@@ -57,6 +57,14 @@ class RetrievalSet:
     pairs: Tensor
 
     @cached_property
+    def first_texts(self) -> list[int]:
+        """The number of each picture's first text."""
+        first: dict[int, int] = {}
+        for text, picture in self.pairs.tolist():
+            first.setdefault(picture, text)
+        return [first[picture] for picture in range(len(self.pictures))]
+
+    @cached_property
     def digest(self) -> str:
         """Of the identities and the captions alone, whatever urls and shards they came in."""
         return digest_of([self.identities, self.texts, self.pairs.tolist()])

@@ -16,7 +16,8 @@ class Evaluate:
     candidates: int = 16
     """Pictures a text, and texts a picture, that a fusion ranks again after the dual encoder."""
     matrix: int = 60
-    """Pictures whose every pair with a text is scored, where no dual encoder brings a fusion its candidates."""
+    """Pictures whose every pair with a text is scored, where no dual encoder brings a fusion its candidates: its
+    retrieval_first/… scores."""
     batch_size: int = execution(128)
     """Pictures or texts encoded at once."""
     device: str = execution("auto")
@@ -46,7 +47,7 @@ class Register:
     """The model's name in the registry."""
     metric: str | None = None
     """The score, higher is better, that a champion must win by; none given: zero_shot/top1 where there is one, else
-    retrieval/text_to_image_r@10, else captions/cider."""
+    retrieval/text_to_image_r@10 (or retrieval_first/…), else captions/cider."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.\-]+( [\w.\-]+)*", self.name):

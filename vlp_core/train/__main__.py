@@ -85,6 +85,11 @@ def main(words: list[str]) -> int:
         arguments, sizes = parse(words)
         from vlp_core.train.loop import train_model
 
+        terminal = Terminal(arguments.train.steps)
+        if recipe_of(arguments.recipe).capfilt is not None and os.environ.get("RANK", "0") == "0":
+            terminal.warn(
+                f"{arguments.recipe}: captions are as they are; it is pipelines/pretrain.py that bootstraps them"
+            )
         arguments.out.mkdir(parents=True, exist_ok=True)
         train_model(
             images=arguments.images,
@@ -94,7 +99,7 @@ def main(words: list[str]) -> int:
             data=arguments.data,
             tokenizer=arguments.tokenizer,
             out=arguments.out.resolve(),
-            tracker=Terminal(arguments.train.steps),
+            tracker=terminal,
             previous=arguments.previous,
         )
     except UserError as error:

@@ -13,10 +13,13 @@ import torch
 from PIL import Image
 
 from vlp_core.data.index import index_rows
+from vlp_core.data.tokens import tokenizer_of
 from vlp_core.dual_encoder import DualEncoder
 from vlp_core.files import write_table
 from vlp_core.identity import sha256_of, uid_of
 from vlp_core.model_folder import write_folder
+from vlp_core.recipes.catalogue import RECIPES
+from vlp_core.sizes import config_of
 
 PREPROCESS = {
     "size": 32,
@@ -56,6 +59,17 @@ def model_folder(folder: Path, seed: int, *, constant: bool = False) -> Path:
     folder.mkdir(parents=True)
     write_folder(folder, model.clip_state_dict(), CONFIG)
     return folder
+
+
+def system_folder(name: str, pieces: Path, out: Path) -> Path:
+    """A model folder of an untrained tiny system, with the word pieces that lie in `pieces`."""
+    torch.manual_seed(0)
+    sizes = RECIPES[name].TINY.system
+    tokenizer = tokenizer_of(config_of(sizes)["tokenizer"], pieces)
+    system = sizes.build(tokenizer.vocabulary)
+    write_folder(out, system.finished(), config_of(sizes) | system.described())
+    tokenizer.save(out)
+    return out
 
 
 @dataclass(frozen=True, kw_only=True)

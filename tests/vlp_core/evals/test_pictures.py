@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from tests.vlp_core.evals.builders import COLOURS, Row, images_folder, picture, rows
 from vlp_core.evals import pictures
+from vlp_core.evals.retrieval import Scores
 from vlp_core.evals.sets import read_retrieval, read_zero_shot
 from vlp_core.evals.zero_shot import Classes
 
@@ -30,7 +31,7 @@ def test_frames_are_green_where_right_and_red_where_wrong(tmp_path: Path) -> Non
     share = {}
     for name, texts in (("right", right), ("wrong", 1 - right)):
         path = tmp_path / f"{name}.png"
-        pictures.draw_queries(path, data, images, normalize(texts, dim=-1), rows=4)
+        pictures.draw_queries(path, data, Scores.of_vectors(images, normalize(texts, dim=-1)), rows=4)
         share[name] = share_of(path, pictures.RIGHT), share_of(path, pictures.WRONG)
     assert share["right"][0] > share["wrong"][0]
     assert share["right"][1] < share["wrong"][1]
@@ -42,7 +43,7 @@ def test_equal_inputs_draw_equal_bytes_and_any_caption_can_be_drawn(tmp_path: Pa
     bodies = [Row(url=str(number), body=picture((number, 0, 0), number), captions=words) for number in range(3)]
     data = read_retrieval(images_folder(tmp_path / "set", [bodies]))
     for name in ("one", "two"):
-        pictures.draw_queries(tmp_path / name, data, torch.eye(3), torch.ones(len(data.texts), 3), rows=6)
+        pictures.draw_queries(tmp_path / name, data, Scores.of(torch.ones(len(data.texts), 3)), rows=6)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 

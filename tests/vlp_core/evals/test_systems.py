@@ -1,24 +1,27 @@
 """Systems are scored for what they have parts for; a fusion ranks what its dual encoder brings."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.vlp_core.evals.builders import classes_file, images_folder, rows
-from vlp_core.data.tokens import WORDPIECE_FILE, tokenizer_of, train_word_pieces
+from tests.vlp_core.evals.builders import classes_file, images_folder, rows, system_folder
+from vlp_core.comparison import Trained, rankings, table
+from vlp_core.data.tokens import WORDPIECE_FILE, train_word_pieces
 from vlp_core.errors import UserError
-from vlp_core.evals import captions, costs, judging, retrieval
+from vlp_core.evals import captions, costs, judging, ranking, retrieval
 from vlp_core.evals.evaluators import Suite
+from vlp_core.evals.names import names_of
 from vlp_core.evals.reader import Reader
+from vlp_core.evals.retrieval import Scores
 from vlp_core.evals.settings import Evaluate
-from vlp_core.evals.systems import score_system
-from vlp_core.model_folder import read_weights, write_folder
+from vlp_core.evals.systems import parts_of, score_system
+from vlp_core.load import is_system, load_system
+from vlp_core.model_folder import read_weights
 from vlp_core.recipes.catalogue import RECIPES
-from vlp_core.recipes.comparison import Trained, rankings, table
-from vlp_core.recipes.folder import is_system, load_system
-from vlp_core.sizes import config_of
+from vlp_core.sizes import outline
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +40,10 @@ def pieces(tmp_path_factory: pytest.TempPathFactory, suite: Suite) -> Path:
     return folder
 
 
-def folder_of(name: str, pieces: Path, out: Path) -> Path:
-    """A model folder of an untrained tiny system."""
-    torch.manual_seed(0)
-    sizes = RECIPES[name].TINY.system
-    tokenizer = tokenizer_of(config_of(sizes)["tokenizer"], pieces)
-    system = sizes.build(tokenizer.vocabulary)
-    write_folder(out, system.finished(), config_of(sizes) | system.described())
-    tokenizer.save(out)
-    return out
-
-
-def reader_of(name: str, pieces: Path, out: Path) -> Reader:
+def reader_of(name: str, pieces: Path, out: Path, *, batch_size: int = 5) -> Reader:
     torch.set_num_threads(1)
-    system, tokenizer, config = load_system(folder_of(name, pieces, out))
-    settings = Evaluate(batch_size=5, threads=1, device="cpu")
+    system, tokenizer, config = load_system(out if out.exists() else system_folder(name, pieces, out))
+    settings = Evaluate(batch_size=batch_size, threads=1, device="cpu")
     return Reader.of(system, tokenizer, config["preprocess"], settings, name=name)
 
 
@@ -59,7 +51,7 @@ def reader_of(name: str, pieces: Path, out: Path) -> Reader:
     ("name", "kinds"),
     [
         ("albef", {"retrieval", "retrieval_dual", "zero_shot", "matching", "masked_words"}),
-        ("vilt", {"retrieval", "matching", "masked_words"}),
+        ("vilt", {"retrieval_first", "matching", "masked_words"}),
         ("virtex", {"captions"}),
     ],
 )
@@ -69,20 +61,35 @@ def test_a_system_is_scored_for_what_it_has_parts_for(
     reader = reader_of(name, pieces, tmp_path / "model")
     scores = score_system(reader, suite)
     assert {key.partition("/")[0] for key in scores} == kinds
-    assert all(value >= 0 for value in scores.values()) and scores == score_system(reader, suite)
+    parts = parts_of(outline(RECIPES[name].TINY.system))
+    told = [key for key in scores if not key.endswith("_chance") and not re.fullmatch("zero_shot/.+/.+|.*top5", key)]
+    assert sorted(told) == sorted(set(names_of(parts, retrieval=True, zero_shot=True)) - {"zero_shot/top5"})
+    assert all(value >= 0 for value in scores.values())
+    # a batch of eleven leaves one picture over: a score does not depend on how many are computed at once
+    again = score_system(reader_of(name, pieces, tmp_path / "model", batch_size=11), suite, draw=tmp_path)
+    assert again == pytest.approx(scores, abs=1e-6)
+    assert (tmp_path / "queries.png").exists() is any(key.startswith("retrieval") for key in scores)
     assert all(key.endswith("_chance") or f"{key}_chance" in scores for key in scores if "captions" not in key)
 
 
 def test_the_best_candidates_by_the_fusion_are_those_of_the_full_matrix(
-    suite: Suite, pieces: Path, tmp_path: Path
+    suite: Suite, pieces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where more texts are asked about than are held at once."""
     data, reader = suite.retrieval, reader_of("albef", pieces, tmp_path / "model")
     assert data is not None
     encoder = reader.encoder()
     images, texts = encoder.images(data.pictures), encoder.texts(data.texts)
-    near, whole = texts @ images.T, judging.full_matrix(reader, data)
-    torch.testing.assert_close(judging.rank_again(reader, data, near, 10_000), whole, atol=1e-5, rtol=1e-5)
-    some = judging.rank_again(reader, data, near, 3)
+    near, whole = texts @ images.T, ranking.full_matrix(reader, data)
+    monkeypatch.setattr(judging, "HELD", 7)
+
+    def ranked(candidates: int) -> torch.Tensor:
+        scores = ranking.rank_again(reader, data, images, texts, candidates)
+        torch.testing.assert_close(scores.of_texts(2, 6), scores.of_images(0, len(images)).T[2:6])
+        return scores.of_texts(0, len(texts))
+
+    torch.testing.assert_close(ranked(10_000), whole, atol=1e-5, rtol=1e-5)
+    some = ranked(3)
     chosen = torch.isclose(some, whole, atol=1e-5)
     assert chosen.sum(dim=1).min() >= 3 and chosen.sum(dim=0).min() >= 3 and not chosen.all()
     torch.testing.assert_close(some[~chosen], near[~chosen] + whole[chosen].min() - 3, atol=1e-5, rtol=1e-5)
@@ -112,8 +119,9 @@ def test_the_tables_have_a_row_a_system_that_belongs_there(pieces: Path, tmp_pat
     systems = {
         name: Trained(
             name=name,
-            model=folder_of(name, pieces, tmp_path / name),
+            model=system_folder(name, pieces, tmp_path / name),
             retrieval=pictures,
+            evaluate=Evaluate(batch_size=1, threads=1),
             scores=scores if name == "albef" else {"captions/cider": 1.0},
             before={"matching/accuracy": 0.5, "captions/cider": 0.0},
             seconds=7.0,
@@ -137,13 +145,13 @@ def test_scores_rank_as_vectors_do(suite: Suite) -> None:
         for count in (len(data.pictures), len(data.texts))
     )
     expected = dict(retrieval.recalls(images, texts, data.pairs))
-    assert dict(retrieval.recalls_by(texts @ images.T, data.pairs)) == pytest.approx(expected)
+    assert dict(retrieval.recalls_by(Scores.of(texts @ images.T), data.pairs)) == pytest.approx(expected)
 
 
 def test_the_first_pictures_keep_their_texts(suite: Suite) -> None:
     data = suite.retrieval
     assert data is not None
-    few = judging.first_pictures(data, 5)
+    few = ranking.first_pictures(data, 5)
     assert len(few.pictures) == 5 and few.identities == data.identities[:5]
     told = {(few.texts[text], few.identities[picture]) for text, picture in few.pairs.tolist()}
     assert told == {
@@ -166,10 +174,21 @@ def test_captions_are_scored_by_cider_and_bleu() -> None:
 
 
 def test_a_folder_says_what_it_is(pieces: Path, tmp_path: Path) -> None:
-    folder = folder_of("vilt", pieces, tmp_path / "model")
+    folder = system_folder("vilt", pieces, tmp_path / "model")
     assert is_system(folder)
     config = json.loads((folder / "config.json").read_text())
-    config["recipe"]["name"] = "vlit"
-    (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="did you mean 'vilt'"):
-        load_system(folder)
+    for wrong, near in (({"name": "vlit"}, "vilt"), ({"trunks": [32, 1, 2]}, "trunk")):
+        (folder / "config.json").write_text(json.dumps(config | {"recipe": config["recipe"] | wrong}))
+        with pytest.raises(UserError, match=f"did you mean '{near}'"):
+            load_system(folder)
+
+
+@pytest.mark.parametrize("size", [2, 12])
+def test_half_of_the_pictures_are_strangers_to_the_texts_they_are_asked_of(suite: Suite, size: int) -> None:
+    assert suite.retrieval is not None
+    data = ranking.first_pictures(suite.retrieval, size)
+    pairs, together = judging.fair_pairs(data)
+    assert pairs[:, 0].tolist() == data.first_texts
+    belong = {tuple(pair) for pair in data.pairs.tolist()}
+    assert [tuple(pair) in belong for pair in pairs.tolist()] == together.tolist()
+    assert 2 * int(together.sum()) == size

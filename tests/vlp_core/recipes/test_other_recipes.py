@@ -11,9 +11,9 @@ from tests.vlp_core.data.folders import write_images
 from vlp_core.data.settings import Data
 from vlp_core.data.tokens import WORDPIECE_FILE, train_word_pieces
 from vlp_core.errors import UserError
+from vlp_core.load import load_system
 from vlp_core.model_folder import write_folder
 from vlp_core.recipes.catalogue import RECIPES, recipe_of
-from vlp_core.recipes.folder import load_system
 from vlp_core.recipes.vilt import ViLT
 from vlp_core.sizes import SystemSizes, config_of, outline
 from vlp_core.tracker import Silent

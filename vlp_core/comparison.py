@@ -1,21 +1,21 @@
 """Trained systems side by side: what they cost, and what they have learnt."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vlp_core.evals.costs import Cost, Ranked, cost_of, two_rankings
 from vlp_core.evals.encoder import load_encoder
-from vlp_core.evals.judging import first_pictures
 from vlp_core.evals.names import MARGINS, own_metric
+from vlp_core.evals.ranking import first_pictures
 from vlp_core.evals.reader import Reader
 from vlp_core.evals.sets import read_retrieval
 from vlp_core.evals.settings import Evaluate
-from vlp_core.objectives.matching import Matching
-from vlp_core.recipes.folder import load_system
-from vlp_core.recipes.lines import added_lines
+from vlp_core.lines import added_lines
+from vlp_core.load import load_system
+from vlp_core.recipes.catalogue import RECIPES
 
+FIRST = "clip"
 PAIRS = 32  # in the batch that is timed
 MATRIX = 100  # pictures, every pair of which a fusion ranks
 SHOWN = ("matching/accuracy", "masked_words/accuracy", "captions/cider", "captions/bleu4")
@@ -24,15 +24,15 @@ HEADS = (
     "parameters",
     "embedding + rest, ms a pair",
     "its own metric",
-    "untrained",
-    "trained",
+    "before",
+    "after",
     "R@1/5/10 text to image, %",
     "matching, %",
     "masked words, %",
     "CIDEr",
     "BLEU-4",
     "lines added",
-    "trained in, s",
+    "trained in (last attempts), s",
 )
 
 
@@ -42,12 +42,14 @@ class Trained:
 
     model      model folder
     retrieval  images folder that it was scored on
-    seconds    what its training took
+    evaluate   how it was scored
+    seconds    what the steps took that made it
     """
 
     name: str
     model: Path
     retrieval: Path
+    evaluate: Evaluate
     scores: dict[str, float]
     before: dict[str, float]
     seconds: float
@@ -66,20 +68,23 @@ class Trained:
         now, then = self.scores[self.metric], self.before[self.metric]
         return f"{self.name}: {self.metric} {now:.3f} after training is not {MARGINS[self.metric]} above {then:.3f}"
 
-    @cached_property
     def reader(self) -> Reader:
+        """The system itself, read anew: of many, one at a time is in memory."""
         system, tokenizer, config = load_system(self.model)
-        return Reader.of(system, tokenizer, config["preprocess"], Evaluate(), name=self.name)
+        return Reader.of(system, tokenizer, config["preprocess"], self.evaluate, name=self.name)
 
     def cost(self) -> Cost:
         """On the first pairs of its retrieval set."""
-        batch = next(self.reader.pairs(first_pictures(read_retrieval(self.retrieval), PAIRS)))
-        return cost_of(self.reader.system, batch)
+        reader = self.reader()
+        reader = replace(reader, settings=replace(reader.settings, batch_size=PAIRS))
+        batch = next(reader.pairs(first_pictures(read_retrieval(self.retrieval), PAIRS)))
+        return cost_of(reader.system, batch)
 
 
 def table(systems: Sequence[Trained]) -> str:
     """A row a system, in Markdown."""
-    lines = added_lines(system.name for system in systems)
+    # Over all recipes, the pattern of the others first, so that it does not depend on who is in the table.
+    lines = added_lines([FIRST, *(name for name in sorted(RECIPES) if name != FIRST)])
     return _markdown(HEADS, (_row(system, system.cost(), lines[system.name]) for system in systems))
 
 
@@ -113,10 +118,11 @@ def rankings(systems: Iterable[Trained], dual: Path) -> str:
     and over every pair."""
     rows = []
     for system in systems:
-        if system.reader.objective(Matching) is None:
+        if "matching/accuracy" not in system.scores:
             continue
-        brings = system.reader.encoder() if system.reader.system.compares else load_encoder(dual)
-        some, whole = two_rankings(system.reader, first_pictures(read_retrieval(system.retrieval), MATRIX), brings)
+        reader = system.reader()
+        brings = reader.encoder() if reader.system.compares else load_encoder(dual, system.evaluate)
+        some, whole = two_rankings(reader, first_pictures(read_retrieval(system.retrieval), MATRIX), brings)
         rows.append([system.name, *_told(some), *_told(whole), f"{some.seconds / whole.seconds:.2f}"])
     heads = ("fusion", "R@1 of candidates, %", "s", "R@1 of every pair, %", "s", "time, ratio")
     return _markdown(heads, rows)
