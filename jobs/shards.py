@@ -67,8 +67,8 @@ def submittable(function: Callable[..., Any], task: ShardTask) -> Any:
 
         node = ray.get_runtime_context().get_node_id()
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
-    # Not by `.options`, for which Ray does not have its rule that a process that was given a GPU ends with its task: left
-    # idle, it would keep that GPU's memory from whoever has it next.
+    # Not by `.options`, for which Ray has not its rule that a process which was given a GPU ends with its task: idle,
+    # it would keep the memory of that GPU from whoever has it next.
     return ray.remote(**options)(function)
 
 

@@ -81,7 +81,7 @@ class Beam:
         """The best texts int64 [B, L] and their log-probabilities float32 [B]."""
         rows, width, vocabulary = len(writer), self.width, writer.vocabulary
         first = torch.arange(rows, device=writer.device) * width
-        writer.rows(torch.arange(rows, device=writer.device).repeat_interleave(width))
+        writer.repeat(width)
         total = torch.full((rows, width), LEAST, device=writer.device)
         total[:, 0] = 0.0  # the beams begin alike, and one of them is enough
         written, done = torch.zeros_like(total), torch.zeros_like(total, dtype=torch.bool)

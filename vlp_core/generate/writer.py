@@ -49,9 +49,17 @@ class Writer:
         return self._read.shape[1]
 
     def next(self) -> Tensor:
-        """The logarithms of the next token's probabilities among those that may be written, float32 [B, V]."""
+        """The logarithms of the next token's probabilities among those that may be written, float32 [B, V].
+
+        Raises UserError where they are not numbers.
+        """
         states = self._states()[:, -1]
         scores = self.head(states).float().masked_fill(self._barred, float("-inf")).log_softmax(dim=-1)
+        if scores[:, self.vocabulary.end].isnan().any():  # then all of its row is
+            raise UserError(
+                "the system's scores of words are not numbers: its weights have diverged; take an earlier checkpoint, "
+                "or train it with a lower --train.lr"
+            )
         if self.length == self.longest - 1:
             others = torch.arange(scores.shape[1], device=scores.device) != self.vocabulary.end
             scores = scores.masked_fill(others, float("-inf"))
@@ -61,9 +69,14 @@ class Writer:
         """Put a token int64 [B] after each text."""
         self._read = torch.cat([self._read, tokens[:, None]], dim=1)
 
-    def rows(self, index: Tensor) -> None:
-        """Go on with these texts, int64 [B']: some twice, some no more."""
+    def repeat(self, times: int) -> None:
+        """Go on with so many of each text, one after the other; before a token is written."""
+        index = torch.arange(len(self), device=self.device).repeat_interleave(times)
         self._read, self._seen = self._read[index], self._seen.rows(index)
+
+    def rows(self, index: Tensor) -> None:
+        """Go on with these texts, int64 [B]: each about the picture of the one whose place it takes."""
+        self._read = self._read[index]
         self._words.rows(index)
         self._fused.rows(index)
 

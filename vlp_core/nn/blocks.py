@@ -30,8 +30,9 @@ class Cache:
         return self.own[i], self.context[i]
 
     def rows(self, index: Tensor) -> None:
-        """Keep these rows of the batch, in this order: beams that were chosen."""
-        for kept in (*self.own, *self.context):
+        """Keep these rows of the batch, in this order: beams that were chosen, each in the place of one with the same
+        context."""
+        for kept in self.own:
             kept.rows(index)
 
 

@@ -128,6 +128,14 @@ def test_dropout_is_off_while_writing_and_on_again_after():
     assert system.training and system.model.fusion.training
 
 
+@STRATEGY
+def test_scores_that_are_not_numbers_are_not_written_by(strategy):
+    system = writing("embedded", vocabulary())
+    system.objectives["lm"].head.scores.bias.data[5] = math.nan
+    with pytest.raises(UserError, match=r"not numbers.*earlier checkpoint"):
+        generate(system, pictures(6), strategy=strategy)
+
+
 @pytest.mark.parametrize("longest", [1, LONGEST + 1])
 def test_lengths_that_no_text_can_have_are_refused(longest):
     with pytest.raises(UserError, match=f"from 2 .* to {LONGEST}"):

@@ -129,8 +129,10 @@ def test_a_text_read_step_by_step_is_the_text_read_at_once(norm: str, steps: tup
 
 
 def test_a_cache_goes_on_with_the_rows_that_were_chosen() -> None:
+    """Texts about two pictures, each in the place of one about the same."""
     trunk = scattered(Trunk(DIM, 2, HEADS, context_dim=WIDTH))
-    x, context, chosen = torch.randn(ROWS, LENGTH, DIM), torch.randn(ROWS, PLACES, WIDTH), torch.tensor([2, 0, 2])
+    x, context, chosen = torch.randn(4, LENGTH, DIM), torch.randn(2, PLACES, WIDTH), torch.tensor([1, 1, 3, 2])
+    context = context.repeat_interleave(2, dim=0)
     cache = Cache()
     trunk(x[:, :-1], mask=masks.causal(LENGTH - 1, x.device), context=context, cache=cache)
     cache.rows(chosen)
