@@ -26,6 +26,22 @@ from vlp_core.sizes import config_of
         (["vilt", "--until", "trian"], "--until trian: no such step; did you mean 'train'?"),
         (["albef", "--train.zero-stage", "3"], "--train.zero-stage 3: this system has a momentum twin"),
         (["blip", "--size", "paper", "--train.zero-stage", "3"], "which follows whole weights"),
+        (["meter", "--model.text", "64", "1", "5"], "--model.…: width 64 and 5 attention heads: give a width that is"),
+        (["albef", "--model.picture", "64", "1", "0"], "--model.…: width 64 and 0 attention heads"),
+        (
+            ["vilt", "--model.image-size", "65"],
+            "--model.…: image size 65 and patches of 16: give an image size that is",
+        ),
+        (["blip", "--model.patch", "0"], "--model.…: image size 64 and patches of 0"),
+        (["ufo", "--model.trunk", "64", "0", "4"], "--model.…: model.fusion.trunk.blocks would have no block"),
+        (["albef", "--model.picture", "64", "0", "4"], "--model.…: model.image.body.blocks would have no block"),
+        (["pixelbert", "--model.image", "resnet5"], "--model.…: timm has no model 'resnet5'; did you mean"),
+        (
+            ["meter", "--model.image", "test_vit", "--model.image-size", "65"],
+            "--model.…: no such system can be made (In",
+        ),
+        (["clip", "--model.text-layers", "0"], "--model.text-layers 0: give 1 or more"),
+        (["virtex", "--register.metric", "retrieval/text_to_image_r@1"], "of a virtex there will be captions/cider"),
     ],
     ids=lambda given: " ".join(given) if isinstance(given, list) else "",
 )
