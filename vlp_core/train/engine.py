@@ -1,6 +1,5 @@
 """DeepSpeed around a System: one step of the optimiser, and what it keeps. Nothing else imports DeepSpeed."""
 
-import json
 import logging
 import os
 import subprocess
@@ -16,26 +15,13 @@ from torch import Tensor, nn
 
 from vlp_core.batch import Batch
 from vlp_core.errors import UserError, nearest
-from vlp_core.identity import digest_of
 from vlp_core.system import System
+from vlp_core.train.deepspeed_file import overlay, read_file
 from vlp_core.train.ranks import Ranks
 from vlp_core.train.settings import Train, scale_of
 
 TAG = "deepspeed"
 UNIVERSAL = "universal"
-# What a DeepSpeed file may not say, because a flag says it.
-OWNED = {
-    "train_batch_size": "--train.batch-size",
-    "train_micro_batch_size_per_gpu": "--train.batch-size",
-    "gradient_accumulation_steps": "--train.batch-size",
-    "gradient_clipping": "--train.clip-norm",
-    "optimizer": "--train.lr and its like",
-    "scheduler": "--train.warmup and --train.steps",
-    "fp16": "--train.precision",
-    "bf16": "--train.precision",
-    "amp": "--train.precision",
-    "torch_autocast": "--train.precision",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +147,10 @@ def make_optimizer(module: nn.Module, train: Train) -> tuple[torch.optim.Optimiz
     groups, factors = parameter_groups(module, train.weight_decay, train.lr_scale)
     if train.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=train.lr, momentum=train.beta1), factors
-    return torch.optim.AdamW(groups, lr=train.lr, betas=(train.beta1, train.beta2), eps=train.eps), factors
+    # On a CPU the fused kernel takes a ninth of the time; a GPU's own choice is as quick as its fused one.
+    fused = not any(parameter.is_cuda for parameter in module.parameters())
+    betas = (train.beta1, train.beta2)
+    return torch.optim.AdamW(groups, lr=train.lr, betas=betas, eps=train.eps, fused=fused), factors
 
 
 def parameter_groups(
@@ -213,16 +202,7 @@ def build_config(train: Train, device: torch.device) -> dict[str, Any]:
             "lower_precision_safe_modules": [],
         },
     }
-    return _overlay(ours, _read_config(train.deepspeed)) if train.deepspeed else ours
-
-
-def identify_file(path: Path) -> str | None:
-    """A name for what a DeepSpeed file asks for beside the ZeRO stage; none where that is nothing."""
-    config = _read_config(path)
-    if "zero_optimization" in config:
-        config["zero_optimization"] = {k: v for k, v in config["zero_optimization"].items() if k != "stage"}
-    asked = {key: value for key, value in config.items() if value != {}}
-    return f"{path.name} ({digest_of(asked)[:16]})" if asked else None
+    return overlay(ours, read_file(train.deepspeed)) if train.deepspeed else ours
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:
@@ -279,24 +259,3 @@ def _deepspeed(device: torch.device) -> Any:
         communication.cdb = None  # or it is the one of an earlier training in this process
         deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), auto_mpi_discovery=False)
     return deepspeed
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable DeepSpeed configuration ({error})") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: a DeepSpeed configuration is a JSON object")
-    for key in config:
-        if key in OWNED:
-            raise UserError(f"{path}: {key} is said by {OWNED[key]}; take it out of the file")
-    return config
-
-
-def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _overlay(merged[key], value) if both else value
-    return merged

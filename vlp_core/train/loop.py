@@ -26,7 +26,8 @@ from vlp_core.sizes import SystemSizes, config_of, fresh_system
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.train.checkpoint import Checkpoint, Checkpoints
 from vlp_core.train.curve import PICTURE_FILE, Curve, Point, draw, measured, read_points, tell
-from vlp_core.train.engine import Engine, build_config, convert, identify_file, use_bf16
+from vlp_core.train.deepspeed_file import identify_file, stage_of
+from vlp_core.train.engine import Engine, convert, use_bf16
 from vlp_core.train.ranks import Ranks, joined, set_threads
 from vlp_core.train.schedule import learning_rate
 from vlp_core.train.settings import Train
@@ -156,8 +157,7 @@ class Run:
 
     def _settings(self, start: str | None) -> dict[str, Any]:
         """Whatever decides what a step does; what is found under other settings is not gone on from."""
-        stage = build_config(self.train, self.ranks.device)["zero_optimization"]["stage"]
-        settings: dict[str, Any] = {"samples": self._samples(), "zero-stage": stage}
+        settings: dict[str, Any] = {"samples": self._samples(), "zero-stage": stage_of(self.train)}
         for name, part in (("train", self.train), ("data", self.data)):
             chosen = [f.name for f in fields(part) if not f.metadata.get(EXECUTION) and not f.metadata.get(EXTENDS)]
             values = asdict(part)
