@@ -10,7 +10,9 @@ from typing import Any
 
 from vlp_core.data.settings import Data
 from vlp_core.errors import UserError, first_line
+from vlp_core.towers import Towers
 from vlp_core.tracker import Summary, Tracker
+from vlp_core.train.deepspeed_file import stage_of
 from vlp_core.train.settings import Train
 
 VERSION = "1"
@@ -162,13 +164,17 @@ def _rewritten(shards: Path | None) -> Path | None:
 
 
 def check(recipe: Any, train: Train) -> None:
-    """UserError where the recipe's system cannot be trained under this stage of ZeRO, or from what another recipe has
-    trained. Reads nothing, torch neither, where it is neither of them."""
-    if train.zero_stage == 3:  # under the others all can be
+    """UserError where the recipe's sizes make no system, or one that cannot be trained under this stage of ZeRO, or
+    from what another recipe has trained. Two towers tell of their sizes themselves: a plan of them loads no torch."""
+    if not isinstance(recipe, Towers):
+        from vlp_core.sizes import check_sizes
+
+        check_sizes(recipe)
+    if (stage := stage_of(train)) == 3:  # under the others all can be
         from vlp_core.sizes import outline
         from vlp_core.train import engine
 
-        engine.check_stage(outline(recipe), train.zero_stage)
+        engine.check_stage(outline(recipe), stage)
     if train.start:
         from vlp_core.sizes import name_of
         from vlp_core.train.start import check_recipe

@@ -4,7 +4,9 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
+from vlp_core.errors import UserError, first_line
 from vlp_core.identity import key_of
 from vlp_core.needs import Needs
 from vlp_core.system import System
@@ -36,6 +38,20 @@ def outline(sizes: SystemSizes) -> System:
     words = Vocabulary(size=200, pad=0, start=1, end=2, mask=3, decode=4, encode=5, length=77)
     with torch.device("meta"):
         return sizes.build(words)
+
+
+def check_sizes(sizes: SystemSizes) -> None:
+    """UserError where no system has such sizes."""
+    try:
+        system = outline(sizes)
+    except UserError as error:
+        raise UserError(f"--model.…: {error}") from error
+    except Exception as error:  # torch and timm have many kinds for what does not fit
+        raise UserError(f"--model.…: no such system can be made ({first_line(error)}); give sizes that fit") from error
+    for name, part in system.named_modules():
+        stack = name.endswith("blocks") or name.startswith("model.fusion.")  # timm has empty ones by other names
+        if stack and isinstance(part, nn.ModuleList | nn.Sequential) and not len(part):
+            raise UserError(f"--model.…: {name} would have no block; give 1 or more")
 
 
 def name_of(sizes: SystemSizes) -> str:

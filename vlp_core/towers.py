@@ -42,6 +42,9 @@ class Towers:
     """One of open_clip's architectures by name (ViT-B-32); it takes the place of all the sizes above."""
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, int) and value < 1:
+                raise UserError(f"--model.{name.replace('_', '-')} {value}: give 1 or more")
         vit = self.tower == "vit"
         parts = {"image_size": self.patch if vit else 32, "vision_width": HEAD_WIDTH if vit else 2}
         for whole, part in {**parts, "text_width": self.text_heads}.items():

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.pretrain import main, split_size
+from tests.infra.places import INFRA
 from vlp_core.model_folder import write_folder
 from vlp_core.recipes.catalogue import RECIPES, table
 from vlp_core.sizes import config_of
@@ -26,6 +27,7 @@ from vlp_core.sizes import config_of
         (["vilt", "--until", "trian"], "--until trian: no such step; did you mean 'train'?"),
         (["albef", "--train.zero-stage", "3"], "--train.zero-stage 3: this system has a momentum twin"),
         (["blip", "--size", "paper", "--train.zero-stage", "3"], "which follows whole weights"),
+        (["blip", "--train.deepspeed", str(INFRA / "deepspeed" / "zero3.json")], "this system has a momentum twin"),
         (["meter", "--model.text", "64", "1", "5"], "--model.…: width 64 and 5 attention heads: give a width that is"),
         (["albef", "--model.picture", "64", "1", "0"], "--model.…: width 64 and 0 attention heads"),
         (

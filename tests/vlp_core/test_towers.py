@@ -65,6 +65,8 @@ def test_side_and_length_are_those_of_the_towers() -> None:
         ({"image_size": 48, "tower": "resnet", "patch": 16}, "--model.image-size 48: give a multiple of 32"),
         ({"vision_width": 100}, "--model.vision-width 100: give a multiple of 64"),
         ({"text_width": 32, "text_heads": 3}, "--model.text-width 32: give a multiple of 3"),
+        ({"text_heads": 0}, "--model.text-heads 0: give 1 or more"),
+        ({"vision_layers": 0}, "--model.vision-layers 0: give 1 or more"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(changes: dict[str, object], says: str) -> None:

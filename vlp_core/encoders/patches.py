@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from vlp_core.errors import UserError
 from vlp_core.nn.blocks import initialise, position_table
 from vlp_core.sequence import Sequence
 
@@ -15,6 +16,7 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, dim: int, patch: int, image_size: int, *, norm: bool = False) -> None:
         super().__init__()
+        check_grid(image_size, patch)
         self.dim, self.count = dim, (image_size // patch) ** 2
         self.projection = nn.Linear(3 * patch * patch, dim)
         self.whole = nn.Parameter(torch.zeros(1, 1, dim))
@@ -30,6 +32,14 @@ class PatchEmbed(nn.Module):
             states = states.gather(1, keep[:, :, None].expand(-1, -1, self.dim))
         whole = (self.whole + self.position[:, :1]).expand(len(states), -1, -1)
         return Sequence(self.norm(torch.cat([whole, states], dim=1)))
+
+
+def check_grid(image_size: int, patch: int) -> None:
+    """UserError where patches do not fill a picture."""
+    if min(image_size, patch) < 1 or image_size % patch:
+        raise UserError(
+            f"image size {image_size} and patches of {patch}: give an image size that is a multiple of the patch"
+        )
 
 
 def cut(pixels: Tensor, patch: int) -> Tensor:

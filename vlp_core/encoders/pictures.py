@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from vlp_core.encoders.patches import check_grid
 from vlp_core.errors import UserError, nearest
+from vlp_core.nn.attention import check_heads
 from vlp_core.nn.batch_norm import over_all_ranks
 from vlp_core.nn.blocks import first_std, initialise
 from vlp_core.sequence import Sequence
@@ -106,7 +108,10 @@ def body_by_name(name: str, **options: Any) -> nn.Module:
 def vit(
     *, image_size: int, patch: int, dim: int, depth: int, heads: int, eps: float = 1e-6, **options: Any
 ) -> PictureEncoder:
-    """A vision transformer of timm's with sizes of one's own; `options` as timm has them."""
+    """A vision transformer of timm's with sizes of one's own; `options` as timm has them. UserError for sizes that do
+    not fit one another."""
+    check_grid(image_size, patch)
+    check_heads(dim, heads)
     body = timm.models.VisionTransformer(
         img_size=image_size,
         patch_size=patch,

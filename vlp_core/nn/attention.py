@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vlp_core.errors import UserError
 from vlp_core.nn.masks import Mask
 
 
@@ -36,6 +37,7 @@ class Attention(nn.Module):
         self, dim: int, heads: int, *, context_dim: int | None = None, bias: bool = True, dropout: float = 0.0
     ) -> None:
         super().__init__()
+        check_heads(dim, heads)
         self.heads, self.dropout = heads, dropout
         self.query = nn.Linear(dim, dim, bias=bias)
         self.key = nn.Linear(context_dim or dim, dim, bias=bias)
@@ -65,3 +67,9 @@ class Attention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         """[B, L, dim] -> [B, heads, L, dim / heads]"""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def check_heads(dim: int, heads: int) -> None:
+    """UserError where the width cannot be divided among the heads."""
+    if heads < 1 or dim % heads:
+        raise UserError(f"width {dim} and {heads} attention heads: give a width that is a multiple of the heads")
