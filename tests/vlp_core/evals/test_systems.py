@@ -66,8 +66,9 @@ def test_a_system_is_scored_for_what_it_has_parts_for(
     assert sorted(told) == sorted(set(names_of(parts, retrieval=True, zero_shot=True)) - {"zero_shot/top5"})
     assert all(value >= 0 for value in scores.values())
     # a batch of eleven leaves one picture over: a score does not depend on how many are computed at once
-    again = score_system(reader_of(name, pieces, tmp_path / "model", batch_size=11), suite, draw=tmp_path)
-    assert again == pytest.approx(scores, abs=1e-6)
+    larger = reader_of(name, pieces, tmp_path / "model", batch_size=11)
+    assert suite.retrieval is not None and [len(batch) for batch in larger.pairs(suite.retrieval)] == [11, 1]
+    assert score_system(larger, suite, draw=tmp_path) == pytest.approx(scores, abs=1e-6)
     assert (tmp_path / "queries.png").exists() is any(key.startswith("retrieval") for key in scores)
     assert all(key.endswith("_chance") or f"{key}_chance" in scores for key in scores if "captions" not in key)
 

@@ -364,6 +364,13 @@ def test_bad_input_is_one_line_and_code_2(more, says, corpus, tmp_path, capsys):
     assert says in error and error.count("\n") == 1
 
 
+def test_a_recipe_that_bootstraps_its_captions_says_that_they_are_as_they_are_here(tmp_path, capsys):
+    from vlp_core.train.__main__ import main
+
+    main(["--images", str(tmp_path), "--out", str(tmp_path / "out"), "--recipe", "blip"])
+    assert capsys.readouterr().err.startswith("! blip: captions are as they are; it is pipelines/pretrain.py that")
+
+
 def test_the_exported_model_is_what_was_trained(train):
     model, config = load_dual_encoder(train("out"))
     assert config["recipe"]["image_size"] == SMALL.image_size
