@@ -15,6 +15,7 @@ from vlp_core.errors import UserError
 from vlp_core.model_folder import read_config, read_weights
 from vlp_core.nn.batch_norm import over_all_ranks
 from vlp_core.nn.ceiling import Ceiling
+from vlp_core.nn.pixels import Normalise
 
 MAX_LOG_SCALE = math.log(100)
 SCALARS = ("logit_scale", "logit_bias")
@@ -26,20 +27,12 @@ class DualEncoder(nn.Module):
     `config` is {"model_cfg": …, "preprocess_cfg": …} as open_clip writes it.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         self.config = deepcopy(dict(config))
         self.clip = _build(config["model_cfg"])
         preprocess = config["preprocess_cfg"]
-        for name in ("mean", "std"):
-            self.register_buffer(name, torch.tensor(preprocess[name]).view(3, 1, 1), persistent=False)
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 pixels [B, 3, H, W] as the image tower wants them: float, less the mean, by the deviation."""
-        return (pixels.float() / 255 - self.mean) / self.std
+        self.normalise = Normalise(preprocess["mean"], preprocess["std"])
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Normalised float pixels [B, 3, H, W] -> unit vectors [B, D]."""

@@ -5,12 +5,12 @@ from collections.abc import Sequence as Several
 from dataclasses import replace
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from vlp_core.heads.projection import Align
 from vlp_core.needs import HALF, IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD, Needs
 from vlp_core.nn.keyed import uniform
+from vlp_core.nn.pixels import Normalise
 from vlp_core.sequence import Fused, Sequence
 from vlp_core.vocabulary import Vocabulary, WordTables
 
@@ -25,9 +25,6 @@ class VLModel(nn.Module):
     marked: whether a text that is read together with a picture begins with a token of its own, `encode` (BLIP,
         arXiv:2201.12086, section 3.1). Otherwise one pass over a text serves for its vector and for the fusion.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -47,17 +44,12 @@ class VLModel(nn.Module):
         self.vocabulary = vocabulary if marked else replace(vocabulary, encode=None)
         self.tables = WordTables(vocabulary)
         self.alone, self.sampled = frozenset(alone), sampled
-        for name, values in (("mean", needs.mean), ("std", needs.std)):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+        self.normalise = Normalise(needs.mean, needs.std)
 
     @property
     def places(self) -> int:
         """How many of a picture's states are of a place in it."""
         return cast(int, self.image.count)
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 pixels [B, 3, H, W] as the encoder wants them: float, less the mean, by the deviation."""
-        return (pixels.float() / 255 - self.mean) / self.std
 
     def see(self, pixels: Tensor, keep: Tensor | None = None) -> Sequence:
         """Normalised float pixels [B, 3, H, W] -> states; `keep` int64 [B, K]: only these places of the picture."""
