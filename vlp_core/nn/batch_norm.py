@@ -3,7 +3,7 @@
 torch's SyncBatchNorm does this on GPUs only; here the result must not depend on the number of workers anywhere.
 """
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -12,23 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vlp_core.errors import UserError
-
-
-class _Sum(torch.autograd.Function):
-    """The sum over ranks; its gradient is the sum of the ranks' gradients, for each of them has used it."""
-
-    @staticmethod
-    def forward(_ctx: Any, values: Tensor) -> Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
-        (gradient,) = gradients
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total
+from vlp_core.nn.gather import alone, gather
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
@@ -38,17 +22,18 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
+        if not self.training or alone():
             return super().forward(input)
         with torch.autocast(input.device.type, enabled=False):
             x = input.float()
             rows = x.numel() // x.shape[1] * dist.get_world_size()
-            mean = cast(Tensor, _Sum.apply(x.sum((0, 2, 3)))) / rows
-            centred = x - mean[:, None, None]
-            # The deviations are summed in a second round: a difference of two large sums would lose the digits.
-            variance = cast(Tensor, _Sum.apply(centred.square().sum((0, 2, 3)))) / rows
+            # Each rank's own go round in one call, and not sums, whose difference would lose the digits.
+            own = torch.stack(torch.var_mean(x, (0, 2, 3), correction=0))
+            variances, means = gather(own[None]).unbind(dim=1)
+            mean = means.mean(dim=0)
+            variance = (variances + (means - mean).square()).mean(dim=0)
             self._remember(mean.detach(), variance.detach() * (rows / max(1, rows - 1)))
-            normal = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+            normal = (x - mean[:, None, None]) * torch.rsqrt(variance + self.eps)[:, None, None]
             if self.affine:
                 normal = normal * self.weight.float()[:, None, None] + self.bias.float()[:, None, None]
         return normal.to(input.dtype)

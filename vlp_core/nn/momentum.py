@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Momentum(nn.Module):
@@ -24,8 +24,9 @@ class Momentum(nn.Module):
     def update(self) -> None:
         """twin ← decay · twin + (1 − decay) · source; buffers are taken over."""
         source = self._source[0]
-        for mine, theirs in zip(self.twin.parameters(), source.parameters(), strict=True):
-            mine.lerp_(theirs.to(mine.dtype), 1 - self.decay)
+        mine: list[Tensor] = list(self.twin.parameters())
+        theirs = [value.to(own.dtype) for own, value in zip(mine, source.parameters(), strict=True)]
+        torch._foreach_lerp_(mine, theirs, 1 - self.decay)
         for own, other in zip(self.twin.buffers(), source.buffers(), strict=True):
             own.copy_(other)
 
