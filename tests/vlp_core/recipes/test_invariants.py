@@ -1,32 +1,13 @@
 """What must hold of every system, whatever it is made of."""
 
-import math
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
+from torch.utils import _pytree as tree
 
-from tests.vlp_core.recipes.builders import WORDS, batch
-from vlp_core.batch import Batch
-from vlp_core.recipes.catalogue import RECIPES
-from vlp_core.system import System
-from vlp_core.view import View
-
-NAMES = [name for name in RECIPES if name != "clip"]
-"""open_clip's towers read texts of one length and one vocabulary: their tests are those of training."""
-ALL = pytest.mark.parametrize("name", NAMES)
-RANKS = 2
-
-
-def system(name: str, seed: int = 0) -> System:
-    torch.manual_seed(seed)
-    return RECIPES[name].TINY.system.build(WORDS)
-
-
-def pictures(name: str) -> int:
-    return RECIPES[name].TINY.system.image_size
+from tests.vlp_core.recipes.systems import ALL, batch_of, system
 
 
 @pytest.fixture(autouse=True)
@@ -39,29 +20,23 @@ def test_a_gradient_reaches_every_trained_parameter_and_no_frozen_one(name: str)
     built = system(name)
     for rows, longest in ((4, 6), (7, 12)):
         built.zero_grad()
-        losses = built(batch(rows, size=pictures(name), longest=longest, seed=rows))
+        losses = built(batch_of(name, rows, longest=longest, seed=rows))
         losses["loss"].backward()
-        assert all(loss.isfinite().all() for loss in losses.values())
-        for parameter_name, parameter in built.named_parameters():
+        for objective, loss in losses.items():
+            assert loss.isfinite().all(), f"{objective} is {loss}"
+        for part, parameter in built.named_parameters():
             if parameter.requires_grad:
-                assert parameter.grad is not None and parameter.grad.isfinite().all(), parameter_name
+                assert parameter.grad is not None, (
+                    f"no objective uses {part}: leave it out, freeze it, or add the objective that reads it"
+                )
+                assert parameter.grad.isfinite().all(), f"the gradient of {part} is not finite"
             else:
-                assert parameter.grad is None, parameter_name
-
-
-@ALL
-def test_padding_changes_nothing(name: str) -> None:
-    """Texts that are padded further give the losses that they gave."""
-    given = batch(5, size=pictures(name))
-    padded = replace(given, tokens=torch.cat([given.tokens, torch.full((5, 3), WORDS.pad)], dim=1))
-    short, long = (system(name).eval()(found) for found in (given, padded))
-    for objective in short:
-        torch.testing.assert_close(long[objective], short[objective], atol=1e-5, rtol=1e-5)
+                assert parameter.grad is None, f"{part} is frozen and has a gradient"
 
 
 @ALL
 def test_the_order_of_objectives_is_of_no_effect(name: str) -> None:
-    given = batch(6, size=pictures(name))
+    given = batch_of(name, 6)
     one, other = system(name), system(name)
     other.objectives = torch.nn.ModuleDict(dict(reversed(list(other.objectives.items()))))
     first, second = one(given), other(given)
@@ -78,7 +53,7 @@ def test_the_order_of_objectives_is_of_no_effect(name: str) -> None:
 
 @ALL
 def test_a_finished_model_and_a_checkpoint_come_back_as_they_were(name: str, tmp_path: Path) -> None:
-    given, built = batch(6, size=pictures(name)), system(name)
+    given, built = batch_of(name, 6), system(name)
     optimizer = torch.optim.SGD(built.parameters(), lr=0.1)
     for _ in range(2):
         optimizer.zero_grad()
@@ -96,72 +71,28 @@ def test_a_finished_model_and_a_checkpoint_come_back_as_they_were(name: str, tmp
         assert torch.equal(value, saved[key]), key
 
 
-def three_steps(name: str, given: Batch) -> dict[str, torch.Tensor]:
-    import torch.distributed as dist
-
-    built = system(name)
-    optimizer = torch.optim.SGD(built.parameters(), lr=0.05)
-    for _ in range(3):
-        optimizer.zero_grad()
-        built(given)["loss"].backward()
-        if dist.is_initialized():
-            for parameter in built.parameters():
-                if parameter.grad is not None:
-                    dist.all_reduce(parameter.grad)
-                    parameter.grad /= dist.get_world_size()
-        optimizer.step()
-    return built.state_dict()
-
-
-def one_rank(rank: int, folder: str) -> None:
-    import torch.distributed as dist
-
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", RANKS), rank=rank, world_size=RANKS)
-    for name in NAMES:
-        given = batch(8, size=pictures(name), same={5: 1})
-        share = slice(rank * 4, rank * 4 + 4)
-        tensors = {field: getattr(given, field)[share] for field in ("pixels", "tokens", "image_id", "text_id", "key")}
-        # Each rank pads its texts to its own longest.
-        tensors["tokens"] = tensors["tokens"][:, : int((tensors["tokens"] != WORDS.pad).sum(dim=1).max())]
-        state = three_steps(name, replace(given, uid=given.uid[share], **tensors))
-        if rank == 0:
-            torch.save(state, f"{folder}/{name}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-@pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(one_rank, args=(str(folder),), nprocs=RANKS)  # type: ignore[attr-defined]
-    return folder
-
-
 @ALL
-def test_two_ranks_have_the_parameters_of_one_after_three_steps(name: str, two_ranks: Path) -> None:
-    expected = three_steps(name, batch(8, size=pictures(name), same={5: 1}))
-    found = torch.load(two_ranks / f"{name}.pt")
-    for key, value in expected.items():
-        torch.testing.assert_close(found[key], value, atol=1e-5, rtol=1e-4, msg=lambda said, key=key: f"{key}: {said}")
-
-
-@ALL
-def test_losses_begin_where_chance_is(name: str) -> None:
+def test_no_part_of_a_model_is_given_the_same_twice(name: str) -> None:
+    """However many objectives ask for a pass, it is made once."""
     built = system(name)
-    losses = built(batch(24, size=pictures(name), longest=12))
-    word = math.log(WORDS.size)
-    chance = {"itm": math.log(2), "mlm": word, "lm": word, "caption": word, "bicaption": 2 * word}
-    for objective, expected in chance.items():
-        if objective in losses:
-            assert losses[objective].item() == pytest.approx(expected, rel=0.2), objective
+    given: dict[str, list[Any]] = {}
+
+    def note(part: str) -> Any:
+        return lambda _module, args, kwargs: given.setdefault(part, []).append((args, kwargs))
+
+    for model in (built.model, *(twin.twin for twin in built.twins)):
+        for slot, part in model.named_children():
+            part.register_forward_pre_hook(note(f"{id(model)} {slot}"), with_kwargs=True)
+    built(batch_of(name, 4))
+    assert given
+    for part, calls in given.items():
+        for number, call in enumerate(calls):
+            assert not any(same(call, earlier) for earlier in calls[:number]), f"{part} is given the same again"
 
 
-@ALL
-def test_one_view_makes_each_pass_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two objectives that ask for the same pass get the same tensors."""
-    built = system(name)
-    view = built.view(batch(4, size=pictures(name)))
-    if isinstance(view, View):
-        assert view.image() is view.image()
-        assert view.text() is view.text()
+def same(one: Any, other: Any) -> bool:
+    (first, shape), (second, its) = tree.tree_flatten(one), tree.tree_flatten(other)
+    return shape == its and all(
+        torch.equal(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else a is b or a == b
+        for a, b in zip(first, second, strict=True)
+    )
