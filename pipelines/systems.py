@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 BRINGS = "clip"
 """The dual encoder whose candidates are ranked by fusions that have none of their own."""
 
+VARIANTS = {"siglip": ("clip", ("--model.loss", "sigmoid"))}
+"""Systems that are a setting of a recipe: rows of their own, under names of their own."""
+
 
 def with_untrained(config: Pretrain) -> list[Step]:
     """The DAG of a system, and the scores that it has before its first step."""
@@ -63,7 +66,8 @@ def make(name: str, words: list[str]) -> tuple[int, dict[str, Path], Evaluate]:
     """Bring a system through its DAG; the exit code, the folders of its steps, and how it was scored."""
     from vlp_core.recipes.catalogue import recipe_of
 
-    config = configuration(name, recipe_of(name))
+    recipe, flags = VARIANTS.get(name, (name, ()))
+    config, words = configuration(name, recipe_of(recipe)), [*flags, *words]
     code = run_pipeline(
         "pretrain", config, with_untrained, headline=(*HEADLINE, "evaluate-untrained"), arguments=words, run_name=name
     )
@@ -81,12 +85,12 @@ def main(words: Sequence[str]) -> int:
         print(__doc__)
         return OK
     flags = argparse.ArgumentParser(prog="systems", add_help=False)
-    flags.add_argument("--only", nargs="+", default=sorted(RECIPES))
+    flags.add_argument("--only", nargs="+", default=sorted([*RECIPES, *VARIANTS]))
     chosen, rest = flags.parse_known_args(words)
     only = [name for names in chosen.only for name in names.split(",")]
     try:
         for name in only:
-            recipe_of(name)
+            recipe_of(VARIANTS.get(name, (name,))[0])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_FAULT

@@ -2,17 +2,20 @@
 
 import ast
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 
 
 def added_lines(names: Iterable[str]) -> dict[str, int]:
-    """Lines of vlp_core that a recipe needs and that no recipe before it in `names` did."""
+    """Lines of vlp_core that a recipe needs and that no recipe before it in `names` did; none for a name without a
+    file, which is a setting of another."""
     known: set[Path] = set()
     added = {}
     for name in names:
-        needed = _needed(PACKAGE / "recipes" / f"{name}.py")
+        file = PACKAGE / "recipes" / f"{name}.py"
+        needed = _needed(file) if file.is_file() else set()
         added[name] = sum(len(file.read_text().splitlines()) for file in needed - known)
         known |= needed
     return added
@@ -30,6 +33,7 @@ def _needed(file: Path) -> set[Path]:
     return found
 
 
+@cache
 def _imported(file: Path) -> list[Path]:
     modules = []
     for node in ast.walk(ast.parse(file.read_text())):

@@ -6,6 +6,7 @@ import pytest
 
 from pipelines import systems
 from pipelines.pretrain import configuration
+from pipelines.workflow.cli import parse
 from pipelines.workflow.step import walk
 from vlp_core.comparison import Trained
 from vlp_core.errors import UserError
@@ -56,6 +57,14 @@ def test_a_system_has_learnt_when_it_is_ahead_of_itself_by_the_margin(scores: di
 
     assert own_metric(scores) == metric
     assert trained(1 - MARGINS[metric] - 0.01).learnt and not trained(1 - MARGINS[metric] + 0.01).learnt
+
+
+@pytest.mark.parametrize("name", systems.VARIANTS)
+def test_a_variant_is_a_recipe_with_other_settings_and_a_name_of_its_own(name: str) -> None:
+    recipe, flags = systems.VARIANTS[name]
+    settings, _ = parse(configuration(name, recipe_of(recipe)), list(flags), name)
+    assert settings.model != recipe_of(recipe).system and settings.register.name == name not in RECIPES
+    assert added_lines([recipe, name])[name] == 0
 
 
 def test_lines_are_counted_once_by_the_first_system_that_needs_them() -> None:
