@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vlp_core.nn.gather import gather_texts, global_mean
-from vlp_core.view import Pairing, View
+from vlp_core.view import IGNORE, Pairing, View
+from vlp_core.vocabulary import there
 
 
 def transport(cost: Tensor, rows: Tensor, columns: Tensor, *, beta: float = 0.5, steps: int = 50) -> Tensor:
@@ -56,13 +57,14 @@ class WordPatchAlignment(nn.Module):
             if fused.image_mask is not None:
                 seen &= fused.image_mask
             distance = (transport(cost, there, seen) * cost).sum(dim=(1, 2))
-            sign = torch.where(pairs.label == 1, 1.0, -1.0)
-            return global_mean((sign * distance).sum(), torch.tensor(len(distance), device=distance.device))
+            sign = (pairs.label == 1).float() - (pairs.label == 0).float()
+            return global_mean((sign * distance).sum(), (pairs.label != IGNORE).sum())
 
     def _words(self, view: View, rows: Tensor) -> Tensor:
-        """bool [M, L]: the tokens that stand for words."""
-        tokens = gather_texts(view.batch.tokens, view.model.vocabulary.pad)
-        return ~view.model.tables.special[tokens[rows]]
+        """bool [M, L]: the tokens that stand for words; what pads a text may be a word elsewhere."""
+        vocabulary = view.model.vocabulary
+        tokens = gather_texts(view.batch.tokens, vocabulary.pad)[rows]
+        return there(tokens, vocabulary.end) & ~view.model.tables.special[tokens]
 
 
 def _never_0(mass: Tensor) -> Tensor:

@@ -7,10 +7,8 @@ import torch
 
 from tests.vlp_core.recipes.builders import WORDS, batch
 from vlp_core.batch import Batch
-from vlp_core.objectives.masked_language import Masking
 from vlp_core.recipes.ufo import UFO
 from vlp_core.system import System
-from vlp_core.view import IGNORE
 
 GIVEN = batch(4, size=32, longest=12)
 LENGTH = GIVEN.tokens.shape[1]
@@ -61,21 +59,6 @@ def test_words_see_the_picture_and_vectors_of_one_modality_do_not_see_the_other(
     assert (text != changed).any(dim=2).all()
     assert torch.equal(first.text_vectors(), second.text_vectors())
     assert torch.equal(first.image_vectors(), system.view(with_word(1)).image_vectors())
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("name", ["mlm", "prefix_mlm"])
-def test_what_stood_under_a_mask_does_not_tell(system: System, name: str) -> None:
-    """Logits stay as they are when another word is hidden by the same [MASK]."""
-    objective = system.objectives[name]
-    view = system.view(GIVEN)
-    words = view.words(Masking(0.15))
-    hidden = (words.targets != IGNORE) & (words.tokens == WORDS.mask)
-    assert hidden.any()
-    tokens = torch.where(hidden, (GIVEN.tokens - 7 + 5) % 53 + 7, GIVEN.tokens)
-    logits, targets = objective.predict(view)
-    changed, others = objective.predict(system.view(replace(GIVEN, tokens=tokens)))
-    assert torch.equal(logits, changed) and not torch.equal(targets, others)
 
 
 def test_one_trunk_and_one_head_serve_all_roles(system: System) -> None:
