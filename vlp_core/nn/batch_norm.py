@@ -26,16 +26,22 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
             return super().forward(input)
         with torch.autocast(input.device.type, enabled=False):
             x = input.float()
-            rows = x.numel() // x.shape[1] * dist.get_world_size()
-            # Each rank's own go round in one call, and not sums, whose difference would lose the digits.
-            own = torch.stack(torch.var_mean(x, (0, 2, 3), correction=0))
-            variances, means = gather(own[None]).unbind(dim=1)
+            here = x.numel() // x.shape[1]
+            rows = here * dist.get_world_size()
+            own = x.sum((0, 2, 3)) / here
+            centred = x - own[:, None, None]
+            # Each rank's mean and variance in one exchange, and no sums, whose difference would lose the digits.
+            means, variances = gather(torch.stack([own, centred.square().sum((0, 2, 3)) / here])[None]).unbind(dim=1)
             mean = means.mean(dim=0)
             variance = (variances + (means - mean).square()).mean(dim=0)
             self._remember(mean.detach(), variance.detach() * (rows / max(1, rows - 1)))
-            normal = (x - mean[:, None, None]) * torch.rsqrt(variance + self.eps)[:, None, None]
+            factor = torch.rsqrt(variance + self.eps)
             if self.affine:
-                normal = normal * self.weight.float()[:, None, None] + self.bias.float()[:, None, None]
+                factor = factor * self.weight.float()
+            shift = (own - mean) * factor
+            if self.affine:
+                shift = shift + self.bias.float()
+            normal = centred * factor[:, None, None] + shift[:, None, None]
         return normal.to(input.dtype)
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
