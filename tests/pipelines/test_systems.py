@@ -1,5 +1,6 @@
 """Systems one after another on one cluster, and the table that compares them with what they were before."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,17 @@ def test_a_variant_is_a_recipe_with_other_settings_and_a_name_of_its_own(name: s
     settings, _ = parse(configuration(name, recipe_of(recipe)), list(flags), name)
     assert settings.model != recipe_of(recipe).system and settings.register.name == name not in RECIPES
     assert added_lines([recipe, name])[name] == 0
+
+
+def test_bootstrapping_is_a_part_of_what_training_took(tmp_path: Path) -> None:
+    took = {"train-first": 5.0, "captions": 2.0, "train": 4.0, "evaluate": 50.0, "evaluate-untrained": 50.0}
+    folders = {name: tmp_path / name for name in (*took, "download-retrieval")}
+    for name, seconds in took.items():
+        folders[name].mkdir()
+        (folders[name] / "_RUN.json").write_text(json.dumps({"started": 1.0, "finished": 1.0 + seconds}))
+        (folders[name] / "scores.json").write_text('{"captions/cider": 1.0, "data_digest": "da7a"}')
+    made = systems.made_of("blip", folders, Evaluate(candidates=5))
+    assert made.seconds == 11 and made.evaluate.candidates == 5 and made.scores == {"captions/cider": 1.0}
 
 
 def test_lines_are_counted_once_by_the_first_system_that_needs_them() -> None:
