@@ -59,7 +59,11 @@ class Hard:
 
 
 class Matching(nn.Module):
-    """Two-way cross-entropy over the pairs that `negatives` makes; hard ones stand beside the batch's own pairs."""
+    """Two-way cross-entropy over the pairs that `negatives` makes; hard ones stand beside the batch's own pairs.
+
+    Negatives come from all ranks, and with them the states of all rows: W·B·(N + L)·D numbers on each rank, and in the
+    backward pass as many of their gradient.
+    """
 
     def __init__(self, head: nn.Module, negatives: Pairing) -> None:
         super().__init__()

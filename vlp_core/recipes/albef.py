@@ -23,7 +23,7 @@ from vlp_core.vocabulary import Vocabulary
 
 @dataclass(frozen=True, kw_only=True)
 class ALBEF:
-    """A ViT, a BERT over the text, and as many blocks that attend to the picture too (section 3.1)."""
+    """A ViT, a BERT, and as many blocks that see the picture too (section 3.1); the paper has RandAugment as well."""
 
     image: str | None = None
     """One of timm's models by name; none: a ViT of the sizes below."""

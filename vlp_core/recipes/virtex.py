@@ -47,7 +47,8 @@ class VirTex:
 
 
 HEAD = tuple(f"{part}=0.005" for part in ("model.text", "model.fusion", "objectives"))
-# The paper mirrors pictures (and left and right in captions), jitters their colours, and has Lookahead around SGD.
+# The paper mirrors pictures (and left and right in captions), jitters their colours, has Lookahead around SGD, and lets
+# the CNN's norms and biases decay too.
 PAPER = Recipe(system=VirTex(dropout=0.1), data=Data(crop_scale=(0.2, 1.0)), train=Train(
     steps=500_000, batch_size=256, optimizer="sgd", lr=0.2, lr_scale=HEAD, beta1=0.9, weight_decay=1e-4,
     warmup=10_000, clip_norm=10.0))  # fmt: skip

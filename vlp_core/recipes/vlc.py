@@ -37,7 +37,7 @@ class VLC:
     dropout: float = 0.0
     """In the embedding of words."""
     hidden: float = 0.6
-    """Share of the patches that are hidden where words are."""
+    """Share of the patches that are hidden where words are; the paper's code hides them from matching as well."""
     needs: ClassVar[Needs] = Needs(tokenizer="wordpiece", length=40, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
     def build(self, vocabulary: Vocabulary) -> System:

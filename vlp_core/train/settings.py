@@ -19,7 +19,8 @@ class Train:
     steps: int = extends(600)
     """Steps of the optimiser. Raised later, it carries a finished run on."""
     batch_size: int = 128
-    """Pairs a step, over all workers together."""
+    """Pairs a step, over all workers together and in memory at once: gradients are not accumulated, which would leave
+    contrastive losses fewer negatives."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """AdamW, or SGD whose momentum is --train.beta1."""
     lr: float = 1e-3
@@ -33,7 +34,8 @@ class Train:
     lr_end: float = 0.0
     """What it falls to."""
     weight_decay: float = 0.1
-    """Decoupled weight decay of matrices; biases, norms and the scale have none."""
+    """Weight decay of matrices; biases, norms and the scale have none. AdamW's is decoupled, SGD's is added to the
+    gradient."""
     beta1: float = 0.9
     """Decay of AdamW's mean."""
     beta2: float = 0.98
@@ -55,7 +57,8 @@ class Train:
     Hugging Face's (a ViT, a CLIP, an MAE; a BERT), for image also ARCHITECTURE:FILE, the model folder of a CLIP,
     timm:NAME:FILE, or timm:NAME, which is downloaded."""
     seed: int = 0
-    """Seed of the first weights, the order of samples and their augmentation."""
+    """Seed of the first weights, the order of samples, their augmentation and what of them is hidden; and of dropout,
+    which each worker draws for itself: with dropout, another number of workers is another run."""
     log_every: int = 10
     """Steps between two points of the curve; a point is the mean since the one before."""
     workers: int = execution(1)
