@@ -83,9 +83,10 @@ class Trained:
 
 def table(systems: Sequence[Trained]) -> str:
     """A row a system, in Markdown."""
-    # Over all recipes, the pattern of the others first, so that it does not depend on who is in the table.
+    # Over all recipes, the pattern of the others first, so that it does not depend on who is in the table. What is no
+    # recipe is a setting of one, and added nothing.
     lines = added_lines([FIRST, *(name for name in sorted(RECIPES) if name != FIRST)])
-    return _markdown(HEADS, (_row(system, system.cost(), lines[system.name]) for system in systems))
+    return _markdown(HEADS, (_row(system, system.cost(), lines.get(system.name, 0)) for system in systems))
 
 
 def _row(system: Trained, cost: Cost, lines: int) -> list[str]:
