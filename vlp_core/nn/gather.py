@@ -61,8 +61,9 @@ def gather_sequence(sequence: Sequence) -> Sequence:
     whole = None if sequence.whole is None else gather(sequence.whole)
     if sequence.mask is None:
         return sequence._replace(states=gather(sequence.states), whole=whole)
-    states, mask = gather_texts(sequence.states), gather_texts(sequence.mask, False)
-    return sequence._replace(states=states, mask=mask, whole=whole)
+    states = gather_texts(sequence.states)
+    mask = F.pad(sequence.mask, [0, states.shape[1] - sequence.mask.shape[1]])
+    return sequence._replace(states=states, mask=gather(mask), whole=whole)
 
 
 def global_mean(total: Tensor, count: Tensor) -> Tensor:

@@ -29,24 +29,31 @@ class MomentumContrastive(nn.Module):
             with torch.no_grad():
                 other_image, other_text = other_image.float(), other_text.float()
                 fresh_images, fresh_texts = gather(other_image), gather(other_text)
-                filled = self.queue.filled()
-                images = torch.cat([fresh_images, self.queue.images[filled]])
-                texts = torch.cat([fresh_texts, self.queue.texts[filled]])
+                images = torch.cat([fresh_images, self.queue.images])
+                texts = torch.cat([fresh_texts, self.queue.texts])
+                # All places of the queue, for how many are filled is known on the device alone.
+                there = torch.cat([torch.ones_like(fresh_images[:, 0], dtype=torch.bool), self.queue.filled()])
                 share = self.alpha * min(1.0, view.batch.epoch / self.ramp)
-                positive = self._positives(view, filled)
-                to_text = share * (scale * other_image @ texts.T).softmax(dim=1) + (1 - share) * positive
-                to_image = share * (scale * other_text @ images.T).softmax(dim=1) + (1 - share) * positive
-            loss_text = -(to_text * (scale * image @ texts.T).log_softmax(dim=1)).sum(dim=1).mean()
-            loss_image = -(to_image * (scale * text @ images.T).log_softmax(dim=1)).sum(dim=1).mean()
+                positive = self._positives(view, there)
+                to_text = share * _alike(scale * other_image, texts, there).softmax(dim=1) + (1 - share) * positive
+                to_image = share * _alike(scale * other_text, images, there).softmax(dim=1) + (1 - share) * positive
+            loss_text = -(to_text * _alike(scale * image, texts, there).log_softmax(dim=1)).sum(dim=1).mean()
+            loss_image = -(to_image * _alike(scale * text, images, there).log_softmax(dim=1)).sum(dim=1).mean()
             if view.training:
                 image_id, text_id = view.global_ids()
                 self.queue.push(images=fresh_images, texts=fresh_texts, image_id=image_id, text_id=text_id)
         return (loss_text + loss_image) / 2
 
-    def _positives(self, view: View, filled: Tensor) -> Tensor:
-        """float [B, W·B + queued], rows that sum to 1."""
+    def _positives(self, view: View, there: Tensor) -> Tensor:
+        """float [B, W·B + queue], rows that sum to 1."""
         batch, (images, texts) = view.batch, view.global_ids()
-        images = torch.cat([images, self.queue.image_id[filled]])
-        texts = torch.cat([texts, self.queue.text_id[filled]])
+        images = torch.cat([images, self.queue.image_id])
+        texts = torch.cat([texts, self.queue.text_id])
         same = (batch.image_id[:, None] == images[None]) | (batch.text_id[:, None] == texts[None])
+        same &= there
         return same.float() / same.sum(dim=1, keepdim=True)
+
+
+def _alike(rows: Tensor, others: Tensor, there: Tensor) -> Tensor:
+    """Products [B, N], and for those that are not there so little that a softmax makes 0 of it."""
+    return (rows @ others.T).masked_fill(~there, torch.finfo(rows.dtype).min)
