@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,6 +50,12 @@ def test_each_fusion_says_which_attention_it_has() -> None:
         and "attention" in inspect.signature(kind.forward).parameters
     }
     assert fusions == set(ATTENTIONS) == set(BUILT)
+
+
+def test_the_guide_says_which_attention_each_fusion_has() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    for name, known in ATTENTIONS.items():
+        assert f".{name}` | {', '.join(f'`{attention}`' for attention in known)} |" in readme
 
 
 @pytest.mark.parametrize("attention", [*KINDS, "window"])

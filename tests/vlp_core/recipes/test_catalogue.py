@@ -1,6 +1,7 @@
 """What a recipe may be: a short file with the sizes of a system and how its parts are put together, and no parts."""
 
 import ast
+import re
 from dataclasses import is_dataclass
 from pathlib import Path
 
@@ -25,6 +26,9 @@ def test_every_recipe_of_the_folder_is_in_the_catalogue() -> None:
 def test_a_recipe_is_sixty_lines_at_most_with_one_class_and_no_factory(name: str) -> None:
     text = (FOLDER / f"{name}.py").read_text()
     assert len(text.splitlines()) <= 60
+    assert re.match(r'"""\S.* \(\S.*, \d{4}, arXiv:\d{4}\.\d{4,5}\): .+"""\n', text), (
+        "name (authors, year, arXiv:…): …."
+    )
     tree = ast.parse(text)
     defined = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.Lambda)]
     (system,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
@@ -35,7 +39,8 @@ def test_a_recipe_is_sixty_lines_at_most_with_one_class_and_no_factory(name: str
 def test_a_recipes_class_holds_sizes_and_its_modules_are_parts_with_a_place_of_their_own(name: str) -> None:
     """No module's class is a recipe's, or made inside a function."""
     sizes = recipe_of(name).system
-    assert is_dataclass(sizes) and not isinstance(sizes, nn.Module) and name_of(sizes) == name
+    assert is_dataclass(sizes) and not isinstance(sizes, nn.Module)
+    assert name_of(sizes) == name, "a recipe is called as its file, and its class as both in lower case"
     kinds = {type(module) for module in sizes.build(WORDS).modules()}
     assert not [kind for kind in kinds if kind.__module__.startswith("vlp_core.recipes")]
     assert not [kind for kind in kinds if kind.__module__.startswith("vlp_core") and "<locals>" in kind.__qualname__]
