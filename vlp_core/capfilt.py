@@ -35,9 +35,9 @@ class Pictures:
 
 def check(system: System, name: str) -> None:
     """UserError, which calls the system `name`, where it cannot both write captions and judge them."""
-    parts = list(system.objectives.modules())
-    writes = any(isinstance(part, Captioning) and FORWARD in part.directions for part in parts)
-    if not writes or _matching(system) is None:
+    writer = system.objective(Captioning)
+    writes = writer is not None and FORWARD in writer.directions
+    if not writes or system.objective(Matching) is None:
         lacking = "judges no pairs" if writes else "writes no captions"
         raise UserError(
             f"{name} {lacking} (its objectives: {', '.join(system.objectives)}); CapFilt takes a recipe with "
@@ -62,17 +62,15 @@ def match_probability(system: System, pixels: Tensor, tokens: Tensor, owner: Ten
 
     Pixels are uint8 [B, 3, H, W]; a picture is encoded once, however many texts it has.
     """
-    objective, model = _matching(system), cast(VLModel, system.model)
+    objective, model = system.objective(Matching), cast(VLModel, system.model)
     if objective is None:
         raise UserError(
             f"a system of {', '.join(system.objectives)} judges no pairs; give one with a matching objective"
         )
-    if (first := model.vocabulary.encode) is not None:
-        tokens = torch.cat([torch.full_like(tokens[:, :1], first), tokens[:, 1:]], dim=1)
     with evaluating(system):
         seen = model.see(model.normalise(pixels))
         logits = [
-            objective.head(model.fuse(seen.rows(rows), model.text(texts)).pooled).float()
+            objective.head(model.fuse(seen.rows(rows), model.read(texts, model.vocabulary.encode)).pooled).float()
             for texts, rows in zip(tokens.split(TEXTS), owner.split(TEXTS), strict=True)
         ]
         return torch.cat(logits).softmax(dim=1)[:, 1]
@@ -103,7 +101,3 @@ def _judged(judge: System, pixels: Tensor, captions: list[list[str]], tokenizer:
     tokens = tokenizer([text for texts in captions for text in texts]).to(pixels.device)
     probabilities: list[float] = match_probability(judge, pixels, tokens, owner).tolist()
     return probabilities
-
-
-def _matching(system: System) -> Matching | None:
-    return next((part for part in system.objectives.modules() if isinstance(part, Matching)), None)

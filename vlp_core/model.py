@@ -5,6 +5,7 @@ from collections.abc import Sequence as Several
 from dataclasses import replace
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from vlp_core.heads.projection import Align
@@ -54,6 +55,12 @@ class VLModel(nn.Module):
     def see(self, pixels: Tensor, keep: Tensor | None = None) -> Sequence:
         """Normalised float pixels [B, 3, H, W] -> states; `keep` int64 [B, K]: only these places of the picture."""
         return cast(Sequence, self.image(pixels) if keep is None else self.image(pixels, keep))
+
+    def read(self, tokens: Tensor, first: int | None = None) -> Sequence:
+        """Token ids int64 [B, L] -> states; `first`: the token that takes the place of their start."""
+        if first is not None:
+            tokens = torch.cat([torch.full_like(tokens[:, :1], first), tokens[:, 1:]], dim=1)
+        return cast(Sequence, self.text(tokens))
 
     def image_vector(self, seen: Sequence) -> Tensor:
         """States of pictures -> unit vectors [B, D]."""

@@ -1,7 +1,7 @@
 """A model with objectives as one module: a batch in, a dict of losses out, so that any engine can wrap it."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from vlp_core.nn.state import load_own_state, own_state
 from vlp_core.objectives.weighted import Weighted
 from vlp_core.view import View
 
+Objective = TypeVar("Objective", bound=nn.Module)
 FOR_TRAINING = (Momentum, Queue)
 """Parts that a finished model has no use for; checkpoints keep them."""
 
@@ -52,6 +53,10 @@ class System(nn.Module):
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         scale = {"scale": view.scale().detach()} if self.compares else {}
         return {**losses, "loss": total, **scale}
+
+    def objective(self, kind: type[Objective]) -> Objective | None:
+        """The first objective of a kind, weighted or not, if there is one."""
+        return next((part for part in self.objectives.modules() if isinstance(part, kind)), None)
 
     @property
     def compares(self) -> bool:

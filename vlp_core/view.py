@@ -148,10 +148,7 @@ class View:
         return self.model.see(self.pixels(), keep)
 
     def _text(self, change: TextChange | None, first: int | None) -> Sequence:
-        tokens = self.batch.tokens if change is None else self.words(change).tokens
-        if first is not None:
-            tokens = torch.cat([torch.full_like(tokens[:, :1], first), tokens[:, 1:]], dim=1)
-        return self.model.text(tokens)
+        return self.model.read(self.batch.tokens if change is None else self.words(change).tokens, first)
 
     def _fused(
         self, words: TextChange | None, image: RandomPlaces | None, pairs: Pairing | None, attention: str

@@ -78,8 +78,6 @@ class Judge:
         self._reader, self._pictures, self._head, self._done = reader, data.pictures, objective.head, done
         self._model, self._size = reader.model, reader.settings.batch_size
         self._tokens = reader.tokenizer(data.texts)
-        if self._model.vocabulary.encode is not None:
-            self._tokens[:, 0] = self._model.vocabulary.encode
 
     @torch.inference_mode()
     def match(self, pairs: Tensor) -> Tensor:
@@ -99,7 +97,7 @@ class Judge:
         return odds
 
     def _read(self, texts: Tensor) -> Sequence:
-        return self._model.text(self._tokens[texts].to(self._reader.device))
+        return self._model.read(self._tokens[texts].to(self._reader.device), self._model.vocabulary.encode)
 
     def _see(self, pictures: Tensor) -> Sequence:
         pixels = self._reader.pixels(self._pictures[number] for number in pictures.tolist())

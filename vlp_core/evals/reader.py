@@ -63,8 +63,7 @@ class Reader:
 
     def objective(self, kind: type[Objective]) -> Objective | None:
         """The system's first objective of a kind, if it has one."""
-        parts = (part for objective in self.system.objectives.values() for part in objective.modules())
-        return next((part for part in parts if isinstance(part, kind)), None)
+        return self.system.objective(kind)
 
     def encoder(self) -> Encoder:
         """The system as a dual encoder."""

@@ -10,7 +10,6 @@ from vlp_core.errors import UserError
 from vlp_core.model import VLModel
 from vlp_core.nn.blocks import Cache
 from vlp_core.objectives.captioning import FORWARD, Captioning
-from vlp_core.objectives.weighted import Weighted
 from vlp_core.sequence import Sequence
 from vlp_core.system import System
 
@@ -98,10 +97,9 @@ class Writer:
 
 def _head(system: System) -> nn.Module:
     """The head of the system's Captioning objective."""
-    for objective in system.objectives.values():
-        inner = objective.objective if isinstance(objective, Weighted) else objective
-        if isinstance(inner, Captioning) and FORWARD in inner.directions:
-            return inner.head
+    objective = system.objective(Captioning)
+    if objective is not None and FORWARD in objective.directions:
+        return objective.head
     raise UserError(
         f"a system of {', '.join(system.objectives)} writes no captions; give one with a captioning objective"
     )
