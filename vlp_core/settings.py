@@ -13,6 +13,8 @@ from typing import Any
 EXECUTION = "execution"
 EXTENDS = "extends"
 PATH_OR_NAME = "path or name"
+HUB = "timm:"
+"""What begins the name of one of timm's encoders among sources of weights."""
 
 
 def _marked(mark: str, default: Any, factory: Any) -> Any:

@@ -9,9 +9,9 @@ from vlp_core.interop import PICTURES, TEXTS, WHOLES, open_clip, timm
 from vlp_core.interop.folder import CONFIG_FILE, config_in, pieces_in, weight_files, weights_in
 from vlp_core.interop.trained import Picture, Text, Whole
 from vlp_core.model_folder import read_config, read_weights
+from vlp_core.settings import HUB
 from vlp_core.towers import architecture
 
-HUB = "timm:"
 Pieces = dict[str, int] | None
 
 

@@ -26,12 +26,6 @@ def prefix(seen: int, length: int, device: torch.device) -> Tensor:
     return ((whole[None, :] < seen) | ((whole[:, None] >= seen) & (whole[None, :] <= whole[:, None])))[None, None]
 
 
-def window(length: int, width: int, device: torch.device) -> Tensor:
-    """[1, 1, length, length]: a token sees those at most `width` places away."""
-    places = torch.arange(length, device=device)
-    return ((places[None, :] - places[:, None]).abs() <= width)[None, None]
-
-
 def both(first: Mask, second: Mask) -> Mask:
     """What both allow."""
     if first is None or second is None:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from vlp_core.errors import UserError, nearest
-from vlp_core.settings import execution, extends, named_path, path_or_name
+from vlp_core.settings import HUB, execution, extends, named_path, path_or_name
 
 PARTS = ("image", "text")
-HUB = "timm:"
 
 
 @dataclass(frozen=True, kw_only=True)

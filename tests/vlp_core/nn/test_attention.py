@@ -96,13 +96,12 @@ def test_a_block_with_a_context_is_torchs_decoder_layer(norm: str) -> None:
         (masks.causal(5, torch.device("cpu")), lambda row, column: column <= row),
         (masks.causal(3, torch.device("cpu"), past=2), lambda row, column: column <= row + 2),
         (masks.prefix(2, 3, torch.device("cpu")), lambda row, column: column < 2 or (row >= 2 and column <= row)),
-        (masks.window(5, 1, torch.device("cpu")), lambda row, column: abs(row - column) <= 1),
         (
             masks.both(masks.causal(4, torch.device("cpu")), masks.keys(torch.tensor([[True, False, True, True]]))),
             lambda row, column: column <= row and column != 1,
         ),
     ],
-    ids=["causal", "causal with a past", "prefix", "window", "both"],
+    ids=["causal", "causal with a past", "prefix", "both"],
 )
 def test_masks_allow_what_they_say(mask: Tensor, sees) -> None:
     rows, columns = mask.shape[-2:]
