@@ -2,23 +2,30 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
-from tests.vlp_core.recipes.systems import ALL, batch_of, needs, system, vocabulary
+from tests.vlp_core.ranks import RANKS, together
+from tests.vlp_core.recipes.systems import batch_of, needs, system, vocabulary
 from vlp_core.batch import Batch
+from vlp_core.recipes.catalogue import RECIPES
 from vlp_core.vocabulary import there
 
-RANKS = 2
+NAMES = [name for name in RECIPES if name != "clip"]
+"""Of random pixels the gradients of CLIP's ResNet are in part rounding: in fp32, rows in another order change them by a
+hundredth. Its ranks are compared in train/test_engine.py."""
+
+RATES = {"clip": 0.003}
+"""Batch norms over eight pictures make much of rounding: at a higher rate one rank differs from itself, rows exchanged."""
 
 
 def three_steps(name: str, given: Batch) -> dict[str, torch.Tensor]:
     built = system(name)
-    optimizer = torch.optim.SGD(built.parameters(), lr=0.05)
+    optimizer = torch.optim.SGD(built.parameters(), lr=RATES.get(name, 0.05))
     for _ in range(3):
         optimizer.zero_grad()
         built(given)["loss"].backward()
@@ -36,7 +43,6 @@ def whole(name: str) -> Batch:
 
 
 def one_rank(rank: int, folder: str, names: list[str]) -> None:
-    torch.set_num_threads(1)
     store = dist.FileStore(f"{folder}/store", RANKS)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=RANKS, timeout=timedelta(minutes=2))
     try:
@@ -59,20 +65,12 @@ def one_rank(rank: int, folder: str, names: list[str]) -> None:
 @pytest.fixture(scope="module")
 def two_ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two ranks have after three steps, of each recipe that is asked for."""
-    folder = tmp_path_factory.mktemp("ranks")
     asked = [item for item in request.session.items if "two_ranks" in getattr(item, "fixturenames", ())]
     names = sorted({item.callspec.params["name"] for item in asked if item.path == request.path})  # type: ignore[attr-defined]
-    # Rank 0; this process is the other, for a new one takes seconds to import all that it needs.
-    spawned = mp.spawn(one_rank, args=(str(folder), names), nprocs=1, join=False)  # type: ignore[attr-defined]
-    try:
-        one_rank(1, str(folder), names)
-    finally:
-        while not spawned.join():
-            pass
-    return folder
+    return together(partial(one_rank, names=names), tmp_path_factory.mktemp("ranks"))
 
 
-@ALL
+@pytest.mark.parametrize("name", NAMES)
 def test_two_ranks_have_the_parameters_of_one_after_three_steps(name: str, two_ranks: Path) -> None:
     torch.set_num_threads(1)
     expected = three_steps(name, whole(name))
