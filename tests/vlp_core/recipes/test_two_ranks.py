@@ -20,7 +20,7 @@ NAMES = [name for name in RECIPES if name != "clip"]
 hundredth. Its ranks are compared in train/test_engine.py."""
 
 RATES = {"clip": 0.003}
-"""Batch norms over eight pictures make much of rounding: at a higher rate one rank differs from itself, rows exchanged."""
+"""Batch norms over eight pictures make much of rounding: at a higher rate one rank differs from itself, rows turned."""
 
 
 def three_steps(name: str, given: Batch) -> dict[str, torch.Tensor]:
