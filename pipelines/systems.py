@@ -2,7 +2,8 @@
 """Every system at the size for two cores, one after another on one cluster, and the table that compares them.
 
 pipelines/systems.py                           # all of them on the embedded corpus
-pipelines/systems.py --only vilt albef         # some; CLIP is made too, for it brings what fusions rank
+pipelines/systems.py --only albef virtex       # some
+pipelines/systems.py --only vilt               # CLIP is made too: it brings the pairs that a fusion alone ranks
 pipelines/systems.py --root /data/runs --train.steps 50      # further flags are those of pipelines/pretrain.py
 """
 
@@ -77,8 +78,18 @@ def make(name: str, words: list[str]) -> tuple[int, dict[str, Path], Evaluate]:
     return 0, folders_made(walk(with_untrained(settings)), open_root(workflow.root)), settings.evaluate
 
 
+def ranks_anothers(name: str) -> bool:
+    """Whether a system matches pairs and has no towers that bring them."""
+    from vlp_core.evals.systems import parts_of
+    from vlp_core.recipes.catalogue import recipe_of
+    from vlp_core.sizes import outline
+
+    parts = parts_of(outline(recipe_of(VARIANTS.get(name, (name,))[0]).system))
+    return parts.matches and not parts.compares
+
+
 def main(words: Sequence[str]) -> int:
-    from vlp_core.comparison import Trained, rankings, table
+    from vlp_core.comparison import Trained
     from vlp_core.recipes.catalogue import RECIPES, recipe_of
 
     if "--help" in words:
@@ -97,23 +108,32 @@ def main(words: Sequence[str]) -> int:
     trained: list[Trained] = []
     failed: dict[str, int] = {}
     dual: list[str] = []
-    for name in [BRINGS, *(name for name in only if name != BRINGS)]:
-        code, folders, settings = make(name, [*rest, *dual])
+    first = BRINGS in only or any(ranks_anothers(name) for name in only)
+    for name in [*[BRINGS] * first, *(name for name in only if name != BRINGS)]:
+        code, folders, settings = make(name, [*rest, *(dual if ranks_anothers(name) else [])])
         if code == INTERRUPTED or (code and name == BRINGS):
             return code
         if code:  # the others do not wait for it
             failed[name] = code
-            continue
-        dual = dual or ["--dual", str(folders["register"] / "export")]
-        trained.append(made_of(name, folders, settings))
-    wanted = [system for system in trained if system.name in only]
-    print(f"\n{table(wanted)}\n\n{rankings(wanted, Path(dual[1]))}\n")
-    behind = [system for system in wanted if not system.learnt]
-    for system in behind:
-        print(f"error: {system.shortfall}; give --train.steps more", file=sys.stderr)
+        elif "register" in folders and "evaluate-untrained" in folders:  # not so after --explain and --until
+            dual = ["--dual", str(folders["register"] / "export")] if name == BRINGS else dual
+            trained.append(made_of(name, folders, settings))
     for name in failed:
         print(f"error: {name}: not in the table, for it failed (see above)", file=sys.stderr)
+    behind = compared([system for system in trained if system.name in only], dual)
     return max([*failed.values(), FAULT if behind else OK])
+
+
+def compared(systems: Sequence["Trained"], dual: Sequence[str]) -> bool:
+    """Print the tables; whether a system is not ahead of its untrained self."""
+    from vlp_core.comparison import rankings, table
+
+    if systems:
+        print(f"\n{table(systems)}\n\n{rankings(systems, Path(dual[1]) if dual else None)}\n")
+    behind = [system for system in systems if not system.learnt]
+    for system in behind:
+        print(f"error: {system.shortfall}; give --train.steps more", file=sys.stderr)
+    return bool(behind)
 
 
 if __name__ == "__main__":

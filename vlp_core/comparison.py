@@ -114,17 +114,24 @@ def _cell(value: float | None, *, percent: bool) -> str:
     return f"{100 * value:.1f}" if percent else f"{value:.2f}"
 
 
-def rankings(systems: Iterable[Trained], dual: Path) -> str:
+def rankings(systems: Iterable[Trained], dual: Path | None) -> str:
     """Retrieval on the first pictures by each fusion, over a dual encoder's candidates (its own, else those of `dual`)
-    and over every pair."""
+    and over every pair; nothing where none of them is one."""
     rows = []
     for system in systems:
         if "matching/accuracy" not in system.scores:
             continue
         reader = system.reader()
-        brings = reader.encoder() if reader.system.compares else load_encoder(dual, system.evaluate)
+        if reader.system.compares:
+            brings = reader.encoder()
+        elif dual is not None:
+            brings = load_encoder(dual, system.evaluate)
+        else:
+            continue
         some, whole = two_rankings(reader, first_pictures(read_retrieval(system.retrieval), MATRIX), brings)
         rows.append([system.name, *_told(some), *_told(whole), f"{some.seconds / whole.seconds:.2f}"])
+    if not rows:
+        return ""
     heads = ("fusion", "R@1 of candidates, %", "s", "R@1 of every pair, %", "s", "time, ratio")
     return _markdown(heads, rows)
 

@@ -38,6 +38,17 @@ def test_a_system_that_is_not_there_is_told_with_the_nearest(capsys: pytest.Capt
     assert capsys.readouterr().err == "error: vlit: no such recipe; did you mean 'vilt'?\n"
 
 
+@pytest.mark.parametrize(("name", "ranks"), [("vilt", True), ("albef", False), ("virtex", False), ("siglip", False)])
+def test_a_fusion_alone_ranks_what_another_model_brings(name: str, ranks: bool) -> None:
+    assert systems.ranks_anothers(name) is ranks
+
+
+def test_what_was_only_explained_is_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert systems.main(["--only", "virtex", "--explain", "--root", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("evaluate-untrained") == 1 and "| system |" not in said
+
+
 @pytest.mark.parametrize(
     ("scores", "metric"),
     [
