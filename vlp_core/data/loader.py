@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vlp_core.batch import Batch
 from vlp_core.data.order import Order
+from vlp_core.data.pictures import Memory, Picture
 from vlp_core.data.samples import Samples, text_id
 from vlp_core.data.settings import Data
 from vlp_core.data.tokens import Tokenizer
@@ -31,7 +32,7 @@ class Augment(Protocol):
     def size(self) -> int:
         """Side of the square in pixels."""
 
-    def train(self, picture: bytes, rng: np.random.Generator) -> Tensor:
+    def train(self, picture: Picture, rng: np.random.Generator) -> Tensor:
         """uint8 [3, size, size]."""
 
 
@@ -58,9 +59,11 @@ class Loader:
         window: int = Data.window,
         threads: int = 2,
         prefetch: int = 2,
+        keep_bytes: int = 0,
         pin: bool = False,
     ) -> None:
-        """`batch_size` is that of all ranks together; `pin` puts batches where a GPU fetches them without waiting.
+        """`batch_size` is that of all ranks together; `pin` puts batches where a GPU fetches them without waiting;
+        of what was decoded, so many bytes are kept for the next epoch.
 
         Raises UserError for a batch that ranks cannot share evenly, too few samples, or samples without a caption.
         """
@@ -73,6 +76,7 @@ class Loader:
         self._share = batch_size // world
         self._first = rank * self._share
         self._order = Order(samples.uids, samples.weights, seed=seed, block=block, window=window)
+        self._memory = Memory(keep_bytes)
         self._pin = pin
         self._prefetch = prefetch
         self._epoch = float(samples.weights.sum())  # samples of an epoch in the mean
@@ -136,9 +140,9 @@ class Loader:
         return _Part(uids, self._tokenize(captions), [text_id(caption) for caption in captions], keys)
 
     def _picture(self, i: int, uid: str, rng: np.random.Generator) -> Tensor:
-        body = self._samples.image_bytes(i)
+        picture = Picture(lambda: self._samples.image_bytes(i), self._memory, i)
         try:
-            return self._transform.train(body, rng)
+            return self._transform.train(picture, rng)
         except Exception as error:
             raise UserError(
                 f"{self._samples.file(i)}: the picture of uid {uid} cannot be decoded ({error}); "

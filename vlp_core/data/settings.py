@@ -23,6 +23,8 @@ class Data:
     """Threads that read and decode, in each worker."""
     prefetch: int = execution(2)
     """Batches made ahead of the step."""
+    keep_mb: int = execution(1024)
+    """Memory for decoded pictures in each worker, in MB: those that fit are decoded once, not in every epoch."""
 
     def __post_init__(self) -> None:
         low, high = self.crop_scale
@@ -33,6 +35,8 @@ class Data:
         for name in ("block", "window", "threads", "prefetch"):
             if getattr(self, name) < 1:
                 raise UserError(f"--data.{name} {getattr(self, name)}: give 1 or more")
+        if self.keep_mb < 0:
+            raise UserError(f"--data.keep-mb {self.keep_mb}: give 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -177,6 +177,7 @@ class Run:
             crop_scale=self.data.crop_scale,
             flip=self.data.flip,
         )
+        again = self.train.steps * self.train.batch_size > len(self.samples)
         return Loader(
             self.samples,
             tokenize=self.tokenizer,
@@ -190,6 +191,7 @@ class Run:
             window=self.data.window,
             threads=self.data.threads,
             prefetch=self.data.prefetch,
+            keep_bytes=self.data.keep_mb << 20 if again else 0,
             pin=self.ranks.device.type == "cuda",
         )
 

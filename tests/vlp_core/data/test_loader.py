@@ -60,8 +60,8 @@ def test_ranks_together_have_the_batches_of_one(samples: Samples, world: int) ->
         assert_equal(joined([batches[step] for batches in ranks]), expected)
 
 
-@pytest.mark.parametrize("how", [{"threads": 1, "prefetch": 1}, {"threads": 7, "prefetch": 5}])
-def test_threads_and_prefetch_change_nothing(samples: Samples, how: dict[str, int]) -> None:
+@pytest.mark.parametrize("how", [{"threads": 1, "prefetch": 1}, {"threads": 7, "prefetch": 5}, {"keep_bytes": 10**6}])
+def test_threads_prefetch_and_what_is_kept_change_nothing(samples: Samples, how: dict[str, int]) -> None:
     assert_equal(joined(take(samples, 10, **how)), joined(take(samples, 10)))
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from torchvision.transforms import RandomResizedCrop
 
 from tests.vlp_core.data.folders import jpeg
+from vlp_core.data.pictures import Picture
 from vlp_core.data.transforms import Transform, random_crop
 from vlp_core.identity import generator
 
@@ -28,7 +29,7 @@ def encoded(mode: str, format: str, width: int = 90, height: int = 61) -> bytes:
     ("mode", "format"), [("L", "jpeg"), ("CMYK", "jpeg"), ("RGBA", "png"), ("P", "png"), ("RGB", "webp")]
 )
 def test_every_mode_becomes_colours(mode: str, format: str) -> None:
-    pixels = transform(16).train(encoded(mode, format), generator(0))
+    pixels = transform(16).train(Picture(lambda: encoded(mode, format)), generator(0))
     assert pixels.shape == (3, 16, 16) and pixels.dtype == torch.uint8
 
 
@@ -42,7 +43,8 @@ def test_a_crop_out_of_a_shrunken_decode_is_the_crop_of_the_whole(size: int) -> 
             box = random_crop(801, 603, (0.2, 1.0), generator("crop", turn))
             whole = image.crop(box).resize((size, size), Image.Resampling.BICUBIC)
         same, other = (
-            crops.train(body, generator("crop", draw)).permute(1, 2, 0).numpy().astype(int) for draw in (turn, turn + 1)
+            crops.train(Picture(lambda: body), generator("crop", draw)).permute(1, 2, 0).numpy().astype(int)
+            for draw in (turn, turn + 1)
         )
         assert np.abs(same - np.asarray(whole)).mean() < 2 < 5 < np.abs(other - np.asarray(whole)).mean()
 
@@ -68,7 +70,10 @@ def test_flips_come_as_often_as_asked() -> None:
     body = jpeg(8, 32, 32)
     plain = torch.from_numpy(np.array(Image.open(io.BytesIO(body)))).permute(2, 0, 1)
     mirrored = plain.flip(-1)
-    seen = [transform(32, crop_scale=(1.0, 1.0), flip=0.3).train(body, generator("flip", n)) for n in range(200)]
+    seen = [
+        transform(32, crop_scale=(1.0, 1.0), flip=0.3).train(Picture(lambda: body), generator("flip", n))
+        for n in range(200)
+    ]
     flipped = sum(
         int((pixels.int() - mirrored.int()).abs().sum() < (pixels.int() - plain.int()).abs().sum()) for pixels in seen
     )
@@ -78,5 +83,9 @@ def test_flips_come_as_often_as_asked() -> None:
 def test_the_same_draw_gives_the_same_pixels() -> None:
     body = jpeg(9, 200, 150)
     settings = transform(32, crop_scale=(0.3, 1.0), flip=0.5)
-    assert torch.equal(settings.train(body, generator(1)), settings.train(body, generator(1)))
-    assert not torch.equal(settings.train(body, generator(1)), settings.train(body, generator(2)))
+    assert torch.equal(
+        settings.train(Picture(lambda: body), generator(1)), settings.train(Picture(lambda: body), generator(1))
+    )
+    assert not torch.equal(
+        settings.train(Picture(lambda: body), generator(1)), settings.train(Picture(lambda: body), generator(2))
+    )
