@@ -197,13 +197,14 @@ def _check_size(images: Path, selection: Path, train: Train) -> None:
 
 def _fit(work: _Work) -> None:
     from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
     from ray.train.v2.api.config import FailureConfig  # `ray.train.FailureConfig`, as type checkers do not see it
 
+    from jobs.ray_trainer import Trainer
     from vlp_core.train.ranks import PATIENCE
 
     train = work.train
-    trainer = TorchTrainer(
+    trainer = Trainer(
         _worker,
         train_loop_config={"work": work},
         torch_config=TorchConfig(timeout_s=int(PATIENCE.total_seconds())),
