@@ -196,9 +196,8 @@ def _check_size(images: Path, selection: Path, train: Train) -> None:
 
 
 def _fit(work: _Work) -> None:
-    from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig
-    from ray.train.v2.api.config import FailureConfig  # `ray.train.FailureConfig`, as type checkers do not see it
+    from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig  # those of ray.train, for type checkers
 
     from jobs.ray_trainer import Trainer
     from vlp_core.train.ranks import PATIENCE
