@@ -11,7 +11,7 @@ import torch
 from tests.vlp_core.ranks import RANKS, together
 from tests.vlp_core.train.builders import TOWERS, TRAIN, batch, system
 from vlp_core.errors import UserError
-from vlp_core.train.engine import Engine, build_config, parameter_groups
+from vlp_core.train.engine import Engine, build_config, parameter_groups, updates_on_cpu
 from vlp_core.train.ranks import joined
 from vlp_core.train.schedule import learning_rate
 
@@ -172,6 +172,11 @@ def test_a_deepspeed_file_lies_over_what_is_built(tmp_path):
     config = build_config(replace(TRAIN, deepspeed=path), torch.device("cpu"))
     assert config["zero_optimization"] == {"stage": 2, "offload_optimizer": {"device": "cpu"}}
     assert config["wall_clock_breakdown"] and config["train_batch_size"] == TRAIN.batch_size
+    # What it leaves on the CPU is updated there, by the kernel that is quick there and that a GPU is not given.
+    plain = build_config(TRAIN, torch.device("cpu"))
+    assert [updates_on_cpu(asked, torch.device("cuda")) for asked in (config, plain)] == [True, False]
+    with joined(False) as ranks, closing(Engine(system(), TRAIN, ranks)) as engine:
+        assert all(group["fused"] for group in engine._engine.optimizer.param_groups)
 
 
 @pytest.mark.parametrize(
