@@ -40,12 +40,13 @@ class Words:
 class Pairs:
     """M pictures with a text each, by their rows among those of all ranks.
 
-    image, text  int64 [M]
-    label        int64 [M]: 1 they belong together, 0 they do not, IGNORE where none could be found
+    image  int64 [M]
+    text   int64 [M]; None: each of this rank's own texts, in their order
+    label  int64 [M]: 1 they belong together, 0 they do not, IGNORE where none could be found
     """
 
     image: Tensor
-    text: Tensor
+    text: Tensor | None
     label: Tensor
 
 
@@ -158,7 +159,8 @@ class View:
         seen, read = self.image(image), self.text(words, first=first)
         if pairs is not None:
             chosen = self.pairs(pairs)
-            seen, read = gather_sequence(seen).rows(chosen.image), gather_sequence(read).rows(chosen.text)
+            seen = gather_sequence(seen).rows(chosen.image)
+            read = read if chosen.text is None else gather_sequence(read).rows(chosen.text)
         return self.model.fuse(seen, read, attention)
 
     def _once(self, name: Hashable, make: Callable[[], Made]) -> Made:

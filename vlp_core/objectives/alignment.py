@@ -60,10 +60,10 @@ class WordPatchAlignment(nn.Module):
             sign = (pairs.label == 1).float() - (pairs.label == 0).float()
             return global_mean((sign * distance).sum(), (pairs.label != IGNORE).sum())
 
-    def _words(self, view: View, rows: Tensor) -> Tensor:
+    def _words(self, view: View, rows: Tensor | None) -> Tensor:
         """bool [M, L]: the tokens that stand for words; what pads a text may be a word elsewhere."""
         vocabulary = view.model.vocabulary
-        tokens = gather_texts(view.batch.tokens, vocabulary.pad)[rows]
+        tokens = view.batch.tokens if rows is None else gather_texts(view.batch.tokens, vocabulary.pad)[rows]
         return there(tokens, vocabulary.end) & ~view.model.tables.special[tokens]
 
 

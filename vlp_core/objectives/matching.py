@@ -30,7 +30,7 @@ class Shuffled:
         own = torch.arange(len(keys), device=keys.device) + first_row(len(keys))
         swapped = (uniform(keys, "swapped", 1)[:, 0] < self.share) & allowed.any(dim=1)
         other = uniform(keys, "stranger", allowed.shape[1]).masked_fill(~allowed, -1).argmax(dim=1)
-        return Pairs(torch.where(swapped, other, own), own, (~swapped).long())
+        return Pairs(torch.where(swapped, other, own), None, (~swapped).long())
 
 
 @dataclass(frozen=True)
