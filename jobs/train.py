@@ -15,7 +15,7 @@ from vlp_core.tracker import Summary, Tracker
 from vlp_core.train.deepspeed_file import stage_of
 from vlp_core.train.settings import Train
 
-VERSION = "1"
+VERSION = "2"
 RESUMABLE = True
 START_TRIES = 30  # of a minute each: so long may a lost node take to come back
 

@@ -12,7 +12,7 @@ class Data:
     """How samples are ordered and augmented in training."""
 
     crop_scale: tuple[float, float] = (0.9, 1.0)
-    """Share of a picture's area that a random crop keeps, from and to."""
+    """Share of a picture's area that a random crop keeps, from and to; 1 1: pictures come as evaluation sees them."""
     flip: float = 0.0
     """Probability of mirroring a picture."""
     block: int = 64

@@ -12,7 +12,7 @@ __all__ = ["WHOLE", "CapFilt", "Needs", "Recipe", "tiny"]
 
 
 WHOLE = Data(crop_scale=(1.0, 1.0))
-"""Pictures as they are."""
+"""Pictures as evaluation sees them: the shorter side resized, and the square in the middle."""
 
 
 @dataclass(frozen=True, kw_only=True)

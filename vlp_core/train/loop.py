@@ -176,6 +176,7 @@ class Run:
             size=self.config["preprocess"]["size"],
             crop_scale=self.data.crop_scale,
             flip=self.data.flip,
+            resize_mode=self.config["preprocess"]["resize_mode"],
         )
         again = self.train.steps * self.train.batch_size > len(self.samples)
         return Loader(

@@ -12,9 +12,9 @@ from vlp_core.data.transforms import Transform
 from vlp_core.identity import generator
 
 
-@pytest.mark.parametrize("size", [16, 90])
-def test_a_kept_picture_is_neither_read_nor_decoded_again_and_looks_the_same(size: int) -> None:
-    crops, memory, left = Transform(size=size, crop_scale=(0.9, 1.0)), Memory(10**6), [jpeg(5, 401, 303)]
+@pytest.mark.parametrize(("size", "least"), [(16, 0.9), (90, 0.9), (90, 1.0)])
+def test_a_kept_picture_is_neither_read_nor_decoded_again_and_looks_the_same(size: int, least: float) -> None:
+    crops, memory, left = Transform(size=size, crop_scale=(least, 1.0)), Memory(10**6), [jpeg(5, 401, 303)]
     kept = [crops.train(Picture(lambda: left.pop(), memory, 7), generator(turn)) for turn in range(3)]
     anew = [crops.train(Picture(lambda: jpeg(5, 401, 303)), generator(turn)) for turn in range(3)]
     assert all(torch.equal(one, other) for one, other in zip(kept, anew, strict=True)) and not left

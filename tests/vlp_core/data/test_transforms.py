@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torchvision.transforms import RandomResizedCrop
 
@@ -47,6 +48,21 @@ def test_a_crop_out_of_a_shrunken_decode_is_the_crop_of_the_whole(size: int) -> 
             for draw in (turn, turn + 1)
         )
         assert np.abs(same - np.asarray(whole)).mean() < 2 < 5 < np.abs(other - np.asarray(whole)).mean()
+
+
+@pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize(
+    ("width", "height", "size"),
+    [(801, 603, 24), (301, 800, 65), (90, 90, 32), (61, 90, 96), (900, 99, 33), (300, 20, 25)],
+)
+def test_uncropped_pictures_are_those_of_evaluation(width: int, height: int, size: int, mode: str) -> None:
+    """Shrunken by the decoder or not; beyond 8 to 1 the ends are cut before, which nothing in the square shows."""
+    body = jpeg(4, width, height)
+    plain = PreprocessCfg(size=size, mean=(0, 0, 0), std=(1, 1, 1), resize_mode=mode)
+    with Image.open(io.BytesIO(body)) as image:
+        wanted = image_transform_v2(plain, is_train=False)(image.convert("RGB")) * 255
+    uncropped = transform(size, crop_scale=(1.0, 1.0), resize_mode=mode)
+    assert (uncropped.train(Picture(lambda: body), generator(0)) - wanted).abs().mean() < 1.5
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 99))
