@@ -1,7 +1,9 @@
 """Scores of any model: a system of the recipes, or whatever open_clip loads."""
 
 from pathlib import Path
+from typing import Any
 
+from vlp_core.data.tokens import tokenizer_of
 from vlp_core.errors import UserError
 from vlp_core.evals.encoder import Done, load_encoder, silent
 from vlp_core.evals.evaluators import Suite, score
@@ -50,12 +52,21 @@ def scores_of(
 
 def data_digest(model: Path | str, suite: Suite, evaluate: Evaluate, *, dual: Path | str | None = None) -> str:
     """What two scores have to have in common to be compared: the data, and for a fusion what decides which pairs it
-    is asked about; who brings candidates counts for those systems alone that rank them."""
+    is asked about, and for what reads behind masks its tokens; who brings candidates counts for those systems alone
+    that rank them."""
     if not is_system(Path(model)) or suite.retrieval is None:
         return suite.digest
-    parts = parts_of(outline(sizes_of(read_config(Path(model)))))
+    config = read_config(Path(model))
+    parts = parts_of(outline(sizes_of(config)))
     ranks_them = dual is not None and parts.matches and not parts.compares
-    return digest_of([suite.digest, measured_by(parts, evaluate, _weights(str(dual)) if ranks_them else None)])
+    brings = _weights(str(dual)) if ranks_them else None
+    tokens = _tokens(config, Path(model)) if parts.reads else None
+    return digest_of([suite.digest, measured_by(parts, evaluate, brings, tokens)])
+
+
+def _tokens(config: dict[str, Any], folder: Path) -> str:
+    """Of a model's tokenizer and the length at which it cuts."""
+    return digest_of([config["tokenizer"], tokenizer_of(config["tokenizer"], folder).digest])
 
 
 def _weights(spec: str) -> str:

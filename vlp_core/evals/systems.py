@@ -18,7 +18,7 @@ from vlp_core.objectives.matching import Matching
 from vlp_core.system import System
 
 # Part of the data's digest: raised when the same data and system would score otherwise.
-VERSION = "2"
+VERSION = "3"
 
 
 def parts_of(system: System) -> Parts:
@@ -30,13 +30,15 @@ def parts_of(system: System) -> Parts:
     return Parts(compares=system.compares, matches=matches, reads=reads, writes=writes)
 
 
-def measured_by(parts: Parts, settings: Evaluate, dual: str | None) -> dict[str, Any]:
-    """What, beside a retrieval set, decides the scores of such a system on it; `dual` names who brings candidates."""
+def measured_by(parts: Parts, settings: Evaluate, dual: str | None, tokens: str | None) -> dict[str, Any]:
+    """What, beside a retrieval set, decides the scores of such a system on it; `dual` names who brings candidates,
+    `tokens` what texts are cut into, which is what is asked for behind masks."""
+    read = {"version": VERSION, "tokens": tokens} if parts.reads else {"version": VERSION}
     if not parts.matches:
-        return {"version": VERSION}
+        return read
     if not parts.compares and dual is None:
-        return {"version": VERSION, "matrix": settings.matrix}
-    return {"version": VERSION, "candidates": settings.candidates, "dual": None if parts.compares else dual}
+        return {**read, "matrix": settings.matrix}
+    return {**read, "candidates": settings.candidates, "dual": None if parts.compares else dual}
 
 
 def score_system(

@@ -23,6 +23,7 @@ from vlp_core.load import is_system, load_system
 from vlp_core.model_folder import read_weights
 from vlp_core.recipes.catalogue import RECIPES
 from vlp_core.sizes import outline
+from vlp_core.view import RandomPlaces
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +189,21 @@ def test_a_folder_says_what_it_is(pieces: Path, tmp_path: Path) -> None:
         (folder / "config.json").write_text(json.dumps(config | {"recipe": config["recipe"] | wrong}))
         with pytest.raises(UserError, match=f"did you mean '{near}'"):
             load_system(folder)
+
+
+def test_all_are_asked_for_the_same_whole_words_of_a_picture_that_is_seen_whole(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However they were trained: ALBEF hides pieces of words, VLC places of the picture."""
+    data = suite.retrieval
+    assert data is not None
+    train_word_pieces(data.texts, 40).save(str(tmp_path / WORDPIECE_FILE))  # so few that words are cut
+    monkeypatch.delattr(RandomPlaces, "keep")
+    names = ("albef", "vilt", "vlc")
+    told = [dict(judging.masked_words(reader_of(name, tmp_path, tmp_path / name), data)) for name in names]
+    # what always saying the commonest is worth depends on what is asked alone
+    assert told[0]["masked_words/accuracy_chance"] == pytest.approx(told[1]["masked_words/accuracy_chance"])
+    assert told[1]["masked_words/accuracy_chance"] == pytest.approx(told[2]["masked_words/accuracy_chance"])
 
 
 @pytest.mark.parametrize("size", [2, 12])
