@@ -1,5 +1,6 @@
 """What a fusion says of pairs: how well it matches, and what it reads behind masks."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -10,7 +11,7 @@ from vlp_core.evals.reader import Reader
 from vlp_core.evals.sets import RetrievalSet
 from vlp_core.identity import generator, key_of
 from vlp_core.objectives.masked_language import MaskedLanguage, Masking
-from vlp_core.objectives.matching import Matching
+from vlp_core.objectives.matching import Hard, Matching
 from vlp_core.sequence import Sequence
 from vlp_core.view import IGNORE, View
 
@@ -82,12 +83,17 @@ def _read_behind_masks(objective: MaskedLanguage, view: View) -> tuple[Tensor, T
 
 class Judge:
     """How well texts and pictures match. Of those asked about, `HELD` texts are encoded at a time and a batch of
-    pictures, for their states are large; `done` is told how many pairs are judged."""
+    pictures, for their states are large; `done` is told how many pairs are judged.
+
+    The odds are those among pairs of which half match: what has learnt with two hard negatives beside each match says
+    a third of a pair that tells it nothing.
+    """
 
     def __init__(self, reader: Reader, data: RetrievalSet, done: Done = silent) -> None:
         objective = reader.objective(Matching)
         assert objective is not None
         self._reader, self._pictures, self._head, self._done = reader, data.pictures, objective.head, done
+        self._learnt = math.log(1 / 2) if isinstance(objective.negatives, Hard) else 0.0
         self._model, self._size = reader.model, reader.settings.batch_size
         self._tokens = reader.tokenizer(data.texts)
 
@@ -119,7 +125,7 @@ class Judge:
         """Of these rows of the states."""
         pooled = self._model.fuse(seen.rows(picture), read.rows(text)).pooled
         logits = self._head(pooled).float()
-        odds: Tensor = (logits[:, 1] - logits[:, 0]).cpu()
+        odds: Tensor = (logits[:, 1] - logits[:, 0] - self._learnt).cpu()
         return odds
 
 

@@ -1,6 +1,7 @@
 """Systems are scored for what they have parts for; a fusion ranks what its dual encoder brings."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from tests.vlp_core.evals.builders import classes_file, images_folder, rows, system_folder
+from vlp_core.capfilt import match_probability
 from vlp_core.comparison import Trained, rankings, table
 from vlp_core.data.tokens import WORDPIECE_FILE, train_word_pieces
 from vlp_core.errors import UserError
@@ -204,6 +206,19 @@ def test_all_are_asked_for_the_same_whole_words_of_a_picture_that_is_seen_whole(
     # what always saying the commonest is worth depends on what is asked alone
     assert told[0]["masked_words/accuracy_chance"] == pytest.approx(told[1]["masked_words/accuracy_chance"])
     assert told[1]["masked_words/accuracy_chance"] == pytest.approx(told[2]["masked_words/accuracy_chance"])
+
+
+@pytest.mark.parametrize(("name", "learnt_at"), [("albef", 1 / 2), ("vilt", 1.0)])
+def test_odds_are_those_among_pairs_of_which_half_match(
+    name: str, learnt_at: float, suite: Suite, pieces: Path, tmp_path: Path
+) -> None:
+    """Whatever share of matches it was trained with: ALBEF has two hard negatives for each."""
+    data, reader = suite.retrieval, reader_of(name, pieces, tmp_path / "model")
+    assert data is not None
+    pixels = reader.pixels(data.pictures[number] for number in (0, 1))
+    chance = match_probability(reader.system, pixels, reader.tokenizer(data.texts[:3]), torch.tensor([0, 1, 1]))
+    odds = judging.Judge(reader, data).match(torch.tensor([[0, 0], [1, 1], [2, 1]]))
+    torch.testing.assert_close(odds, chance.logit() - math.log(learnt_at), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("size", [2, 12])
