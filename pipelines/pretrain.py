@@ -197,9 +197,7 @@ def build(config: Pretrain) -> list[Step]:
         return step(name, train.run, **data, **pieces, recipe=config.model, train=settings)
 
     if config.capfilt is not None and config.capfilt.bootstrap:
-        first = trained(
-            "train-first", selection, replace(config.train, steps=config.capfilt.steps or config.train.steps)
-        )
+        first = trained("train-first", selection, replace(config.train, steps=config.capfilt.steps))
         selection = bootstrapped(config.capfilt, first, images, selection)
     model = trained("train", selection, config.train)
     if not sets:

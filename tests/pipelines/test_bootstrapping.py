@@ -47,12 +47,16 @@ def test_recipes_that_do_not_bootstrap_have_neither_the_steps_nor_the_settings()
         config = configuration(name, module.TINY)()
         assert ("capfilt" in vars(config)) == (module.TINY.capfilt is not None), name
         assert (set(STEPS) <= set(steps_of(name))) == (module.TINY.capfilt is not None), name
-    assert not set(STEPS) & set(steps_of("blip", capfilt=CapFilt(bootstrap=False)))
+    assert not set(STEPS) & set(steps_of("blip", capfilt=CapFilt(steps=7, bootstrap=False)))
 
 
-def test_the_first_model_is_trained_as_long_as_the_second_unless_it_is_told() -> None:
-    steps = steps_of("blip", train=Train(steps=90), capfilt=CapFilt())
-    assert steps["train-first"].inputs["train"] == steps["train"].inputs["train"]
+def test_more_steps_of_the_second_model_carry_it_on_and_leave_the_first_as_it_is() -> None:
+    paper = recipe_of("blip", "paper")
+    few, many = (
+        fingerprints(steps_of("blip", train=replace(paper.train, steps=steps), capfilt=paper.capfilt))
+        for steps in (paper.train.steps, 200_000)
+    )
+    assert [name for name in few if few[name] != many[name]] == ["train", "evaluate", "register"]
 
 
 @pytest.mark.parametrize(
@@ -73,4 +77,4 @@ def test_a_setting_makes_what_stands_on_it_again_and_no_more(settings: CapFilt, 
 
 def test_captions_longer_than_the_recipe_reads_are_told_at_once() -> None:
     with pytest.raises(UserError, match=r"--capfilt\.captions\.longest 31: the recipe reads 30 tokens"):
-        steps_of("blip", capfilt=CapFilt(captions=Captions(longest=31)))
+        steps_of("blip", capfilt=CapFilt(steps=7, captions=Captions(longest=31)))

@@ -105,7 +105,7 @@ def test_recipes_that_say_so_can_bootstrap_their_captions() -> None:
         (Captions, {"p": 0}, "captions.p 0: give a mass"),
         (Captions, {"longest": 2}, "captions.longest 2: give 3 or more"),
         (Captions, {"batch_size": 0}, "captions.batch-size 0: give 1 or more"),
-        (CapFilt, {"threshold": -1}, "threshold -1: give a probability"),
+        (CapFilt, {"steps": 7, "threshold": -1}, "threshold -1: give a probability"),
         (CapFilt, {"steps": 0}, "steps 0: give 1 or more"),
     ],
 )

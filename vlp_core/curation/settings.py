@@ -116,15 +116,16 @@ class CapFilt:
 
     bootstrap: bool = True
     """Off: train on the web's captions alone."""
-    steps: int | None = None
-    """Steps of the first model; none: as many as --train.steps."""
+    steps: int
+    """Steps of the first model. A number of its own: it would be another model, with other captions, wherever
+    --train.steps carries the second one on."""
     captions: Captions = Captions()
     threshold: float = 0.5
     """Probability of a match below which a caption is dropped. Where two hard negatives are judged beside each match, a
     model that has learnt little says 1/3 of all."""
 
     def __post_init__(self) -> None:
-        if self.steps is not None and self.steps < 1:
+        if self.steps < 1:
             raise UserError(f"--capfilt.steps {self.steps}: give 1 or more")
         if not 0 <= self.threshold <= 1:
             raise UserError(f"--capfilt.threshold {self.threshold}: give a probability from 0 to 1")
