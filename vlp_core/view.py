@@ -7,6 +7,7 @@ are one pass, and their order does not matter.
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -34,6 +35,11 @@ class Words:
 
     tokens: Tensor
     targets: Tensor
+
+    @cached_property
+    def hidden(self) -> Tensor:
+        """Where something is asked, int64 [K] among the B·L places; to count them is to wait for the device."""
+        return (self.targets.flatten() != IGNORE).nonzero()[:, 0]
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def gather_texts(rows: Tensor, fill: int | float | bool = 0) -> Tensor:
     """As `gather`, for rows [B, L, …] whose length differs from rank to rank: shorter ones are filled up at the end."""
     if alone():
         return rows
-    longest = torch.tensor(rows.shape[1], device=rows.device)
+    longest = torch.full((), rows.shape[1], device=rows.device)
     dist.all_reduce(longest, dist.ReduceOp.MAX)
     spare = int(longest) - rows.shape[1]
     widths = [0, 0] * (rows.ndim - 2) + [0, spare]

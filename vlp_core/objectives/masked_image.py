@@ -28,7 +28,7 @@ class MaskedImage(nn.Module):
         rows = unseen[:, :, None].expand(-1, -1, pixels.shape[-1])
         wanted = self._targets(view).gather(1, rows)
         error = (pixels.gather(1, rows).float() - wanted).pow(2).mean(dim=-1)
-        return global_mean(error.sum(), torch.tensor(error.numel(), device=error.device))
+        return global_mean(error.sum(), torch.full((), error.numel(), device=error.device))
 
     def _targets(self, view: View) -> Tensor:
         patches = cut(view.pixels(), self.patch)

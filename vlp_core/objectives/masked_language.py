@@ -71,18 +71,19 @@ class MaskedLanguage(nn.Module):
         loss = F.cross_entropy(logits.float(), targets, reduction="none")
         if self.head_twin is not None and view.twin is not None:
             share = self.distilled * min(1.0, view.batch.epoch / self.ramp)
-            answers = self._logits(view.twin, self.head_twin).float().softmax(dim=-1)
+            hidden = view.words(self.masking).hidden
+            answers = self._logits(view.twin, self.head_twin, hidden).float().softmax(dim=-1)
             soft = -(answers * logits.float().log_softmax(dim=-1)).sum(dim=-1)
             loss = (1 - share) * loss + share * soft
-        return global_mean(loss.sum(), torch.tensor(len(loss), device=loss.device))
+        return global_mean(loss.sum(), torch.full((), len(loss), device=loss.device))
 
     def predict(self, view: View) -> tuple[Tensor, Tensor]:
         """Logits [K, V] and targets int64 [K] of the hidden words."""
-        targets = view.words(self.masking).targets
-        return self._logits(view, self.head), targets[targets != IGNORE]
+        words = view.words(self.masking)
+        return self._logits(view, self.head, words.hidden), words.targets.flatten().index_select(0, words.hidden)
 
-    def _logits(self, view: View, head: nn.Module) -> Tensor:
+    def _logits(self, view: View, head: nn.Module, hidden: Tensor) -> Tensor:
         states = view.fused(words=self.masking, image=self.image, attention=self.attention).text
         assert states is not None
-        logits: Tensor = head(states[view.words(self.masking).targets != IGNORE])
+        logits: Tensor = head(states.flatten(0, 1).index_select(0, hidden))
         return logits

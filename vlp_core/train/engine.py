@@ -62,7 +62,11 @@ class Engine:
         return cast(System, self._engine.module)
 
     def step(self, batch: Batch, lr: float) -> Outcome:
-        """Forward, backward and one update with learning rate `lr`; waits for nothing that the device computes."""
+        """Forward, backward and one update with learning rate `lr`.
+
+        None of its losses is waited for: that is left to whoever reads the outcome. A shape is, where what the device
+        holds decides on it: how many words are hidden, and how long the texts of other ranks are.
+        """
         for group, factor in zip(self._engine.optimizer.param_groups, self._factors, strict=True):
             group["lr"] = lr * factor
         losses = self._engine(batch)
