@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlp_core.tracker import Summary, Tracker
 
-VERSION = "2"
+VERSION = "3"
 
 
 def run(*, model: Path, seed: int, start: tuple[str, ...] = (), out: Path, tracker: Tracker) -> Summary:
@@ -18,6 +18,7 @@ def run(*, model: Path, seed: int, start: tuple[str, ...] = (), out: Path, track
     import torch
 
     from vlp_core.data.tokens import tokenizer_of
+    from vlp_core.evals.costs import parameter_count
     from vlp_core.load import sizes_of
     from vlp_core.model_folder import read_config, write_folder
     from vlp_core.sizes import fresh_system, name_of
@@ -29,8 +30,7 @@ def run(*, model: Path, seed: int, start: tuple[str, ...] = (), out: Path, track
     system = fresh_system(sizes, tokenizer.vocabulary, seed)
     if start:
         load_start(system, start, name_of(sizes), torch.device("cpu"), tokenizer.pieces)
-    weights = system.finished()
     tokenizer.save(out)
-    write_folder(out, weights, config)
+    write_folder(out, system.finished(), config)
     tracker.progress(1, 1, unit="models")
-    return Summary(counts={"parameters": sum(value.numel() for value in weights.values())})
+    return Summary(counts={"parameters": parameter_count(system)})

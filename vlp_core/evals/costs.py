@@ -17,7 +17,7 @@ from vlp_core.evals.sets import RetrievalSet
 from vlp_core.objectives.captioning import Captioning
 from vlp_core.objectives.masked_language import MaskedLanguage
 from vlp_core.objectives.matching import Matching
-from vlp_core.system import System
+from vlp_core.system import FOR_TRAINING, System
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Cost:
     """Of one forward pass in evaluation mode, milliseconds a pair."""
 
     parameters: int
-    """Of the finished system: without twins."""
+    """Of the finished system; see `parameter_count`."""
     embedding_ms: float
     """Pixels to what the fusion takes: patches or a grid for a model of one stream, a whole tower for one of two."""
     rest_ms: float
@@ -45,10 +45,17 @@ def cost_of(system: System, batch: Batch, *, repeats: int = 9) -> Cost:
         states, attention = model.see(pixels), _attention(system)
         seen, rest = (lambda: model.see(pixels)), (lambda: model.fuse(states, model.text(batch.tokens), attention))
     return Cost(
-        parameters=sum(value.numel() for value in system.finished().values()),
+        parameters=parameter_count(system),
         embedding_ms=_median_ms(seen, repeats, pixels.device) / pairs,
         rest_ms=_median_ms(rest, repeats, pixels.device) / pairs,
     )
+
+
+def parameter_count(system: System) -> int:
+    """Without twins, and without the statistics that batch norm keeps; what is shared counts once."""
+    kept = [part for part in system.modules() if isinstance(part, FOR_TRAINING)]
+    apart = {id(parameter) for part in kept for parameter in part.parameters()}
+    return sum(parameter.numel() for parameter in system.parameters() if id(parameter) not in apart)
 
 
 def _attention(system: System) -> str:
