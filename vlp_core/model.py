@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from vlp_core.errors import UserError
 from vlp_core.heads.projection import Align
 from vlp_core.needs import HALF, IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD, Needs
 from vlp_core.nn.keyed import uniform
@@ -41,6 +42,8 @@ class VLModel(nn.Module):
         marked: bool = False,
     ) -> None:
         super().__init__()
+        if sampled is not None and sampled < 1:
+            raise UserError(f"sampled {sampled}: give 1 or more places of the picture to look at")
         self.image, self.text, self.fusion, self.align = image, text, fusion, align
         self.vocabulary = vocabulary if marked else replace(vocabulary, encode=None)
         self.tables = WordTables(vocabulary)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vlp_core.batch import Batch
+from vlp_core.errors import UserError
 from vlp_core.model import VLModel, random_places
 from vlp_core.nn.gather import gather, gather_sequence
 from vlp_core.sequence import Fused, Sequence
@@ -78,8 +79,13 @@ class RandomPlaces:
 
     hidden: float
 
+    def __post_init__(self) -> None:
+        if not 0 < self.hidden < 1:
+            raise UserError(f"hidden {self.hidden}: give a share of the picture's places, over 0 and below 1")
+
     def keep(self, places: int) -> int:
-        return places - round(self.hidden * places)
+        """How many of so many stay: one at least, and one at least goes."""
+        return min(max(places - round(self.hidden * places), 1), places - 1)
 
 
 class View:

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from vlp_core.encoders.pictures import PictureEncoder
+from vlp_core.errors import UserError
 from vlp_core.nn.attention_pool import AttentionPool
 from vlp_core.sequence import Sequence
 
@@ -13,6 +14,8 @@ class PooledEncoder(nn.Module):
 
     def __init__(self, encoder: PictureEncoder, dim: int, *, queries: int, heads: int, eps: float = 1e-5) -> None:
         super().__init__()
+        if queries < 2:
+            raise UserError(f"a pool of {queries}: give 2 or more queries, for the first is of the whole picture")
         self.encoder, self.dim = encoder, dim
         self.pool = AttentionPool(encoder.dim, dim, queries=queries, heads=heads, eps=eps)
         self.norm = nn.LayerNorm(dim, eps=eps)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from vlp_core.errors import UserError
+
 
 class Queue(nn.Module):
     """The newest `size` rows of vectors and their names; the same on every rank, for all push the same rows.
@@ -19,6 +21,8 @@ class Queue(nn.Module):
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
+        if size < 1:
+            raise UserError(f"queue {size}: give 1 or more rows of earlier batches")
         self.size = size
         for name in ("images", "texts"):
             self.register_buffer(name, torch.zeros(size, dim))
