@@ -31,9 +31,9 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (gradient,) = gradients
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total.narrow(0, dist.get_rank() * ctx.rows, ctx.rows)
+        own = gradient.new_empty(ctx.rows, *gradient.shape[1:])
+        dist.reduce_scatter_single(own, gradient.contiguous())
+        return own
 
 
 def gather(rows: Tensor) -> Tensor:
@@ -82,6 +82,6 @@ def global_mean(total: Tensor, count: Tensor) -> Tensor:
 def _all_rows(rows: Tensor) -> Tensor:
     kind = rows.dtype
     sent = rows.detach().contiguous().view(torch.uint8) if kind == torch.bool else rows.detach().contiguous()
-    parts = [torch.empty_like(sent) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, sent)
-    return torch.cat(parts).view(torch.bool) if kind == torch.bool else torch.cat(parts)
+    everywhere = sent.new_empty(dist.get_world_size() * len(sent), *sent.shape[1:])
+    dist.all_gather_single(everywhere, sent)
+    return everywhere.view(torch.bool) if kind == torch.bool else everywhere
