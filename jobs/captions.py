@@ -1,7 +1,7 @@
 """captions: a trained system writes a caption for each picture of a selection, and tells how well that and the
 picture's own match it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 VERSION = "1"
 RESUMABLE = True
+RUN = 16
+"""Shards that a process with a GPU has its turn at, for it loads the model anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ def run(*, model: Path, images: Path, selection: Path, captions: Captions, out: 
     `model` is the folder of a system that writes captions and judges pairs; UserError for any other.
     """
     _check_model(model)
-    gpu = _gpu(captions)
+    gpus = _gpus(captions)
     for leftover in out.glob(".*.tmp"):
         leftover.unlink()
     files, rows, _ = join(images, selection)
@@ -58,15 +60,16 @@ def run(*, model: Path, images: Path, selection: Path, captions: Captions, out: 
             file=file,
             rows=rows.take(np.arange(bounds[number], bounds[number + 1])),
             captions=captions,
-            gpu=gpu,
+            gpu=gpus > 0,
             table=out / f"{file.name.partition('.')[0]}.parquet",
         )
         for number, file in enumerate(files)
         if bounds[number] < bounds[number + 1]
     ]
     progress = Progress(tracker, len(rows), unit="pictures")
-    for task, _ in map_shards(caption_shard, tasks, task=ShardTask(gpus=float(gpu)), window=captions.workers):
-        progress.add(len(task.rows))
+    turns = _turns(tasks, gpus)
+    for turn, _ in map_shards(caption_shards, turns, task=ShardTask(gpus=float(gpus > 0)), window=captions.workers):
+        progress.add(sum(len(task.rows) for task in turn))
     told = read_shards(out)
     return Summary(
         counts={
@@ -78,10 +81,20 @@ def run(*, model: Path, images: Path, selection: Path, captions: Captions, out: 
     )
 
 
-def caption_shard(task: _Task) -> None:
-    """Write a shard's table unless that is done."""
-    if _is_whole(task.table, task.rows):
-        return
+def caption_shards(tasks: Sequence[_Task]) -> None:
+    """Write the tables of these shards, but for those that are done."""
+    for task in tasks:
+        if not _is_whole(task.table, task.rows):
+            _caption_shard(task)
+
+
+def _turns(tasks: list[_Task], gpus: int) -> list[list[_Task]]:
+    """The shards that a process takes: with GPUs `RUN` of them, or fewer, so that each GPU has some."""
+    size = max(1, min(RUN, len(tasks) // gpus)) if gpus else 1
+    return [tasks[start : start + size] for start in range(0, len(tasks), size)]
+
+
+def _caption_shard(task: _Task) -> None:
     from vlp_core.capfilt import caption
 
     reader = _reader(task.model, task.gpu, task.captions.batch_size)
@@ -97,14 +110,14 @@ def _check_model(model: Path) -> None:
     check(system, f"{model}: {config['recipe']['name']}")
 
 
-def _gpu(captions: Captions) -> bool:
-    """Whether a shard takes a GPU. Ray would wait, and say nothing, for one that the cluster has not."""
+def _gpus(captions: Captions) -> int:
+    """GPUs to write on, none: CPUs. Ray would wait, and say nothing, for one that the cluster has not."""
     import ray
 
-    there = ray.cluster_resources().get("GPU", 0) > 0
+    there = int(ray.cluster_resources().get("GPU", 0))
     if captions.gpu and not there:
         raise UserError("--capfilt.captions.gpu: the cluster has no GPU; leave it out to write on CPUs")
-    return there if captions.gpu is None else captions.gpu
+    return 0 if captions.gpu is False else there
 
 
 def _is_whole(path: Path, rows: pa.Table) -> bool:
@@ -127,7 +140,8 @@ def _reader(model: Path, gpu: bool, batch_size: int) -> "Reader":
     from vlp_core.load import load_system
 
     system, tokenizer, config = load_system(model)
-    settings = Evaluate(batch_size=batch_size, device="cuda" if gpu else "cpu", threads=1)
+    # A CPU task has one core; beside a GPU as many decode as there are.
+    settings = Evaluate(batch_size=batch_size, device="cuda" if gpu else "cpu", threads=0 if gpu else 1)
     return Reader.of(system, tokenizer, config["preprocess"], settings, name=str(model))
 
 

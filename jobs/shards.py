@@ -14,8 +14,8 @@ Result = TypeVar("Result")
 class ShardTask:
     """How one shard's task runs: cpus and gpus, how often a lost worker is replaced, whether it stays on this node.
 
-    A process that had a GPU ends with its task, and what it loaded goes with it: a model is loaded anew for each shard.
-    One that had CPUs alone is used again.
+    A process that had a GPU ends with its task, and what it loaded goes with it: what loads a model takes several
+    shards a task. One that had CPUs alone is used again.
     """
 
     cpus: float = 1.0

@@ -13,12 +13,13 @@ from vlp_core.curation.settings import Captions
 from vlp_core.data.layout import CAPTIONED
 from vlp_core.data.tokens import Tokenizer
 from vlp_core.errors import UserError
-from vlp_core.generate import Nucleus, generate
+from vlp_core.generate import Nucleus, Writer
 from vlp_core.identity import key_of
 from vlp_core.model import VLModel
 from vlp_core.nn.evaluating import evaluating
 from vlp_core.objectives.captioning import FORWARD, Captioning
 from vlp_core.objectives.matching import Matching
+from vlp_core.sequence import Sequence
 from vlp_core.system import System
 
 TEXTS = 256  # that are judged at once: a picture that many pages show has as many captions
@@ -57,10 +58,13 @@ def caption(
     return pa.Table.from_pylist(rows, schema=CAPTIONED)
 
 
-def match_probability(system: System, pixels: Tensor, tokens: Tensor, owner: Tensor) -> Tensor:
+def match_probability(
+    system: System, pixels: Tensor, tokens: Tensor, owner: Tensor, *, seen: Sequence | None = None
+) -> Tensor:
     """float32 [M]: how likely texts int64 [M, L] match the pictures they belong to, rows `owner` int64 [M] of pixels.
 
-    Pixels are uint8 [B, 3, H, W]; a picture is encoded once, however many texts it has.
+    Pixels are uint8 [B, 3, H, W]; a picture is encoded once, however many texts it has, and not here where the
+    system's states of the pictures are given in `seen`.
     """
     objective, model = system.objective(Matching), cast(VLModel, system.model)
     if objective is None:
@@ -68,7 +72,7 @@ def match_probability(system: System, pixels: Tensor, tokens: Tensor, owner: Ten
             f"a system of {', '.join(system.objectives)} judges no pairs; give one with a matching objective"
         )
     with evaluating(system):
-        seen = model.see(model.normalise(pixels))
+        seen = model.see(model.normalise(pixels)) if seen is None else seen
         logits = [
             objective.head(model.fuse(seen.rows(rows), model.read(texts, model.vocabulary.encode)).pooled).float()
             for texts, rows in zip(tokens.split(TEXTS), owner.split(TEXTS), strict=True)
@@ -81,10 +85,13 @@ def _captioned(
 ) -> list[dict[str, object]]:
     pixels = pictures.pixels
     keys = torch.tensor([key_of(settings.seed, "capfilt", uid) - 2**63 for uid in pictures.uid], device=pixels.device)
-    written = generate(captioner, pixels, strategy=Nucleus(keys, settings.p), longest=settings.longest)
+    with evaluating(captioner):
+        writer = Writer(captioner, pixels, longest=settings.longest)
+        seen = writer.seen if judge is captioner else None
+        written = Nucleus(keys, settings.p).write(writer)
     own = [tokenizer.text(row) or None for row in written.tolist()]
     asked = [[*web, *filter(None, [text])] for web, text in zip(pictures.captions, own, strict=True)]
-    found = iter(_judged(judge, pixels, asked, tokenizer))
+    found = iter(_judged(judge, pixels, asked, tokenizer, seen))
     rows: list[dict[str, object]] = []
     for uid, web, text in zip(pictures.uid, pictures.captions, own, strict=True):
         web_match = [next(found) for _ in web]
@@ -93,11 +100,13 @@ def _captioned(
     return rows
 
 
-def _judged(judge: System, pixels: Tensor, captions: list[list[str]], tokenizer: Tokenizer) -> list[float]:
+def _judged(
+    judge: System, pixels: Tensor, captions: list[list[str]], tokenizer: Tokenizer, seen: Sequence | None
+) -> list[float]:
     """The probabilities of all pictures' captions, one after the other."""
     owner = torch.tensor([row for row, texts in enumerate(captions) for _ in texts], device=pixels.device)
     if not len(owner):
         return []
     tokens = tokenizer([text for texts in captions for text in texts]).to(pixels.device)
-    probabilities: list[float] = match_probability(judge, pixels, tokens, owner).tolist()
+    probabilities: list[float] = match_probability(judge, pixels, tokens, owner, seen=seen).tolist()
     return probabilities

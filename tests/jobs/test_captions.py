@@ -1,6 +1,7 @@
 """Captions: of each selected picture what a model writes and how well its captions match, kept over a kill."""
 
 import io
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,15 @@ def test_a_model_that_cannot_write_or_judge_is_refused_by_name(
     write_folder(tmp_path, sizes.build(read.vocabulary).finished(), config_of(sizes))
     with pytest.raises(UserError, match=f"{tmp_path}: {recipe} {says}"):
         stage.run(**{**inputs, "model": tmp_path}, captions=SETTINGS, out=tmp_path, tracker=Silent())
+
+
+@pytest.mark.parametrize(("gpus", "sizes"), [(0, [1] * 40), (2, [16, 16, 8]), (8, [5] * 8), (64, [1] * 40)])
+def test_a_process_with_a_gpu_takes_several_shards_and_each_gpu_some(gpus: int, sizes: list[int]) -> None:
+    """It ends with its task, and would load the model for each shard anew."""
+    tasks = list(range(40))
+    turns = stage._turns(tasks, gpus)
+    assert [len(turn) for turn in turns] == sizes and [*chain(*turns)] == tasks
+    assert stage._turns([], gpus) == []
 
 
 def test_a_gpu_that_is_not_there_is_not_waited_for(inputs: dict[str, Path], tmp_path: Path, cluster: str) -> None:

@@ -42,7 +42,12 @@ def matching(table: pa.Table) -> list[list[bool]]:
 def test_right_captions_are_written_and_found_to_match_and_wrong_ones_are_not(
     system: System, tokenizer: Tokenizer
 ) -> None:
+    """A system that judges its own captions looks at each picture once."""
+    seen: list[int] = []
+    hook = system.model.image.register_forward_hook(lambda _module, _given, states: seen.append(len(states.states)))
     table = caption(system, system, [ASKED], tokenizer, Captions(p=0.5))
+    hook.remove()
+    assert seen == [len(ASKED.uid)]
     assert matching(table) == [[True], [False], [False, True], [], [False, False]]
     assert table["synthetic"].to_pylist() == [TEXTS[name] for name in NAMES]
     assert min(table["synthetic_match"].to_pylist()) >= 0.5

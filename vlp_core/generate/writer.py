@@ -18,7 +18,7 @@ class Writer:
     """B texts of equal length that grow by a token at a time, each about its picture.
 
     Tokens that stand for no word are never written: the padding, the starts, the mask; the last place that is left is
-    for the end alone.
+    for the end alone. `seen`: what the model makes of the pictures.
     """
 
     def __init__(self, system: System, pixels: Tensor, *, longest: int | None = None, cached: bool = True) -> None:
@@ -31,7 +31,7 @@ class Writer:
             raise UserError(f"captions of {longest} tokens: give from 2 (start and end) to {vocabulary.length}")
         first = vocabulary.start if vocabulary.decode is None else vocabulary.decode
         self._read = torch.full((len(pixels), 1), first, device=pixels.device)
-        self._seen = self.model.see(self.model.normalise(pixels))
+        self.seen = self.model.see(self.model.normalise(pixels))
         self._barred = _barred(self.model)
         self._cached, self._words, self._fused = cached, Cache(), Cache()
 
@@ -71,7 +71,7 @@ class Writer:
     def repeat(self, times: int) -> None:
         """Go on with so many of each text, one after the other; before a token is written."""
         index = torch.arange(len(self), device=self.device).repeat_interleave(times)
-        self._read, self._seen = self._read[index], self._seen.rows(index)
+        self._read, self.seen = self._read[index], self.seen.rows(index)
 
     def rows(self, index: Tensor) -> None:
         """Go on with these texts, int64 [B]: each about the picture of the one whose place it takes."""
@@ -91,7 +91,7 @@ class Writer:
         tokens = self._read[:, past:]
         text = self.model.text
         read = text(tokens, cache=self._words) if isinstance(text, WordEncoder) else text(tokens, past=past)
-        fused = self.model.fusion(self._seen, cast(Sequence, read), FORWARD, cache=self._fused)
+        fused = self.model.fusion(self.seen, cast(Sequence, read), FORWARD, cache=self._fused)
         return cast(Tensor, fused.text)
 
 
