@@ -109,6 +109,24 @@ def check(recipe: Any, metric: str | None, *, retrieval: bool, zero_shot: bool, 
     check_metric(metric, name_of(recipe), parts, retrieval=retrieval, zero_shot=zero_shot, dual=dual)
 
 
+def check_dual(recipe: Any, dual: Path) -> None:
+    """UserError where the recipe's system ranks no other model's candidates, or `dual` is none that brings them."""
+    from vlp_core.evals.encoder import EXPORT_CONFIG
+    from vlp_core.evals.systems import parts_of
+    from vlp_core.model_folder import read_config
+    from vlp_core.sizes import name_of, outline
+
+    parts = parts_of(outline(recipe))
+    if parts.compares or not parts.matches:
+        reason = "finds candidates by towers of its own" if parts.compares else "has no fusion that ranks"
+        raise UserError(f"--dual {dual}: {name_of(recipe)} {reason}; leave it out")
+    if dual.is_dir() and not (dual / EXPORT_CONFIG).is_file() and "open_clip" not in read_config(dual):
+        theirs = read_config(dual)["recipe"].get("name")
+        raise UserError(
+            f"--dual {dual}: a {theirs} is no dual encoder of open_clip's; give a clip's folder or its export"
+        )
+
+
 def scored(work: Work) -> tuple[dict[str, float], str]:
     """The scores, and the digest that two of them have to share to be compared; on a GPU of the cluster's, if there is
     one: Ray waits until it is free, as it does for training."""

@@ -164,8 +164,9 @@ def _rewritten(shards: Path | None) -> Path | None:
 
 
 def check(recipe: Any, train: Train) -> None:
-    """UserError where the recipe's sizes make no system, or one that cannot be trained under this stage of ZeRO, or
-    from what another recipe has trained. Two towers tell of their sizes themselves: a plan of them loads no torch."""
+    """UserError where the recipe's sizes make no system, or one that cannot be trained under this stage of ZeRO, lacks
+    a part whose rate is scaled, or cannot start from what it is given. Two towers tell of their sizes themselves: a plan
+    of them loads no torch."""
     if not isinstance(recipe, Towers):
         from vlp_core.sizes import check_sizes
 
@@ -175,11 +176,16 @@ def check(recipe: Any, train: Train) -> None:
         from vlp_core.train import engine
 
         engine.check_stage(outline(recipe), stage)
-    if train.start:
-        from vlp_core.sizes import name_of
-        from vlp_core.train.start import check_recipe
+    if train.lr_scale:
+        from vlp_core.sizes import outline
+        from vlp_core.train import engine
 
-        check_recipe(train.start, name_of(recipe))
+        engine.parameter_groups(outline(recipe), train.weight_decay, train.lr_scale)
+    if train.start:
+        from vlp_core.sizes import name_of, outline
+        from vlp_core.train.start import check_start
+
+        check_start(outline(recipe), train.start, name_of(recipe))
 
 
 def _check_size(images: Path, selection: Path, train: Train) -> None:

@@ -140,6 +140,10 @@ def check(config: Pretrain, inputs: Inputs) -> None:
         raise UserError(
             "--corpus.… is for the embedded corpus, which --source takes the place of; leave out one of them"
         )
+    if config.dual is not None:
+        if inputs.retrieval is None:
+            raise UserError(f"--dual {config.dual}: it brings candidates for --eval.retrieval; give that too")
+        evaluate.check_dual(config.model, config.dual)
     classes = None if config.eval.classes is None else Classes.read(config.eval.classes)
     if config.eval.zero_shot is not None:
         check_labels(config.eval.zero_shot, classes)

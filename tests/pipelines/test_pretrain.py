@@ -47,6 +47,12 @@ from vlp_core.sizes import config_of
         (["coca", "--model.pool", "1", "8"], "--model.…: a pool of 1: give 2 or more queries"),
         (["albef", "--model.queue", "0"], "--model.…: queue 0: give 1 or more"),
         (["clip", "--model.text-layers", "0"], "--model.text-layers 0: give 1 or more"),
+        (["vilt", "--train.lr-scale", "model.fusio=5"], "the system has no such part; did you mean 'model.fusion'"),
+        (["clip", "--train.start", "image=timm:vit_base_patch16_224"], "a dual encoder is started as a whole"),
+        (["albef", "--dual", str(INFRA)], f"--dual {INFRA}: albef finds candidates by towers of its own"),
+        (["virtex", "--dual", str(INFRA)], "virtex has no fusion that ranks"),
+        (["vilt", "--dual", str(INFRA)], f"{INFRA}: not a model folder"),
+        (["vilt", "--source", str(INFRA), "--dual", str(INFRA)], "it brings candidates for --eval.retrieval"),
         (["virtex", "--register.metric", "retrieval/text_to_image_r@1"], "of a virtex there will be captions/cider"),
     ],
     ids=lambda given: " ".join(given) if isinstance(given, list) else "",
@@ -70,6 +76,8 @@ def test_what_another_recipe_has_trained_is_refused_by_name_before_anything_is_f
     said = capsys.readouterr().err
     assert "this is a vilt, and a ufo is trained" in said and said.count("\n") == 1
     assert main(["vilt", *start]) == 0
+    assert main(["vilt", "--dual", str(tmp_path / "model"), *start[2:]]) == 2
+    assert "a vilt is no dual encoder of open_clip's" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", [("--size", "paper"), ("--size=paper",)], ids=" ".join)

@@ -44,7 +44,7 @@ def load_start(
         if part is None and config_in(Path(source)) is None:
             _load_own(system, source, device)
             continue
-        origin = f"--train.start {part}={source}" if part else f"--train.start {source}"
+        origin = _origin(part, source)
         with told_of(origin):
             placed, theirs = _placed(system, part, source)
             rows = Rows.of(pieces, theirs) if pieces and theirs else None
@@ -74,6 +74,19 @@ def check_recipe(start: Sequence[str], recipe: str) -> None:
             )
 
 
+def check_start(system: System, start: Sequence[str], recipe: str) -> None:
+    """UserError where what `start` names is of another kind or of other sizes than the system, of which an outline will
+    do; what would be downloaded is not looked at."""
+    check_recipe(start, recipe)
+    for part, source in sources_of(tuple(start)).items():
+        if part is None and config_in(Path(source)) is None:
+            if not Path(source).is_dir():
+                _check_file(system, source)
+        elif isinstance(system.model, DualEncoder) or named_path(source)[1] is not None:
+            with told_of(_origin(part, source)):
+                _placed(system, part, source)
+
+
 def identify_start(start: Sequence[str]) -> str:
     """A name for the weights that `start` names, equal where they are; UserError where there are none.
 
@@ -98,6 +111,10 @@ def _identity(word: str) -> str:
                 raise UserError(f"{content.name} is not there; {_WAYS}")
             digest = sha256_of_file(content)
     return f"{before}{path.resolve().name} ({digest[:16]})"
+
+
+def _origin(part: str | None, source: str) -> str:
+    return f"--train.start {part}={source}" if part else f"--train.start {source}"
 
 
 def _placed(system: System, part: str | None, source: str) -> tuple[Placed, Pieces]:
@@ -137,10 +154,8 @@ def _load_own(system: System, source: str, device: torch.device) -> None:
         with told_of(f"--train.start {source}"):
             folder = _checkpoint_in(folder)
         system.load_trained(engine.read_weights(folder, device), origin=str(folder))
-    elif not isinstance(system.model, DualEncoder):
-        raise UserError(f"--train.start {source}: a file is of one encoder; give image={source}")
     else:
-        _load_open_clip(system.model, source)
+        _load_open_clip(_check_file(system, source), source)
 
 
 def _checkpoint_in(folder: Path) -> Path:
@@ -152,12 +167,21 @@ def _checkpoint_in(folder: Path) -> Path:
     return found.folder
 
 
-def _load_open_clip(model: DualEncoder, start: str) -> None:
-    name, _, file = start.partition(":")
+def _check_file(system: System, source: str) -> DualEncoder:
+    """The dual encoder that ARCHITECTURE:FILE is of; UserError where the system is another."""
+    model, name = system.model, source.partition(":")[0]
+    if not isinstance(model, DualEncoder):
+        raise UserError(f"--train.start {source}: a file is of one encoder; give image={source}")
     if architecture(name) != model.config["model_cfg"]:
         raise UserError(
-            f"--train.start {start}: the recipe's model is another; set its open_clip to {name} and its loss to softmax"
+            f"--train.start {source}: the recipe's model is another; set its open_clip to {name} and its loss to "
+            "softmax"
         )
+    return model
+
+
+def _load_open_clip(model: DualEncoder, start: str) -> None:
+    name, _, file = start.partition(":")
     try:
         open_clip.load_checkpoint(model.clip, file)
     except Exception as error:  # torch and safetensors have many kinds for a file that is not theirs

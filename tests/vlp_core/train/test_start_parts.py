@@ -25,11 +25,12 @@ from vlp_core.recipes.meter import METER
 from vlp_core.recipes.pixelbert import PixelBERT
 from vlp_core.recipes.vilt import ViLT
 from vlp_core.recipes.vlc import VLC
+from vlp_core.sizes import outline
 from vlp_core.system import System
 from vlp_core.tracker import Silent
 from vlp_core.train.loop import train_model
 from vlp_core.train.settings import Train
-from vlp_core.train.start import load_start
+from vlp_core.train.start import check_start, load_start
 from vlp_core.vocabulary import there
 
 CPU = torch.device("cpu")
@@ -299,6 +300,9 @@ def test_what_does_not_fit_is_one_line_that_names_both(sizes, part, model, says,
     with pytest.raises(UserError, match=f"^--train.start {source}: .*{says}") as error:
         started(sizes, source)
     assert "\n" not in str(error.value)
+    if "is \\(" not in says:  # what sizes and kinds tell is told before anything is fetched
+        with pytest.raises(UserError, match=says):
+            check_start(outline(sizes), (source,), "any")
 
 
 @pytest.mark.parametrize(
