@@ -3,7 +3,7 @@ picture's own match it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,12 +149,11 @@ def _pictures(task: _Task, reader: "Reader") -> Iterator["Pictures"]:
     from vlp_core.capfilt import Pictures
 
     stored = Stored(open_files=1)
-    for batch in task.rows.to_batches(max_chunksize=task.captions.batch_size):
-        part = batch.to_pydict()
-        places = zip(part["offset"], part["length"], strict=True)
-        try:
-            pixels = reader.pixels(stored.read(task.file, offset, length) for offset, length in places)
-        except UserError as error:
-            raise UserError(f"{task.file}: {error}; delete the shard and fetch it again") from error
-        yield Pictures(pixels=pixels, uid=part["uid"], captions=part["captions"])
+    parts = [batch.to_pydict() for batch in task.rows.to_batches(max_chunksize=task.captions.batch_size)]
+    bodies = (map(partial(stored.read, task.file), part["offset"], part["length"]) for part in parts)
+    try:
+        for part, pixels in zip(parts, reader.streamed(bodies), strict=True):
+            yield Pictures(pixels=pixels, uid=part["uid"], captions=part["captions"])
+    except UserError as error:
+        raise UserError(f"{task.file}: {error}; delete the shard and fetch it again") from error
     stored.close()

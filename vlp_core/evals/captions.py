@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from vlp_core.evals.encoder import Done, silent
+from vlp_core.evals.encoder import Done, batches, silent
 from vlp_core.evals.reader import Reader
 from vlp_core.evals.sets import RetrievalSet
 from vlp_core.generate import Beam, generate
@@ -17,12 +17,10 @@ Score = tuple[str, float]
 def written(reader: Reader, data: RetrievalSet, done: Done = silent) -> list[str]:
     """A caption for each picture, by beam search of width 3."""
     captions = []
-    for start in range(0, len(data.pictures), reader.settings.batch_size):
-        numbers = range(start, min(start + reader.settings.batch_size, len(data.pictures)))
-        pixels = reader.pixels(data.pictures[number] for number in numbers)
+    for pixels in reader.streamed(batches(data.pictures, reader.settings.batch_size)):
         tokens = generate(reader.system, pixels, strategy=Beam(width=3))
         captions += [reader.tokenizer.text(row) for row in tokens.tolist()]
-        done(len(numbers))
+        done(len(pixels))
     return captions
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -56,8 +57,8 @@ class Encoder:
             UserError: a body is no picture, or the vectors are not finite.
         """
         with ThreadPoolExecutor(self.threads) as pool:
-            pixels = (torch.stack(list(pool.map(self._decode, batch))) for batch in batches(bodies, self.batch_size))
-            return self._encode(self.model.encode_image, pixels, done)
+            decoded = one_ahead(pool.map(self._decode, batch) for batch in batches(bodies, self.batch_size))
+            return self._encode(self.model.encode_image, (torch.stack(list(batch)) for batch in decoded), done)
 
     def texts(self, texts: Iterable[str], *, done: Done = silent) -> Tensor:
         """Unit vectors float32 [N, D] on the CPU of texts; what is longer than the model's context is cut."""
@@ -183,3 +184,13 @@ def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def one_ahead(begun: Iterable[Item]) -> Iterator[Item]:
+    """Each of what is begun by being asked for, when the one after it has begun too."""
+    waiting: deque[Item] = deque()
+    for item in begun:
+        waiting.append(item)
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting

@@ -104,8 +104,10 @@ class Judge:
         for texts in pairs[:, 0].unique().split(HELD):
             read = _joined([self._read(part) for part in texts.split(self._size)])
             of_texts = _within(pairs[:, 0], texts)
-            for pictures in pairs[of_texts, 1].unique().split(self._size):
-                seen = self._see(pictures)
+            blocks = pairs[of_texts, 1].unique().split(self._size)
+            bodies = (map(self._pictures.__getitem__, block.tolist()) for block in blocks)
+            for pictures, pixels in zip(blocks, self._reader.streamed(bodies), strict=True):
+                seen = self._model.see(self._model.normalise(pixels))
                 of_both = of_texts[_within(pairs[of_texts, 1], pictures)]
                 for part in of_both.split(self._size):
                     text, picture = pairs[part].T.contiguous()
@@ -116,10 +118,6 @@ class Judge:
 
     def _read(self, texts: Tensor) -> Sequence:
         return self._model.read(self._tokens[texts].to(self._reader.device), self._model.vocabulary.encode)
-
-    def _see(self, pictures: Tensor) -> Sequence:
-        pixels = self._reader.pixels(self._pictures[number] for number in pictures.tolist())
-        return self._model.see(self._model.normalise(pixels))
 
     def _match(self, read: Sequence, seen: Sequence, text: Tensor, picture: Tensor) -> Tensor:
         """Of these rows of the states."""

@@ -15,7 +15,7 @@ from vlp_core.batch import Batch
 from vlp_core.data.samples import text_id
 from vlp_core.data.tokens import Tokenizer
 from vlp_core.errors import UserError
-from vlp_core.evals.encoder import Encoder, batches, device_of, threads_of
+from vlp_core.evals.encoder import Encoder, batches, device_of, one_ahead, threads_of
 from vlp_core.evals.sets import RetrievalSet
 from vlp_core.evals.settings import Evaluate
 from vlp_core.identity import key_of
@@ -79,6 +79,10 @@ class Reader:
 
     def pixels(self, bodies: Iterable[bytes]) -> Tensor:
         """Encoded pictures -> uint8 [B, 3, H, W] on the device, as training has them."""
+        return next(self.streamed([bodies]))
+
+    def streamed(self, several: Iterable[Iterable[bytes]]) -> Iterator[Tensor]:
+        """As `pixels`, of several batches; a batch is decoded while the one before it is worked on."""
         plain = PreprocessCfg(**{**self.preprocess, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
         transform = image_transform_v2(plain, is_train=False)
 
@@ -90,15 +94,18 @@ class Reader:
                 raise UserError(f"an evaluation picture of {len(body)} bytes cannot be decoded ({error})") from error
 
         with ThreadPoolExecutor(threads_of(self.settings)) as pool:
-            return torch.stack(list(pool.map(decoded, bodies))).to(self.device)
+            for batch in one_ahead(pool.map(decoded, bodies) for bodies in several):
+                yield torch.stack(list(batch)).to(self.device)
 
     def pairs(self, data: RetrievalSet) -> Iterator[Batch]:
         """Each picture with the first of its captions, in batches."""
-        for numbers in batches(range(len(data.pictures)), self.settings.batch_size):
+        parts = list(batches(range(len(data.pictures)), self.settings.batch_size))
+        bodies = (map(data.pictures.__getitem__, numbers) for numbers in parts)
+        for numbers, pixels in zip(parts, self.streamed(bodies), strict=True):
             texts = [data.texts[data.first_texts[number]] for number in numbers]
             names = [data.identities[number] for number in numbers]
             yield Batch(
-                pixels=self.pixels(data.pictures[number] for number in numbers),
+                pixels=pixels,
                 tokens=self.tokenizer(texts),
                 image_id=torch.tensor([key_of(name) - 2**63 for name in names]),
                 text_id=torch.tensor([text_id(text) for text in texts]),

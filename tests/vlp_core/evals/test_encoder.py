@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import open_clip
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.vlp_core.evals.builders import COLOURS, CONFIG, model_folder, picture
 from vlp_core.errors import UserError
-from vlp_core.evals.encoder import load_encoder
+from vlp_core.evals.encoder import load_encoder, one_ahead
 from vlp_core.evals.settings import Evaluate
 
 SIZES = [(48, 40), (33, 90), (32, 32), (200, 100)]
@@ -33,6 +34,19 @@ def export(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {**CONFIG["open_clip"], "tokenizer": CONFIG.get("tokenizer", {})}
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     return folder
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_a_batch_is_begun_before_the_one_before_it_is_worked_on(count: int) -> None:
+    has_begun: list[int] = []
+
+    def begun() -> Iterator[int]:
+        for number in range(count):
+            has_begun.append(number)
+            yield number
+
+    told = [(number, len(has_begun)) for number in one_ahead(begun())]
+    assert told == [(number, min(number + 2, count)) for number in range(count)]
 
 
 @pytest.mark.parametrize("form", ["model folder", "export folder", "local-dir"])
