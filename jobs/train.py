@@ -165,8 +165,8 @@ def _rewritten(shards: Path | None) -> Path | None:
 
 def check(recipe: Any, train: Train) -> None:
     """UserError where the recipe's sizes make no system, or one that cannot be trained under this stage of ZeRO, lacks
-    a part whose rate is scaled, or cannot start from what it is given. Two towers tell of their sizes themselves: a plan
-    of them loads no torch."""
+    a part whose rate is scaled, or cannot start from what it is given. Two towers tell of their sizes themselves: a
+    plan of them loads no torch."""
     if not isinstance(recipe, Towers):
         from vlp_core.sizes import check_sizes
 

@@ -38,7 +38,7 @@ from vlp_core.evals.classes import Classes, check_labels
 from vlp_core.evals.settings import Evaluate, Register
 from vlp_core.miniature.settings import Corpus
 from vlp_core.recipes.recipe import Needs, Recipe
-from vlp_core.train.settings import Train
+from vlp_core.train.settings import Train, sources_of
 from vlp_core.web.settings import Fetch
 
 
@@ -76,6 +76,7 @@ class Pretrain:
     train: Train = Train()
     data: Data = Data()
     capfilt: ClassVar[CapFilt | None] = None  # a setting, with flags, where the recipe has it
+    starts: ClassVar[tuple[str, ...]] = ()  # as the recipe says
     eval: Sets = Sets()
     dual: Path | None = None
     """A dual encoder (a model folder or an open_clip export) whose best are what a fusion ranks that has no towers of
@@ -94,7 +95,9 @@ def configuration(name: str, recipe: Recipe) -> type[Pretrain]:
     ]
     if recipe.capfilt is not None:
         fields.append(("capfilt", CapFilt, recipe.capfilt))
-    made = make_dataclass("Pretrain", fields, bases=(Pretrain,), frozen=True, kw_only=True)
+    made = make_dataclass(
+        "Pretrain", fields, bases=(Pretrain,), namespace={"starts": recipe.starts}, frozen=True, kw_only=True
+    )
     made.__doc__ = (Pretrain.__doc__ or "").replace("a system", name)
     return made
 
@@ -152,6 +155,18 @@ def check(config: Pretrain, inputs: Inputs) -> None:
         evaluate.check(config.model, config.register.metric, **sets, dual=config.dual is not None)
 
 
+def tell_fresh(config: Pretrain) -> None:
+    """A line where parts begin fresh that the settings suppose to be trained."""
+    given = sources_of(config.train.start)
+    fresh = [part for part in config.starts if part not in given and None not in given]
+    if fresh:
+        sources = " ".join(f"{part}=SOURCE" for part in fresh)
+        print(
+            f"! the paper's settings are for trained parts, and {' and '.join(fresh)} will begin fresh: give "
+            f"--train.start {sources}, or a --train.lr and --train.steps for that"
+        )
+
+
 def check_longest(settings: CapFilt, needs: Needs) -> None:
     """UserError where captions would be written that are longer than any that is read."""
     longest = settings.captions.longest
@@ -163,6 +178,7 @@ def build(config: Pretrain) -> list[Step]:
     """The DAG. Without an evaluation set it ends at `train`."""
     inputs = inputs_of(config)
     check(config, inputs)
+    tell_fresh(config)
 
     def fetched(name: str, source: object, settings: Ingest) -> Step:
         # Columns are named for the training list; an evaluation list that lacks them is recognised by itself.

@@ -92,8 +92,12 @@ def test_the_size_may_stand_anywhere(size: tuple[str, ...]) -> None:
 def test_every_recipe_has_a_plan_at_the_size_of_its_paper(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Which says what its settings suppose to be trained, where nothing is given to start from."""
     assert main([name, "--size", "paper", "--explain", "--root", str(tmp_path / "root")]) == 0
-    steps = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    told = capsys.readouterr().out
+    for part in ("image", "text"):
+        assert (f"{part}=SOURCE" in told) == (part in RECIPES[name].PAPER.starts)
+    steps = [line.split()[0] for line in told.splitlines()]
     assert {"download", "select", "train", "evaluate"} < set(steps) and steps[-1] == "register"
     assert not (tmp_path / "root").exists()
 

@@ -55,6 +55,6 @@ class PixelBERT:
 
 # 40 epochs. The paper has SGD for the CNN, at 1e-2 and with a weight decay of its own, and divides both rates by 10
 # after the 25th and the 35th epoch.
-PAPER = Recipe(system=PixelBERT(), data=WHOLE, train=Train(
+PAPER = Recipe(system=PixelBERT(), data=WHOLE, starts=("image",), train=Train(
     steps=55_000, batch_size=4096, lr=1e-4, weight_decay=0.01))  # fmt: skip
 TINY = tiny(PixelBERT(image=None, trunk=(64, 2, 4), image_size=64, sampled=16), steps=1700, data=WHOLE)

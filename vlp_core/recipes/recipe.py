@@ -24,6 +24,8 @@ class Recipe:
     data: Data = field(default_factory=Data)
     capfilt: CapFilt | None = None
     """How its captions are bootstrapped; none: it is trained on those of the web."""
+    starts: tuple[str, ...] = ()
+    """Parts ("image", "text") that its paper begins with trained weights for, as its rates and steps suppose."""
 
 
 def tiny(system: Any, *, steps: int, batch_size: int = 32, lr: float = 2e-3, **more: Any) -> Recipe:
