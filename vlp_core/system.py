@@ -1,7 +1,7 @@
 """A model with objectives as one module: a batch in, a dict of losses out, so that any engine can wrap it."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from vlp_core.model import VLModel
 from vlp_core.nn.momentum import Momentum
 from vlp_core.nn.queue import Queue
 from vlp_core.nn.state import load_own_state, own_state
+from vlp_core.objectives.masked_language import MaskedLanguage
 from vlp_core.objectives.weighted import Weighted
 from vlp_core.view import View
 
@@ -21,7 +22,8 @@ FOR_TRAINING = (Momentum, Queue)
 
 
 class System(nn.Module):
-    """`objectives` by name, each a module from a view to a loss; `decay`: of the model's twin, where they need one."""
+    """`objectives` by name, each a module from a view to a loss; `decay`: of the model's twin, where they need one,
+    and of its heads' whose answers are among an objective's targets."""
 
     def __init__(
         self, model: DualEncoder | VLModel, objectives: Mapping[str, nn.Module], *, decay: float | None = None
@@ -29,7 +31,8 @@ class System(nn.Module):
         super().__init__()
         self.model = model
         self.objectives = nn.ModuleDict(dict(objectives))
-        self.twin = None if decay is None else Momentum(model, decay)
+        heads = [part.head for part in self.objectives.modules() if isinstance(part, MaskedLanguage) and part.distilled]
+        self.twin = None if decay is None else Momentum(model, decay, beside=heads)
 
     @property
     def twins(self) -> list[Momentum]:
@@ -39,8 +42,7 @@ class System(nn.Module):
         """The batch under this model, for objectives and evaluations."""
         if isinstance(self.model, DualEncoder):
             return DualView(self.model, batch)
-        twin = None if self.twin is None else cast(VLModel, self.twin.twin)
-        return View(self.model, batch, training=self.training, twin=twin)
+        return View(self.model, batch, training=self.training, twin=self.twin)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Each objective's loss [] by its name, `loss` their weighted sum, and `scale`, where there is one."""

@@ -8,15 +8,16 @@ are one pass, and their order does not matter.
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlp_core.batch import Batch
 from vlp_core.errors import UserError
 from vlp_core.model import VLModel, random_places
 from vlp_core.nn.gather import gather, gather_sequence
+from vlp_core.nn.momentum import Momentum
 from vlp_core.sequence import Fused, Sequence
 from vlp_core.vocabulary import Vocabulary, WordTables
 
@@ -91,10 +92,16 @@ class RandomPlaces:
 class View:
     """See the module. `twin` is the same batch under the model's twin, where the system has one."""
 
-    def __init__(self, model: VLModel, batch: Batch, *, training: bool = True, twin: VLModel | None = None) -> None:
+    def __init__(self, model: VLModel, batch: Batch, *, training: bool = True, twin: Momentum | None = None) -> None:
         self.model, self.batch, self.training = model, batch, training
-        self.twin = None if twin is None else View(twin, batch, training=training)
+        self.twin = None if twin is None else View(cast(VLModel, twin.twin), batch, training=training)
+        self._momentum = twin
         self._made: dict[Hashable, Any] = {}
+
+    def twin_of(self, head: nn.Module) -> nn.Module:
+        """What answers under the twin as `head` does here."""
+        assert self._momentum is not None, "the system of this objective has a twin"
+        return self._momentum.of(head)
 
     def words(self, change: TextChange) -> Words:
         """The batch's texts, changed."""

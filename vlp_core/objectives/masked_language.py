@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from vlp_core.nn.gather import global_mean
 from vlp_core.nn.keyed import uniform
-from vlp_core.nn.momentum import Momentum
 from vlp_core.view import IGNORE, RandomPlaces, View, Words
 from vlp_core.vocabulary import Vocabulary, WordTables
 
@@ -47,7 +46,7 @@ class MaskedLanguage(nn.Module):
 
     image: places of the picture that are hidden in the same pass (VLC). attention: who sees whom (UFO).
     distilled: the weight of the twin's answers among the targets, which grows to this over `ramp` epochs
-        (ALBEF, arXiv:2107.07651, section 3.3); the twin of the head then follows it by `decay`.
+        (ALBEF, arXiv:2107.07651, section 3.3).
     """
 
     def __init__(
@@ -59,20 +58,19 @@ class MaskedLanguage(nn.Module):
         attention: str = "full",
         distilled: float = 0.0,
         ramp: float = 1.0,
-        decay: float = 0.995,
     ) -> None:
         super().__init__()
         self.head, self.masking, self.image, self.attention = head, masking, image, attention
         self.distilled, self.ramp = distilled, ramp
-        self.head_twin = Momentum(head, decay) if distilled else None
 
     def forward(self, view: View) -> Tensor:
         logits, targets = self.predict(view)
         loss = F.cross_entropy(logits.float(), targets, reduction="none")
-        if self.head_twin is not None and view.twin is not None:
+        if self.distilled:
+            assert view.twin is not None, "the system of this objective has a twin"
             share = self.distilled * min(1.0, view.batch.epoch / self.ramp)
             hidden = view.words(self.masking).hidden
-            answers = self._logits(view.twin, self.head_twin, hidden).float().softmax(dim=-1)
+            answers = self._logits(view.twin, view.twin_of(self.head), hidden).float().softmax(dim=-1)
             soft = -(answers * logits.float().log_softmax(dim=-1)).sum(dim=-1)
             loss = (1 - share) * loss + share * soft
         return global_mean(loss.sum(), torch.full((), len(loss), device=loss.device))

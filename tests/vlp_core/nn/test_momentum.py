@@ -54,10 +54,26 @@ def test_statistics_are_taken_over_and_shared_weights_stay_shared() -> None:
     assert twin.twin[0].weight is not source[0].weight
 
 
+def test_a_part_beside_shares_with_the_twin_what_it_shares_with_the_source_and_follows_once() -> None:
+    source, head = network(), nn.Linear(4, 4)
+    head.weight = source[0].weight
+    twin = Momentum(source, 0.9, beside=[head])
+    with torch.no_grad():
+        expected = {name: value + 0.1 for name, value in head.named_parameters()}
+        for value in head.parameters():
+            value += 1.0
+    twin.update()
+    assert twin.of(source) is twin.twin and twin.of(head).weight is twin.twin[0].weight
+    for name, value in twin.of(head).named_parameters():
+        torch.testing.assert_close(value, expected[name].detach())
+    twin.reset()
+    assert torch.equal(twin.of(head).bias, head.bias)
+
+
 def test_the_twin_is_frozen_and_what_it_follows_is_not() -> None:
     source = network()
     twin = Momentum(source, 0.9)
-    assert not twin(torch.ones(2, 4)).requires_grad
+    assert not twin.twin(torch.ones(2, 4)).requires_grad
     assert not any(parameter.requires_grad for parameter in twin.parameters())
     assert all(parameter.requires_grad for parameter in source.parameters())
     assert len(list(twin.parameters())) == len(list(source.parameters())), "the source is no part of it"

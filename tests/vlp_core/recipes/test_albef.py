@@ -111,6 +111,23 @@ def test_the_contrastive_loss_and_its_gradients_are_torchmultimodals(epoch: floa
     assert torch.equal(queue.image_id, theirs.idx_queue[0])
 
 
+def test_the_twins_answers_are_among_the_targets_and_it_shares_its_table_with_its_head() -> None:
+    """0.4 of the loss after an epoch, half of that halfway through it."""
+    system = ours(reference()).eval()
+    assert system.twin is not None
+    mlm, view = system.objectives["mlm"], system.view(GIVEN)
+    logits, targets = mlm.predict(view)
+    hard = nn.functional.cross_entropy(logits, targets)
+    head = system.twin.of(mlm.head)
+    assert head.scores.weight is system.twin.twin.text.embed.word.weight
+    states = view.twin.fused(words=mlm.masking).text[view.words(mlm.masking).targets >= 0]
+    soft = -(head(states).softmax(dim=-1) * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
+    assert abs(soft - hard) > 0.01, "the share would not show"
+    for epoch, share in ((0.5, 0.2), (3.0, 0.4)):
+        loss = mlm(system.view(replace(GIVEN, epoch=epoch)))
+        torch.testing.assert_close(loss, (1 - share) * hard + share * soft)
+
+
 @pytest.mark.parametrize(("temperature", "scale"), [(0.0001, 1000.0), (0.07, 1 / 0.07), (3.0, 2.0)])
 def test_the_temperature_is_held_between_a_thousandth_and_a_half(temperature: float, scale: float) -> None:
     system = ours(reference())

@@ -88,7 +88,7 @@ def test_no_part_of_a_model_is_given_the_same_twice(name: str) -> None:
     def note(part: str) -> Any:
         return lambda _module, args, kwargs: given.setdefault(part, []).append((args, kwargs))
 
-    for model in (built.model, *(twin.twin for twin in built.twins)):
+    for model in (built.model, *(part for twin in built.twins for part in (twin.twin, *twin.beside))):
         for slot, part in model.named_children():
             part.register_forward_pre_hook(note(f"{id(model)} {slot}"), with_kwargs=True)
     built(batch_of(name, 4))

@@ -88,7 +88,7 @@ def test_with_a_twin_and_a_queue_two_steps_and_two_more_are_four(
         torch.testing.assert_close(found[name], value, atol=0 if ranks == 1 else 1e-6, rtol=0, msg=name)
     for name in ("model.safetensors", "curve.jsonl", "curve.png") if ranks == 1 else ():
         assert (halves / name).read_bytes() == (whole / name).read_bytes(), name
-    for part in ("twin.twin.text", "objectives.mlm.head_twin.twin", "objectives.itc.queue.images"):
+    for part in ("twin.twin.text", "twin.beside.0", "objectives.itc.queue.images"):
         names = [name for name in expected if name.startswith(part)]
         assert names and any(not torch.equal(expected[name], before[name]) for name in names), f"{part} moved"
     queue = {name: expected[f"objectives.itc.queue.{name}"] for name in ("pushed", "images", "texts")}
