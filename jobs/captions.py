@@ -97,8 +97,9 @@ def _turns(tasks: list[_Task], gpus: int) -> list[list[_Task]]:
 def _caption_shard(task: _Task) -> None:
     from vlp_core.capfilt import caption
 
-    reader = _reader(task.model, task.gpu, task.captions.batch_size)
-    table = caption(reader.system, reader.system, _pictures(task, reader), reader.tokenizer, task.captions)
+    reader = _reader(task.model, task.gpu, task.captions)
+    with reader.autocast():
+        table = caption(reader.system, reader.system, _pictures(task, reader), reader.tokenizer, task.captions)
     write_table(task.table, table)
 
 
@@ -133,7 +134,7 @@ def _is_whole(path: Path, rows: pa.Table) -> bool:
 
 
 @lru_cache(1)
-def _reader(model: Path, gpu: bool, batch_size: int) -> "Reader":
+def _reader(model: Path, gpu: bool, captions: Captions) -> "Reader":
     """The system, once for all shards that this process has its turn at."""
     from vlp_core.evals.reader import Reader
     from vlp_core.evals.settings import Evaluate
@@ -141,7 +142,12 @@ def _reader(model: Path, gpu: bool, batch_size: int) -> "Reader":
 
     system, tokenizer, config = load_system(model)
     # A CPU task has one core; beside a GPU as many decode as there are.
-    settings = Evaluate(batch_size=batch_size, device="cuda" if gpu else "cpu", threads=0 if gpu else 1)
+    settings = Evaluate(
+        batch_size=captions.batch_size,
+        device="cuda" if gpu else "cpu",
+        threads=0 if gpu else 1,
+        precision=captions.precision,
+    )
     return Reader.of(system, tokenizer, config["preprocess"], settings, name=str(model))
 
 

@@ -17,6 +17,7 @@ from vlp_core.generate import Nucleus, Writer
 from vlp_core.identity import key_of
 from vlp_core.model import VLModel
 from vlp_core.nn.evaluating import evaluating
+from vlp_core.nn.precision import in_fp32
 from vlp_core.objectives.captioning import FORWARD, Captioning
 from vlp_core.objectives.matching import Matching
 from vlp_core.sequence import Sequence
@@ -73,10 +74,11 @@ def match_probability(
         )
     with evaluating(system):
         seen = model.see(model.normalise(pixels)) if seen is None else seen
-        logits = [
-            objective.head(model.fuse(seen.rows(rows), model.read(texts, model.vocabulary.encode)).pooled).float()
-            for texts, rows in zip(tokens.split(TEXTS), owner.split(TEXTS), strict=True)
-        ]
+        logits = []
+        for texts, rows in zip(tokens.split(TEXTS), owner.split(TEXTS), strict=True):
+            pooled = model.fuse(seen.rows(rows), model.read(texts, model.vocabulary.encode)).pooled
+            assert pooled is not None
+            logits.append(in_fp32(objective.head, pooled))
         return torch.cat(logits).softmax(dim=1)[:, 1]
 
 

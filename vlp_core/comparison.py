@@ -78,7 +78,8 @@ class Trained:
         reader = self.reader()
         reader = replace(reader, settings=replace(reader.settings, batch_size=PAIRS))
         batch = next(reader.pairs(first_pictures(read_retrieval(self.retrieval), PAIRS)))
-        return cost_of(reader.system, batch)
+        with reader.autocast():
+            return cost_of(reader.system, batch)
 
 
 def table(systems: Sequence[Trained]) -> str:

@@ -51,17 +51,18 @@ def scores_of(
 
 
 def data_digest(model: Path | str, suite: Suite, evaluate: Evaluate, *, dual: Path | str | None = None) -> str:
-    """What two scores have to have in common to be compared: the data, and for a fusion what decides which pairs it
-    is asked about, and for what reads behind masks its tokens; who brings candidates counts for those systems alone
-    that rank them."""
-    if not is_system(Path(model)) or suite.retrieval is None:
-        return suite.digest
-    config = read_config(Path(model))
-    parts = parts_of(outline(sizes_of(config)))
-    ranks_them = dual is not None and parts.matches and not parts.compares
-    brings = _weights(str(dual)) if ranks_them else None
-    tokens = _tokens(config, Path(model)) if parts.reads else None
-    return digest_of([suite.digest, measured_by(parts, evaluate, brings, tokens)])
+    """What two scores have to have in common to be compared: the data, the precision, and for a fusion what decides
+    which pairs it is asked about, and for what reads behind masks its tokens; who brings candidates counts for those
+    systems alone that rank them."""
+    decided: list[Any] = [] if evaluate.precision == "fp32" else [evaluate.precision]
+    if is_system(Path(model)) and suite.retrieval is not None:
+        config = read_config(Path(model))
+        parts = parts_of(outline(sizes_of(config)))
+        ranks_them = dual is not None and parts.matches and not parts.compares
+        brings = _weights(str(dual)) if ranks_them else None
+        tokens = _tokens(config, Path(model)) if parts.reads else None
+        decided.append(measured_by(parts, evaluate, brings, tokens))
+    return digest_of([suite.digest, *decided]) if decided else suite.digest
 
 
 def _tokens(config: dict[str, Any], folder: Path) -> str:

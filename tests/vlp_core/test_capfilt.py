@@ -13,6 +13,7 @@ from vlp_core.capfilt import Pictures, caption, match_probability
 from vlp_core.curation.settings import CapFilt, Captions
 from vlp_core.data.tokens import Tokenizer
 from vlp_core.errors import UserError
+from vlp_core.nn.precision import Precision, autocast
 from vlp_core.recipes.catalogue import RECIPES
 from vlp_core.system import System
 
@@ -39,13 +40,15 @@ def matching(table: pa.Table) -> list[list[bool]]:
     return [[match >= 0.5 for match in row] for row in table["web_match"].to_pylist()]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_right_captions_are_written_and_found_to_match_and_wrong_ones_are_not(
-    system: System, tokenizer: Tokenizer
+    precision: Precision, system: System, tokenizer: Tokenizer
 ) -> None:
     """A system that judges its own captions looks at each picture once."""
     seen: list[int] = []
     hook = system.model.image.register_forward_hook(lambda _module, _given, states: seen.append(len(states.states)))
-    table = caption(system, system, [ASKED], tokenizer, Captions(p=0.5))
+    with autocast(torch.device("cpu"), precision):
+        table = caption(system, system, [ASKED], tokenizer, Captions(p=0.5))
     hook.remove()
     assert seen == [len(ASKED.uid)]
     assert matching(table) == [[True], [False], [False, True], [], [False, False]]

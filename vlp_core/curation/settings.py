@@ -1,6 +1,7 @@
 """What ingest, filter, dedup, select and the bootstrapping of captions can be told."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from vlp_core.curation.rules import parse_rules
 from vlp_core.errors import UserError
@@ -93,6 +94,8 @@ class Captions:
     """Tokens of the longest caption that is written, its start and end among them; none: as the recipe has it."""
     seed: int = 0
     """Seed of what is drawn; each picture's draws are its own."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: by autocast, faster on GPUs; draws and probabilities differ by its rounding."""
     batch_size: int = execution(64)
     """Pictures that are written for at once."""
     workers: int | None = execution(None)

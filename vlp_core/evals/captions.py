@@ -18,7 +18,8 @@ def written(reader: Reader, data: RetrievalSet, done: Done = silent) -> list[str
     """A caption for each picture, by beam search of width 3."""
     captions = []
     for pixels in reader.streamed(batches(data.pictures, reader.settings.batch_size)):
-        tokens = generate(reader.system, pixels, strategy=Beam(width=3))
+        with reader.autocast():
+            tokens = generate(reader.system, pixels, strategy=Beam(width=3))
         captions += [reader.tokenizer.text(row) for row in tokens.tolist()]
         done(len(pixels))
     return captions

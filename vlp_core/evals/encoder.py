@@ -22,6 +22,7 @@ from vlp_core.dual_encoder import load_dual_encoder
 from vlp_core.errors import UserError, nearest
 from vlp_core.evals.settings import Evaluate
 from vlp_core.model_folder import CONFIG_FILE
+from vlp_core.nn.precision import Precision, autocast
 from vlp_core.towers import published_preprocess
 
 LOCAL_DIR = "local-dir:"
@@ -49,6 +50,7 @@ class Encoder:
     batch_size: int = 128
     device: torch.device = torch.device("cpu")
     threads: int = 1
+    precision: Precision = "fp32"
 
     def images(self, bodies: Iterable[bytes], *, done: Done = silent) -> Tensor:
         """Unit vectors float32 [N, D] on the CPU of encoded pictures; `done` is told the size of each batch.
@@ -76,7 +78,9 @@ class Encoder:
     def _encode(self, encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor], done: Done) -> Tensor:
         vectors = []
         for batch in batches:
-            encoded = F.normalize(encode(batch.to(self.device)).float(), dim=-1).cpu()
+            with autocast(self.device, self.precision):
+                encoded = encode(batch.to(self.device))
+            encoded = F.normalize(encoded.float(), dim=-1).cpu()
             if not encoded.isfinite().all():
                 raise UserError(f"{self.name}: the model gives vectors that are not finite; its training diverged")
             vectors.append(encoded)
@@ -91,7 +95,7 @@ def load_encoder(spec: str | Path, evaluate: Evaluate | None = None, *, allow_do
         spec: a model folder of ours (model.safetensors, config.json); an open_clip export folder, with or without
             `local-dir:` before it; or any open_clip checkpoint as `ARCH:FILE`. With `allow_download` also `ARCH:TAG`
             and `hf-hub:ORG/NAME`, which open_clip fetches.
-        evaluate: batch size, device and threads.
+        evaluate: batch size, device, threads and precision.
 
     Raises:
         UserError: there is no such model here, or reading it would need a download that was not allowed.
@@ -109,6 +113,7 @@ def load_encoder(spec: str | Path, evaluate: Evaluate | None = None, *, allow_do
         batch_size=evaluate.batch_size,
         device=device,
         threads=threads,
+        precision=evaluate.precision,
     )
 
 

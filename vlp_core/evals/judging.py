@@ -10,6 +10,7 @@ from vlp_core.evals.encoder import Done, silent
 from vlp_core.evals.reader import Reader
 from vlp_core.evals.sets import RetrievalSet
 from vlp_core.identity import generator, key_of
+from vlp_core.nn.precision import in_fp32
 from vlp_core.objectives.masked_language import MaskedLanguage, Masking
 from vlp_core.objectives.matching import Hard, Matching
 from vlp_core.sequence import Sequence
@@ -62,7 +63,8 @@ def masked_words(reader: Reader, data: RetrievalSet, done: Done = silent) -> Ite
         return
     right, words = 0, []
     for batch in reader.pairs(data):
-        found, targets = _read_behind_masks(objective, reader.view(batch))
+        with reader.autocast():
+            found, targets = _read_behind_masks(objective, reader.view(batch))
         right += int((found == targets).sum())
         words.append(targets.cpu())
         done(len(batch))
@@ -100,6 +102,10 @@ class Judge:
     @torch.inference_mode()
     def match(self, pairs: Tensor) -> Tensor:
         """int64 [P, 2] of (text, picture) -> log-odds of a match, float32 [P]."""
+        with self._reader.autocast():
+            return self._odds(pairs)
+
+    def _odds(self, pairs: Tensor) -> Tensor:
         odds = torch.empty(len(pairs))
         for texts in pairs[:, 0].unique().split(HELD):
             read = _joined([self._read(part) for part in texts.split(self._size)])
@@ -122,7 +128,8 @@ class Judge:
     def _match(self, read: Sequence, seen: Sequence, text: Tensor, picture: Tensor) -> Tensor:
         """Of these rows of the states."""
         pooled = self._model.fuse(seen.rows(picture), read.rows(text)).pooled
-        logits = self._head(pooled).float()
+        assert pooled is not None
+        logits = in_fp32(self._head, pooled)
         odds: Tensor = (logits[:, 1] - logits[:, 0] - self._learnt).cpu()
         return odds
 

@@ -20,6 +20,7 @@ from vlp_core.evals.sets import RetrievalSet
 from vlp_core.evals.settings import Evaluate
 from vlp_core.identity import key_of
 from vlp_core.model import VLModel
+from vlp_core.nn.precision import autocast
 from vlp_core.system import System
 from vlp_core.view import View
 
@@ -75,7 +76,12 @@ class Reader:
             batch_size=self.settings.batch_size,
             device=self.device,
             threads=threads_of(self.settings),
+            precision=self.settings.precision,
         )
+
+    def autocast(self) -> torch.autocast:
+        """The precision that the settings ask for."""
+        return autocast(self.device, self.settings.precision)
 
     def pixels(self, bodies: Iterable[bytes]) -> Tensor:
         """Encoded pictures -> uint8 [B, 3, H, W] on the device, as training has them."""

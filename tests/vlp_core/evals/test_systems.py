@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -44,10 +45,12 @@ def pieces(tmp_path_factory: pytest.TempPathFactory, suite: Suite) -> Path:
     return folder
 
 
-def reader_of(name: str, pieces: Path, out: Path, *, batch_size: int = 5) -> Reader:
+def reader_of(
+    name: str, pieces: Path, out: Path, *, batch_size: int = 5, precision: Literal["fp32", "bf16"] = "fp32"
+) -> Reader:
     torch.set_num_threads(1)
     system, tokenizer, config = load_system(out if out.exists() else system_folder(name, pieces, out))
-    settings = Evaluate(batch_size=batch_size, threads=1, device="cpu")
+    settings = Evaluate(batch_size=batch_size, threads=1, device="cpu", precision=precision)
     return Reader.of(system, tokenizer, config["preprocess"], settings, name=name)
 
 
@@ -227,6 +230,24 @@ def test_odds_are_those_among_pairs_of_which_half_match(
     chance = match_probability(reader.system, pixels, reader.tokenizer(data.texts[:3]), torch.tensor([0, 1, 1]))
     odds = judging.Judge(reader, data).match(torch.tensor([[0, 0], [1, 1], [2, 1]]))
     torch.testing.assert_close(odds, chance.logit() - math.log(learnt_at), atol=1e-4, rtol=0)
+
+
+def test_in_bf16_vectors_and_odds_differ_by_its_rounding_and_no_odds_by_its_steps(
+    suite: Suite, pieces: Path, tmp_path: Path
+) -> None:
+    data = suite.retrieval
+    assert data is not None
+    exact, fast = (reader_of("albef", pieces, tmp_path / "model", precision=kind) for kind in ("fp32", "bf16"))
+    pairs = torch.cartesian_prod(torch.arange(len(data.texts)), torch.arange(len(data.pictures)))
+    for one, other in (
+        (exact.encoder().images(data.pictures), fast.encoder().images(data.pictures)),
+        (exact.encoder().texts(data.texts), fast.encoder().texts(data.texts)),
+        (judging.Judge(exact, data).match(pairs), odds := judging.Judge(fast, data).match(pairs)),
+    ):
+        assert 0 < (one - other).abs().max() < 0.05
+    assert len(odds.unique()) == len(odds), "equal odds would count against the system"
+    masked = [dict(judging.masked_words(reader, data)) for reader in (exact, fast)]
+    assert masked[0] == pytest.approx(masked[1], abs=0.2)
 
 
 @pytest.mark.parametrize("size", [2, 12])
