@@ -11,9 +11,11 @@ from safetensors.torch import load_file
 from vlp_core.data.tokens import CONTINUES, WORDPIECE_FILE, word_numbers
 from vlp_core.errors import UserError, first_line
 from vlp_core.interop.names import State
+from vlp_core.interop.trained import Pixels, pixels_of
 
 CONFIG_FILE = "config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+PREPROCESSOR_FILE = "preprocessor_config.json"
 PIECES = (WORDPIECE_FILE, "vocab.txt")
 _MARKS = ("model_type", "architecture")
 
@@ -25,6 +27,14 @@ def config_in(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return config if isinstance(config, dict) and any(mark in config for mark in _MARKS) else None
+
+
+def pixels_in(folder: Path) -> Pixels | None:
+    """What transformers says there of the pixels that the model was made for."""
+    try:
+        return pixels_of(json.loads((folder / PREPROCESSOR_FILE).read_text()), "image_")
+    except (OSError, ValueError, AttributeError, TypeError):  # a file that is not there, or something else
+        return None
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from vlp_core.fusion.cross_attention import CrossAttention
 from vlp_core.fusion.single_stream import IMAGE, TEXT, SingleStream
 from vlp_core.heads.pixels import PixelDecoder
 from vlp_core.interop.names import State, as_stream, part, renamed, under
-from vlp_core.interop.trained import VIT, Picture, Sizes, Text, Whole
+from vlp_core.interop.trained import VIT, Picture, Pixels, Sizes, Text, Whole
 from vlp_core.model import VLModel
 from vlp_core.nn.blocks import Block, Trunk
 from vlp_core.system import System
@@ -57,7 +57,7 @@ def place_picture(system: System, tower: Picture) -> Placed:
             _check(tower.decoder_sizes, _sizes(pixels.trunk, patch), name)
             decoder = under(name, tower.decoder)
             placed = replace(placed, state=placed.state | decoder, complete=(*placed.complete, f"{name}."))
-    return placed
+    return replace(placed, note=_other_pixels(model.normalise.values, tower.pixels))
 
 
 def place_text(system: System, tower: Text) -> Placed:
@@ -182,6 +182,18 @@ def _blocks(name: str, trunk: Trunk, state: State, above: int) -> State:
             )
             found |= renamed(theirs, rules)
     return found
+
+
+def _other_pixels(ours: Pixels, theirs: Pixels | None) -> str | None:
+    """What is to be told where the encoder was made for pixels of another mean or deviation than it will see."""
+    if theirs is None or _shown(theirs) == _shown(ours):
+        return None
+    return f"was made for pixels of mean and deviation {_shown(theirs)}, and this system sees them by {_shown(ours)}"
+
+
+def _shown(pixels: Pixels) -> str:
+    """Mean and deviation to three digits, beyond which they are the same."""
+    return " and ".join("/".join(f"{value:.3g}" for value in values) for values in pixels)
 
 
 def _pixel_decoders(system: System) -> list[tuple[str, PixelDecoder]]:

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from vlp_core.errors import UserError, nearest
 from vlp_core.interop import PICTURES, TEXTS, WHOLES, open_clip, timm
-from vlp_core.interop.folder import CONFIG_FILE, config_in, pieces_in, weight_files, weights_in
-from vlp_core.interop.trained import Picture, Text, Whole
+from vlp_core.interop.folder import CONFIG_FILE, config_in, pieces_in, pixels_in, weight_files, weights_in
+from vlp_core.interop.trained import Picture, Text, Whole, pixels_of
 from vlp_core.model_folder import read_config, read_weights
+from vlp_core.needs import OPENAI_MEAN, OPENAI_STD
 from vlp_core.settings import HUB
-from vlp_core.towers import architecture
+from vlp_core.towers import architecture, published_preprocess
 
 Pieces = dict[str, int] | None
 
@@ -26,18 +28,21 @@ def picture_of(source: str) -> Picture:
         kind = config["model_type"]
         if kind not in PICTURES:
             raise UserError(f"a {kind} is no encoder of pictures that is known{nearest(kind, PICTURES)}")
-        return PICTURES[kind](weights_in(folder), config)
+        return replace(PICTURES[kind](weights_in(folder), config), pixels=pixels_in(folder))
     if config is not None:
-        return timm.tower(config["architecture"], weight_files(folder)[0])
+        tower = timm.tower(config["architecture"], weight_files(folder)[0])
+        return replace(tower, pixels=pixels_of(config.get("pretrained_cfg", {})) or tower.pixels)
     if (folder / CONFIG_FILE).is_file():
         own = read_config(folder)
         if "open_clip" not in own:
             raise UserError(f"a {own['recipe'].get('name')}, of whose parts none goes elsewhere; give a CLIP")
-        return open_clip.tower(read_weights(folder), own["open_clip"]["model_cfg"])
+        tower = open_clip.tower(read_weights(folder), own["open_clip"]["model_cfg"])
+        return replace(tower, pixels=pixels_of(own["preprocess"]))
     name, _, file = source.partition(":")
     if not file:
         raise UserError("neither a model of Hugging Face's nor a CLIP is in it")
-    return open_clip.tower(open_clip.read_weights(Path(file)), architecture(name))
+    tower = open_clip.tower(open_clip.read_weights(Path(file)), architecture(name))
+    return replace(tower, pixels=pixels_of({"mean": OPENAI_MEAN, "std": OPENAI_STD} | published_preprocess(name)))
 
 
 def text_of(source: str) -> tuple[Text, Pieces]:

@@ -12,7 +12,7 @@ from vlp_core.encoders.pictures import body_by_name
 from vlp_core.errors import UserError, first_line
 from vlp_core.interop.names import State
 from vlp_core.interop.place import measure
-from vlp_core.interop.trained import Picture
+from vlp_core.interop.trained import Picture, pixels_of
 
 
 def tower(name: str, file: Path | None) -> Picture:
@@ -31,7 +31,8 @@ def tower(name: str, file: Path | None) -> Picture:
 
 
 def _picture(body: nn.Module, state: State) -> Picture:
-    return Picture(state=state, sizes=measure(body), kind=type(body).__name__)
+    pixels = pixels_of(cast(dict[str, Any], body.pretrained_cfg))
+    return Picture(state=state, sizes=measure(body), kind=type(body).__name__, pixels=pixels)
 
 
 def _read(file: Path, body: nn.Module) -> State:

@@ -7,6 +7,8 @@ from typing import Any
 from vlp_core.interop.names import State
 
 Config = dict[str, Any]
+Pixels = tuple[tuple[float, ...], tuple[float, ...]]
+"""The mean that was taken off pixels between 0 and 1, and the deviation that they were divided by, of each channel."""
 VIT = "VisionTransformer"
 
 
@@ -38,6 +40,8 @@ class Picture:
     decoder: State = field(default_factory=dict)
     """A masked autoencoder's, under the names of a PixelDecoder."""
     decoder_sizes: Sizes | None = None
+    pixels: Pixels | None = None
+    """None where nothing says it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,12 @@ class Whole:
     state: State
     sizes: Mapping[str, Sizes]
     words: Mapping[str, int] = field(default_factory=dict)
+
+
+def pixels_of(config: Mapping[str, Any], prefix: str = "") -> Pixels | None:
+    """What a configuration of pictures says; `prefix` of its keys."""
+    mean, std = config.get(f"{prefix}mean"), config.get(f"{prefix}std")
+    return None if mean is None or std is None else (tuple(mean), tuple(std))
 
 
 def sizes_of(config: Config, prefix: str = "") -> Sizes:

@@ -18,6 +18,7 @@ from tests.vlp_core.recipes.builders import WORDS, batch
 from vlp_core.data.settings import Data
 from vlp_core.data.tokens import train_word_pieces, word_numbers
 from vlp_core.errors import UserError
+from vlp_core.needs import OPENAI_MEAN, OPENAI_STD
 from vlp_core.recipes.albef import ALBEF
 from vlp_core.recipes.blip import BLIP
 from vlp_core.recipes.coca import CoCa
@@ -108,6 +109,7 @@ def test_a_clips_tower_sees_what_it_saw(sizes, activation, tmp_path, monkeypatch
         expected = tower.post_layernorm(tower(pixels).last_hidden_state)
     system = started(sizes, f"image={source}")
     image = system.model.image
+    assert system.model.normalise.values == (OPENAI_MEAN, OPENAI_STD)
     if alone:
         same(system.model.fusion(image(pixels), None).image, expected)
     elif isinstance(sizes, CoCa):
