@@ -56,6 +56,9 @@ class Engine:
         self._engine, *_ = deepspeed.initialize(
             model=system.to(ranks.device), optimizer=optimizer, config=config, dist_init_required=False
         )
+        if not self.stage and ranks.world == 1:
+            # One rank has its own mean: copying every gradient out and in for it takes 5 % of a small CLIP's step.
+            self._engine.enable_backward_allreduce = False
 
     @property
     def system(self) -> System:
