@@ -21,7 +21,6 @@ class PictureEncoder(nn.Module):
     """float pixels [B, 3, H, W] -> states [B, N, dim]: a ViT's tokens (the first one is of the whole picture), or the
     grid of a CNN or a Swin row by row, mapped to `dim` where it is of another width.
 
-    whole: the first state is of the whole picture with every body; where it has none of its own, their mean.
     pool: what halves the grid again after the body, such as a max pooling.
     count: how many of the states are of a place of the picture, at a side of `image_size`.
     """
@@ -32,7 +31,6 @@ class PictureEncoder(nn.Module):
         image_size: int,
         dim: int | None = None,
         *,
-        whole: bool = False,
         pool: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -40,9 +38,8 @@ class PictureEncoder(nn.Module):
         width = cast(int, self.body.num_features)
         self.dim = dim or width
         named = getattr(self.body, "cls_token", None) is not None
-        self.mean_first = whole and not named
         self.extra = int(getattr(self.body, "num_prefix_tokens", None) or 0)  # tokens before a ViT's patches
-        self.before = self.extra if named else int(whole)
+        self.before = self.extra if named else 0
         self.projection: nn.Module = nn.Linear(width, self.dim) if self.dim != width else nn.Identity()
         self.count = self._count(image_size)
 
@@ -51,8 +48,7 @@ class PictureEncoder(nn.Module):
         extra, places = self._states(pixels).tensor_split([self.extra], dim=1)
         if keep is not None:
             places = places.gather(1, keep[:, :, None].expand(-1, -1, places.shape[-1]))
-        first = places.mean(dim=1, keepdim=True) if self.mean_first else extra[:, : self.before]
-        return Sequence(self.projection(torch.cat([first, places], dim=1)), before=self.before)
+        return Sequence(self.projection(torch.cat([extra[:, : self.before], places], dim=1)), before=self.before)
 
     def _states(self, pixels: Tensor) -> Tensor:
         states: Tensor = self.body(pixels)
@@ -80,18 +76,13 @@ def by_name(
     *,
     image_size: int,
     dim: int | None = None,
-    whole: bool = False,
     pool: nn.Module | None = None,
-    pretrained: bool = False,
     **options: Any,
 ) -> PictureEncoder:
-    """An encoder of timm's by its name. `pretrained` loads its weights, from a hub if timm finds them nowhere else.
-
-    Raises UserError with the nearest name where timm has none such.
-    """
+    """An encoder of timm's by its name; UserError with the nearest name where timm has none such."""
     sized: dict[str, Any] = {"img_size": image_size} if _takes_size(name) else {}
-    body = body_by_name(name, pretrained=pretrained, **sized, **options)
-    return PictureEncoder(body, image_size, dim, whole=whole, pool=pool)
+    body = body_by_name(name, **sized, **options)
+    return PictureEncoder(body, image_size, dim, pool=pool)
 
 
 def body_by_name(name: str, **options: Any) -> nn.Module:

@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from vlp_core.nn.attention import Attention
 from vlp_core.nn.blocks import initialise
-from vlp_core.nn.masks import Mask
 
 
 class AttentionPool(nn.Module):
@@ -19,8 +18,7 @@ class AttentionPool(nn.Module):
         initialise(self, dim)
         self.query = nn.Parameter(torch.randn(queries, dim))
 
-    def forward(self, states: Tensor, *, mask: Mask = None) -> Tensor:
-        """`mask` as in `nn.masks`: which states there are."""
+    def forward(self, states: Tensor) -> Tensor:
         query = self.query_norm(self.query).expand(len(states), -1, -1)
-        pooled: Tensor = self.attention(query, self.context_norm(states), mask=mask)
+        pooled: Tensor = self.attention(query, self.context_norm(states))
         return pooled

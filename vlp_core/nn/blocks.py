@@ -104,7 +104,6 @@ class Block(nn.Module):
 class Trunk(nn.Module):
     """`depth` blocks, and a last norm where the blocks normalise what goes in.
 
-    cross_from: the first block that has attention to a context of width `context_dim`; without it every block has.
     last_norm: False leaves the last norm to who takes the states.
     """
 
@@ -116,7 +115,6 @@ class Trunk(nn.Module):
         *,
         norm: Norm = "pre",
         context_dim: int | None = None,
-        cross_from: int = 0,
         hidden: int | None = None,
         eps: float = 1e-6,
         dropout: float = 0.0,
@@ -131,14 +129,14 @@ class Trunk(nn.Module):
                 dim,
                 heads,
                 norm=norm,
-                context_dim=context_dim if i >= cross_from else None,
+                context_dim=context_dim,
                 hidden=hidden,
                 eps=eps,
                 dropout=dropout,
                 activation=activation,
                 roles=roles,
             )
-            for i in range(depth)
+            for _ in range(depth)
         )
         self.norm: nn.Module = nn.LayerNorm(dim, eps=eps) if norm == "pre" and last_norm else nn.Identity()
         initialise(self, dim)
@@ -155,9 +153,8 @@ class Trunk(nn.Module):
     ) -> Tensor:
         """x [B, L, dim] -> [B, L, dim]; see `Block` and `Cache`."""
         for i, block in enumerate(self.blocks):
-            there = context if hasattr(block, "cross") else None
             kept = cache.block(i) if cache is not None else None
-            x = block(x, mask=mask, context=there, context_mask=context_mask, role=role, kept=kept)
+            x = block(x, mask=mask, context=context, context_mask=context_mask, role=role, kept=kept)
         if cache is not None:
             cache.length += x.shape[1]
         return self.norm(x)

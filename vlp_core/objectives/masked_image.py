@@ -9,17 +9,14 @@ from vlp_core.view import RandomPlaces, TextChange, View
 
 
 class MaskedImage(nn.Module):
-    """The mean squared error of the hidden patches' pixels.
+    """The mean squared error of the hidden patches' pixels, each patch less its mean by its deviation (MAE, section 3).
 
-    words: how the texts are changed in the same pass. normalised: each patch less its mean, by its deviation
-        (MAE, section 3), instead of the pixels.
+    words: how the texts are changed in the same pass.
     """
 
-    def __init__(
-        self, decoder: nn.Module, hidden: RandomPlaces, *, patch: int, words: TextChange | None, normalised: bool = True
-    ) -> None:
+    def __init__(self, decoder: nn.Module, hidden: RandomPlaces, *, patch: int, words: TextChange | None) -> None:
         super().__init__()
-        self.decoder, self.hidden, self.patch, self.words, self.normalised = decoder, hidden, patch, words, normalised
+        self.decoder, self.hidden, self.patch, self.words = decoder, hidden, patch, words
 
     def forward(self, view: View) -> Tensor:
         seen, unseen = view.places(self.hidden)
@@ -32,7 +29,5 @@ class MaskedImage(nn.Module):
 
     def _targets(self, view: View) -> Tensor:
         patches = cut(view.pixels(), self.patch)
-        if not self.normalised:
-            return patches
         variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
         return (patches - mean) / (variance + 1e-6).sqrt()

@@ -30,6 +30,7 @@ def test_any_encoder_of_timms_gives_its_tokens_or_its_grid(name: str, size: int,
         seen = encoder(pixels(size))
     assert (encoder.dim, encoder.count, seen.before) == (width, places, before)
     assert seen.states.shape == (2, before + places, width)
+    torch.testing.assert_close(seen.first, seen.states[:, 0] if before else seen.states.mean(dim=1))
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet10t", "swin_tiny_patch4_window7_224"])
@@ -67,17 +68,6 @@ def test_a_grid_is_read_row_by_row():
     halved = PictureEncoder(Last(), 4, pool=nn.MaxPool2d(2))
     assert halved.count == 4
     assert torch.equal(halved(given).states[:, 1], given[:, :, 0:2, 2:4].amax(dim=(2, 3)))
-
-
-def test_a_grid_has_a_state_of_the_whole_where_one_is_asked_for():
-    plain, whole = (by_name("resnet10t", image_size=64, whole=whole).eval() for whole in (False, True))
-    whole.load_state_dict(plain.state_dict())
-    with torch.no_grad():
-        grid, more = plain(pixels(64)), whole(pixels(64))
-    assert (more.before, whole.count, plain.count) == (1, 4, 4)
-    torch.testing.assert_close(more.first, grid.first)
-    torch.testing.assert_close(more.states[:, 1:], grid.states)
-    torch.testing.assert_close(grid.first, grid.states.mean(dim=1))
 
 
 def test_making_an_encoder_leaves_its_batch_norms_as_they_began():
