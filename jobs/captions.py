@@ -40,6 +40,7 @@ class _Task:
     rows: pa.Table
     captions: Captions
     gpu: bool
+    cpus: int
     table: Path
 
 
@@ -50,6 +51,7 @@ def run(*, model: Path, images: Path, selection: Path, captions: Captions, out: 
     """
     _check_model(model)
     gpus = _gpus(captions)
+    cpus = _cpus_beside(gpus)
     for leftover in out.glob(".*.tmp"):
         leftover.unlink()
     files, rows, _ = join(images, selection)
@@ -61,6 +63,7 @@ def run(*, model: Path, images: Path, selection: Path, captions: Captions, out: 
             rows=rows.take(np.arange(bounds[number], bounds[number + 1])),
             captions=captions,
             gpu=gpus > 0,
+            cpus=cpus,
             table=out / f"{file.name.partition('.')[0]}.parquet",
         )
         for number, file in enumerate(files)
@@ -68,7 +71,8 @@ def run(*, model: Path, images: Path, selection: Path, captions: Captions, out: 
     ]
     progress = Progress(tracker, len(rows), unit="pictures")
     turns = _turns(tasks, gpus)
-    for turn, _ in map_shards(caption_shards, turns, task=ShardTask(gpus=float(gpus > 0)), window=captions.workers):
+    share = ShardTask(cpus=cpus, gpus=float(gpus > 0))
+    for turn, _ in map_shards(caption_shards, turns, task=share, window=captions.workers):
         progress.add(sum(len(task.rows) for task in turn))
     told = read_shards(out)
     return Summary(
@@ -97,7 +101,7 @@ def _turns(tasks: list[_Task], gpus: int) -> list[list[_Task]]:
 def _caption_shard(task: _Task) -> None:
     from vlp_core.capfilt import caption
 
-    reader = _reader(task.model, task.gpu, task.captions)
+    reader = _reader(task.model, task.gpu, task.cpus, task.captions)
     with reader.autocast():
         table = caption(reader.system, reader.system, _pictures(task, reader), reader.tokenizer, task.captions)
     write_table(task.table, table)
@@ -121,6 +125,13 @@ def _gpus(captions: Captions) -> int:
     return 0 if captions.gpu is False else there
 
 
+def _cpus_beside(gpus: int) -> int:
+    """CPUs that one GPU's task decodes with: its share of the cluster's. One where there is no GPU."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)) // gpus) if gpus else 1
+
+
 def _is_whole(path: Path, rows: pa.Table) -> bool:
     try:
         done = pq.read_table(path)
@@ -134,18 +145,17 @@ def _is_whole(path: Path, rows: pa.Table) -> bool:
 
 
 @lru_cache(1)
-def _reader(model: Path, gpu: bool, captions: Captions) -> "Reader":
+def _reader(model: Path, gpu: bool, cpus: int, captions: Captions) -> "Reader":
     """The system, once for all shards that this process has its turn at."""
     from vlp_core.evals.reader import Reader
     from vlp_core.evals.settings import Evaluate
     from vlp_core.load import load_system
 
     system, tokenizer, config = load_system(model)
-    # A CPU task has one core; beside a GPU as many decode as there are.
     settings = Evaluate(
         batch_size=captions.batch_size,
         device="cuda" if gpu else "cpu",
-        threads=0 if gpu else 1,
+        threads=cpus,
         precision=captions.precision,
     )
     return Reader.of(system, tokenizer, config["preprocess"], settings, name=str(model))

@@ -14,7 +14,7 @@ from vlp_core.tracker import Progress, Silent, Summary, Tracker
 if TYPE_CHECKING:
     from vlp_core.evals.evaluators import Suite
 
-VERSION = "5"
+VERSION = "6"
 SCORES_FILE = "scores.json"
 DATA_DIGEST = "data_digest"
 SHOWN_FIRST = (

@@ -20,7 +20,7 @@ class SystemModel(PythonModel):
     """A row with `text`, `image` (encoded bytes or base64) or both.
 
     A system that compares answers with `text_embedding` and `image_embedding`; one that matches, where both are given,
-    with `match`, a probability; one that writes with `caption` of the picture. Of a missing value nothing is said.
+    with `match`, its probability among pairs of which half match; one that writes with `caption` of the picture. Of a missing value nothing is said.
     """
 
     def load_context(self, context: Any) -> None:
@@ -80,11 +80,15 @@ class SystemModel(PythonModel):
         return model.encode_image(model.normalise(torch.stack(pixels))).tolist()
 
     def _probabilities(self, pairs: list[tuple[str, torch.Tensor]]) -> list[Any]:
-        from vlp_core.capfilt import match_probability
+        from vlp_core.capfilt import match_odds
+        from vlp_core.objectives.matching import Matching
 
         texts, pixels = zip(*pairs, strict=True)
         own = torch.arange(len(pairs), device=self.reader.device)
-        return match_probability(self.reader.system, torch.stack(pixels), self._tokens(list(texts)), own).tolist()
+        odds = match_odds(self.reader.system, torch.stack(pixels), self._tokens(list(texts)), own)
+        objective = self.reader.objective(Matching)
+        assert objective is not None
+        return (odds - objective.prior).sigmoid().tolist()
 
     def _captions(self, pixels: list[torch.Tensor]) -> list[Any]:
         from vlp_core.generate import generate

@@ -3,17 +3,27 @@
 Where a run starts from weights that exist (--train.start), it is as those made it: what training adds to them shows.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from vlp_core.settings import path_or_name
 from vlp_core.tracker import Summary, Tracker
 
-VERSION = "3"
+VERSION = "4"
 
 
-def run(*, model: Path, seed: int, start: tuple[str, ...] = (), out: Path, tracker: Tracker) -> Summary:
-    """Write the model folder `model` once more, with the weights that a run of this seed and start begins with.
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """What of the settings of training decides its first weights."""
 
-    `start` is --train.start; UserError where its weights are gone.
+    seed: int = 0
+    start: tuple[str, ...] = path_or_name(())
+
+
+def run(*, model: Path, beginning: Beginning, out: Path, tracker: Tracker) -> Summary:
+    """Write the model folder `model` once more, with the weights that a run begins with.
+
+    UserError where those that it starts from are gone.
     """
     import torch
 
@@ -27,9 +37,9 @@ def run(*, model: Path, seed: int, start: tuple[str, ...] = (), out: Path, track
     config = read_config(model)
     tokenizer = tokenizer_of(config["tokenizer"], model)
     sizes = sizes_of(config)
-    system = fresh_system(sizes, tokenizer.vocabulary, seed)
-    if start:
-        load_start(system, start, name_of(sizes), torch.device("cpu"), tokenizer.pieces)
+    system = fresh_system(sizes, tokenizer.vocabulary, beginning.seed)
+    if beginning.start:
+        load_start(system, beginning.start, name_of(sizes), torch.device("cpu"), tokenizer.pieces)
     tokenizer.save(out)
     write_folder(out, system.finished(), config)
     tracker.progress(1, 1, unit="models")

@@ -39,7 +39,8 @@ def with_untrained(config: Pretrain) -> list[Step]:
     made = {found.name: found for found in walk(last)}
     if "evaluate" not in made:
         raise UserError("systems are compared by their scores: give --eval.retrieval LIST too")
-    before = step("untrained", untrained.run, model=made["train"], seed=config.train.seed, start=config.train.start)
+    beginning = untrained.Beginning(seed=config.train.seed, start=config.train.start)
+    before = step("untrained", untrained.run, model=made["train"], beginning=beginning)
     return [*last, step("evaluate-untrained", evaluate.run, **{**made["evaluate"].inputs, "model": before})]
 
 
@@ -111,9 +112,9 @@ def main(words: Sequence[str]) -> int:
     first = BRINGS in only or any(ranks_anothers(name) for name in only)
     for name in [*[BRINGS] * first, *(name for name in only if name != BRINGS)]:
         code, folders, settings = make(name, [*rest, *(dual if ranks_anothers(name) else [])])
-        if code == INTERRUPTED or (code and name == BRINGS):
+        if code == INTERRUPTED:
             return code
-        if code:  # the others do not wait for it
+        if code:  # the others do not wait for it; without CLIP a fusion ranks its first pictures alone
             failed[name] = code
         elif "register" in folders and "evaluate-untrained" in folders:  # not so after --explain and --until
             dual = ["--dual", str(folders["register"] / "export")] if name == BRINGS else dual

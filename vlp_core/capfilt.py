@@ -62,7 +62,14 @@ def caption(
 def match_probability(
     system: System, pixels: Tensor, tokens: Tensor, owner: Tensor, *, seen: Sequence | None = None
 ) -> Tensor:
-    """float32 [M]: how likely texts int64 [M, L] match the pictures they belong to, rows `owner` int64 [M] of pixels.
+    """float32 [M]: how likely the system finds a match, as it learnt to say; see `match_odds`."""
+    return match_odds(system, pixels, tokens, owner, seen=seen).sigmoid()
+
+
+def match_odds(
+    system: System, pixels: Tensor, tokens: Tensor, owner: Tensor, *, seen: Sequence | None = None
+) -> Tensor:
+    """float32 [M]: log-odds that texts int64 [M, L] match the pictures they belong to, rows `owner` int64 [M] of pixels.
 
     Pixels are uint8 [B, 3, H, W]; a picture is encoded once, however many texts it has, and not here where the
     system's states of the pictures are given in `seen`.
@@ -74,12 +81,13 @@ def match_probability(
         )
     with evaluating(system):
         seen = model.see(model.normalise(pixels)) if seen is None else seen
-        logits = []
+        odds = []
         for texts, rows in zip(tokens.split(TEXTS), owner.split(TEXTS), strict=True):
             pooled = model.fuse(seen.rows(rows), model.read(texts, model.vocabulary.encode)).pooled
             assert pooled is not None
-            logits.append(in_fp32(objective.head, pooled))
-        return torch.cat(logits).softmax(dim=1)[:, 1]
+            logits = in_fp32(objective.head, pooled)
+            odds.append(logits[:, 1] - logits[:, 0])
+        return torch.cat(odds)
 
 
 def _captioned(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from mlflow import MlflowClient
 
 from jobs import register
 from tests.vlp_core.evals.builders import picture
-from vlp_core.capfilt import match_probability
+from vlp_core.capfilt import match_odds
 from vlp_core.data.tokens import WORDPIECE_FILE, tokenizer_of, train_word_pieces
 from vlp_core.evals.reader import Reader
 from vlp_core.evals.settings import Evaluate, Register
@@ -91,7 +92,9 @@ def by_the_library(export: Path, texts: list[str], bodies: list[bytes]) -> dict[
         answers["text_embedding"] = reader.model.encode_text(tokens).tolist()
         answers["image_embedding"] = reader.model.encode_image(reader.model.normalise(pixels)).tolist()
     if "itm" in system.objectives:
-        answers["match"] = match_probability(system, pixels, tokens, torch.arange(len(texts))).tolist()
+        odds = match_odds(system, pixels, tokens, torch.arange(len(texts)))
+        half = math.log(1 / 2) if "itc" in system.objectives else 0.0  # what hard negatives taught it
+        answers["match"] = (odds - half).sigmoid().tolist()
     if "caption" in system.objectives:
         answers["caption"] = [tokenizer.text(row) for row in generate(system, pixels).tolist()]
     return answers

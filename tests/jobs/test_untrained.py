@@ -21,7 +21,8 @@ def test_it_has_the_first_weights_of_its_seed_or_those_that_training_starts_from
     write_folder(start, {name: value + 1 for name, value in read_weights(model).items()}, read_config(model))
     for name, source in (("fresh", ()), ("started", (str(start),))):
         (tmp_path / name).mkdir()
-        untrained.run(model=model, seed=3, start=source, out=tmp_path / name, tracker=Silent())
+        beginning = untrained.Beginning(seed=3, start=source)
+        untrained.run(model=model, beginning=beginning, out=tmp_path / name, tracker=Silent())
         assert load_system(tmp_path / name)[0].training is False
     vocabulary = tokenizer_of(read_config(model)["tokenizer"], tmp_path).vocabulary
     expected = fresh_system(RECIPES["vilt"].TINY.system, vocabulary, 3).finished()

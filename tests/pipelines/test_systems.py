@@ -43,6 +43,22 @@ def test_a_fusion_alone_ranks_what_another_model_brings(name: str, ranks: bool) 
     assert systems.ranks_anothers(name) is ranks
 
 
+def test_one_that_fails_keeps_no_other_from_its_turn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even CLIP, which brings candidates for ViLT."""
+    asked: list[tuple[str, list[str]]] = []
+
+    def fails(name: str, words: list[str]) -> tuple[int, dict[str, Path], Evaluate]:
+        asked.append((name, words))
+        return 1, {}, Evaluate()
+
+    monkeypatch.setattr(systems, "make", fails)
+    assert systems.main(["--only", "clip", "vilt"]) == 1
+    assert asked == [("clip", []), ("vilt", [])]
+    assert capsys.readouterr().err.count("not in the table, for it failed") == 2
+
+
 def test_what_was_only_explained_is_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert systems.main(["--only", "virtex", "--explain", "--root", str(tmp_path)]) == 0
     said = capsys.readouterr().out

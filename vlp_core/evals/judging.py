@@ -1,6 +1,5 @@
 """What a fusion says of pairs: how well it matches, and what it reads behind masks."""
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -12,13 +11,13 @@ from vlp_core.evals.sets import RetrievalSet
 from vlp_core.identity import generator, key_of
 from vlp_core.nn.precision import in_fp32
 from vlp_core.objectives.masked_language import MaskedLanguage, Masking
-from vlp_core.objectives.matching import Hard, Matching
+from vlp_core.objectives.matching import Matching
 from vlp_core.sequence import Sequence
 from vlp_core.view import IGNORE, View
 
 Score = tuple[str, float]
 HELD = 4096  # texts whose states are kept at once
-HIDDEN = Masking(0.15, whole_words=True)
+HIDDEN = Masking(0.15, whole_words=True, hidden=1.0, random=0.0)  # all of them: none is answered by itself
 
 
 @torch.inference_mode()
@@ -87,15 +86,14 @@ class Judge:
     """How well texts and pictures match. Of those asked about, `HELD` texts are encoded at a time and a batch of
     pictures, for their states are large; `done` is told how many pairs are judged.
 
-    The odds are those among pairs of which half match: what has learnt with two hard negatives beside each match says
-    a third of a pair that tells it nothing.
+    The odds are those among pairs of which half match, whatever the share was that it learnt with.
     """
 
     def __init__(self, reader: Reader, data: RetrievalSet, done: Done = silent) -> None:
         objective = reader.objective(Matching)
         assert objective is not None
         self._reader, self._pictures, self._head, self._done = reader, data.pictures, objective.head, done
-        self._learnt = math.log(1 / 2) if isinstance(objective.negatives, Hard) else 0.0
+        self._learnt = objective.prior
         self._model, self._size = reader.model, reader.settings.batch_size
         self._tokens = reader.tokenizer(data.texts)
 

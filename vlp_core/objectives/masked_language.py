@@ -11,12 +11,11 @@ from vlp_core.nn.keyed import uniform
 from vlp_core.view import IGNORE, RandomPlaces, View, Words
 from vlp_core.vocabulary import Vocabulary, WordTables
 
-AS_MASK, AS_RANDOM = 0.8, 0.1  # the rest stays as it is
-
 
 @dataclass(frozen=True)
 class Masking:
-    """A share of the tokens is asked for: 80 % of these become [MASK], 10 % a random token, 10 % stay.
+    """A share of the tokens is asked for: of these a part (`hidden`) become [MASK], a part (`random`) a random token,
+    and the rest stay.
 
     Of whole words all tokens or none (ViLT, arXiv:2102.03334, section 3.2). Special tokens and padding never.
     """
@@ -24,6 +23,8 @@ class Masking:
     share: float = 0.15
     whole_words: bool = False
     purpose: str = "masking"
+    hidden: float = 0.8
+    random: float = 0.1
 
     def apply(self, tokens: Tensor, keys: Tensor, vocabulary: Vocabulary, tables: WordTables) -> Words:
         assert vocabulary.mask is not None, "a tokenizer without a mask token"
@@ -35,9 +36,9 @@ class Masking:
         chosen = (chance < self.share) & ~tables.special[tokens]
         fate = uniform(keys, f"{self.purpose} fate", length)
         words = uniform(keys, f"{self.purpose} words", length)
-        replaced = torch.where(fate < AS_MASK, vocabulary.mask, tokens)
+        replaced = torch.where(fate < self.hidden, vocabulary.mask, tokens)
         random = tables.words[(words * len(tables.words)).long()]
-        replaced = torch.where((fate >= AS_MASK) & (fate < AS_MASK + AS_RANDOM), random, replaced)
+        replaced = torch.where((fate >= self.hidden) & (fate < self.hidden + self.random), random, replaced)
         return Words(torch.where(chosen, replaced, tokens), torch.where(chosen, tokens, IGNORE))
 
 

@@ -1,5 +1,6 @@
 """Image-text matching: does this picture belong to this text? With negatives that are shuffled or hard."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,10 @@ class Shuffled:
 
     share: float = 0.5
 
+    @property
+    def prior(self) -> float:
+        return math.log((1 - self.share) / self.share)
+
     def choose(self, view: View) -> Pairs:
         keys, allowed = view.batch.key, strangers(view)
         own = torch.arange(len(keys), device=keys.device) + first_row(len(keys))
@@ -37,6 +42,8 @@ class Shuffled:
 class Hard:
     """For each picture a wrong text and for each text a wrong picture, drawn by how alike the model finds them
     (ALBEF, arXiv:2107.07651, section 3.2); by its twin where there is one."""
+
+    prior = math.log(1 / 2)  # two beside each match
 
     def choose(self, view: View) -> Pairs:
         keys, allowed = view.batch.key, strangers(view)
@@ -65,7 +72,7 @@ class Matching(nn.Module):
     backward pass as many of their gradient.
     """
 
-    def __init__(self, head: nn.Module, negatives: Pairing) -> None:
+    def __init__(self, head: nn.Module, negatives: Shuffled | Hard) -> None:
         super().__init__()
         self.head, self.negatives = head, negatives
 
@@ -73,6 +80,11 @@ class Matching(nn.Module):
         logits, labels = self.predict(view)
         loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")
         return global_mean(loss, (labels != IGNORE).sum())
+
+    @property
+    def prior(self) -> float:
+        """Log-odds of a match among the pairs it learns from: what it says of a pair that tells it nothing."""
+        return self.negatives.prior
 
     def predict(self, view: View) -> tuple[Tensor, Tensor]:
         """Logits [M, 2] and labels int64 [M]: 1 for pairs that match."""
