@@ -57,4 +57,4 @@ class ALBEF:
 PAPER = Recipe(system=ALBEF(dropout=0.1), data=Data(crop_scale=(0.2, 1.0), flip=0.5),
     starts=("image", "text"), train=Train(lr=1e-4, lr_end=1e-5,
     steps=234_000, batch_size=512, warmup=1000, weight_decay=0.02, beta2=0.999, eps=1e-8, clip_norm=None))  # fmt: skip
-TINY = tiny(ALBEF(picture=(64, 3, 4), text=(64, 2, 1, 4), image_size=64, queue=512), steps=1000, batch_size=48, lr=3e-3)
+TINY = tiny(ALBEF(picture=(64, 3, 4), text=(64, 2, 1, 4), image_size=64, queue=512), steps=1000, lr=3e-3)

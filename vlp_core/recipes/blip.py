@@ -56,5 +56,5 @@ class BLIP:
 PAPER = Recipe(system=BLIP(dropout=0.1), capfilt=CapFilt(steps=97_000), data=Data(crop_scale=(0.2, 1.0), flip=0.5),
     starts=("image", "text"), train=Train(steps=97_000, batch_size=2880, lr=3e-4, warmup=3000, weight_decay=0.05,
     beta2=0.999, eps=1e-8, clip_norm=None))  # 20 epochs of 14 M, the rate .85 of itself each; RandAugment  # fmt: skip
-TINY = tiny(BLIP(picture=(64, 3, 4), text=(64, 2, 4), image_size=64, queue=512), steps=600, batch_size=48, lr=3e-3,
+TINY = tiny(BLIP(picture=(64, 3, 4), text=(64, 2, 4), image_size=64, queue=512), steps=600, lr=3e-3,
             capfilt=CapFilt(steps=300, threshold=0.25))  # fmt: skip

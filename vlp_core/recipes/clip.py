@@ -41,4 +41,4 @@ PAPER = Recipe(system=CLIP(image_size=224, patch=32, vision_width=768, vision_la
     steps=390_000, batch_size=32_768, lr=5e-4, warmup=2_000, weight_decay=0.2, clip_norm=None))  # fmt: skip
 TINY = Recipe(system=CLIP(tower="resnet", image_size=64, patch=16, vision_width=16, vision_layers=1,
                           text_width=128, text_layers=2, text_heads=2, embed_dim=128, context=20),
-              train=Train(steps=860, lr=2e-3))  # fmt: skip
+              train=Train(steps=760, lr=2e-3))  # fmt: skip

@@ -55,4 +55,4 @@ SCALE = ("model.fusion=5", "objectives=5")
 PAPER = Recipe(system=METER(dropout=0.1), data=WHOLE, starts=("image", "text"), train=Train(
     steps=100_000, batch_size=4096, lr=1e-5, lr_scale=SCALE, lr_decay="linear", warmup=10_000, weight_decay=0.01,
     eps=1e-8, clip_norm=None))  # fmt: skip
-TINY = tiny(METER(image=None, text=(64, 1, 4), cross=2, image_size=64), steps=2200, data=WHOLE)
+TINY = tiny(METER(image=None, text=(96, 1, 4), cross=2, image_size=64), steps=1500, data=WHOLE)

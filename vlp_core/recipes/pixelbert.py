@@ -57,4 +57,4 @@ class PixelBERT:
 # after the 25th and the 35th epoch.
 PAPER = Recipe(system=PixelBERT(), data=WHOLE, starts=("image",), train=Train(
     steps=55_000, batch_size=4096, lr=1e-4, weight_decay=0.01))  # fmt: skip
-TINY = tiny(PixelBERT(image=None, trunk=(64, 2, 4), image_size=64, sampled=16), steps=1700, data=WHOLE)
+TINY = tiny(PixelBERT(image=None, trunk=(96, 2, 4), image_size=64, sampled=16), steps=1500, data=WHOLE)

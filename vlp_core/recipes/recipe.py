@@ -28,7 +28,7 @@ class Recipe:
     """Parts ("image", "text") that its paper begins with trained weights for, as its rates and steps suppose."""
 
 
-def tiny(system: Any, *, steps: int, batch_size: int = 32, lr: float = 2e-3, **more: Any) -> Recipe:
+def tiny(system: Any, *, steps: int, batch_size: int = 48, lr: float = 2e-3, **more: Any) -> Recipe:
     """A recipe that two cores learn the embedded corpus by in minutes: a small model takes many steps, small batches
     and a high rate."""
     return Recipe(system=system, train=Train(steps=steps, batch_size=batch_size, lr=lr, warmup=100), **more)

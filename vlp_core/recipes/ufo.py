@@ -57,4 +57,4 @@ class UFO:
 
 # No public code confirms these settings of training, nor whether a step takes all of the objectives or draws one.
 PAPER = Recipe(system=UFO(), train=Train(steps=200_000, batch_size=4096, lr=2e-4, warmup=500, weight_decay=0.05))
-TINY = tiny(UFO(trunk=(64, 2, 4), patch=16, image_size=64, space=64), steps=900, batch_size=48, lr=3e-3)
+TINY = tiny(UFO(trunk=(64, 2, 4), patch=16, image_size=64, space=64), steps=900, lr=3e-3)

@@ -57,4 +57,4 @@ class ViLT:
 PAPER = Recipe(system=ViLT(dropout=0.1), data=WHOLE, starts=("image",), train=Train(
     steps=200_000, batch_size=4096, lr=1e-4, lr_decay="linear", warmup=20_000, weight_decay=0.01,
     eps=1e-8, clip_norm=None))  # fmt: skip
-TINY = tiny(ViLT(trunk=(96, 2, 4), patch=16, image_size=64), steps=1800, batch_size=48, data=WHOLE)
+TINY = tiny(ViLT(trunk=(96, 2, 4), patch=16, image_size=64), steps=1800, data=WHOLE)

@@ -15,7 +15,7 @@ from vlp_core.nn.blocks import Trunk
 from vlp_core.objectives.masked_image import MaskedImage
 from vlp_core.objectives.masked_language import MaskedLanguage, Masking
 from vlp_core.objectives.matching import Matching, Shuffled
-from vlp_core.recipes.recipe import Needs, Recipe, tiny
+from vlp_core.recipes.recipe import WHOLE, Needs, Recipe, tiny
 from vlp_core.system import System
 from vlp_core.train.settings import Train
 from vlp_core.view import RandomPlaces
@@ -57,4 +57,4 @@ class VLC:
 PAPER = Recipe(system=VLC(dropout=0.1), data=Data(crop_scale=(0.8, 1.0), flip=0.5), starts=("image",),
     train=Train(steps=25_000, batch_size=4096, lr=1e-4, lr_decay="linear", warmup=2500, weight_decay=0.01, eps=1e-8,
     clip_norm=None))  # fmt: skip
-TINY = tiny(VLC(trunk=(64, 2, 4), decoder=(32, 1, 4), hidden=0.25, image_size=64), steps=2400, lr=3e-3)
+TINY = tiny(VLC(trunk=(96, 2, 4), decoder=(32, 1, 4), hidden=0.25, image_size=64), steps=1600, data=WHOLE)
