@@ -20,7 +20,8 @@ class SystemModel(PythonModel):
     """A row with `text`, `image` (encoded bytes or base64) or both.
 
     A system that compares answers with `text_embedding` and `image_embedding`; one that matches, where both are given,
-    with `match`, its probability among pairs of which half match; one that writes with `caption` of the picture. Of a missing value nothing is said.
+    with `match`, its probability among pairs of which half match; one that writes with `caption` of the picture. Of a
+    missing value nothing is said.
     """
 
     def load_context(self, context: Any) -> None:
