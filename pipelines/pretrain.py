@@ -137,6 +137,7 @@ def check(config: Pretrain, inputs: Inputs) -> None:
     """Tell now what would otherwise be told after the download, or the training."""
     filter.check_detector(config.filter)
     train.check(config.model, config.train)
+    tokenizer.check(config.words, config.model.needs.tokenizer)
     if config.capfilt is not None:
         check_longest(config.capfilt, config.model.needs)
     if config.source and config.corpus != Corpus():
@@ -207,10 +208,11 @@ def build(config: Pretrain) -> list[Step]:
         select=config.select,
     )
     shards = step("shard", shard.run, images=images, selection=selection, shard=config.shard)
-    # A recipe says which tokenizer it reads with; word pieces are made of the corpus.
+    # A recipe says which tokenizer it reads with; word pieces are made of the corpus, where none are named.
     pieces = {}
     if config.model.needs.tokenizer == "wordpiece":
-        pieces["tokenizer"] = step("tokenizer", tokenizer.run, selection=selection, words=config.words)
+        captioned = selection if config.words.start is None else None
+        pieces["tokenizer"] = step("tokenizer", tokenizer.run, selection=captioned, words=config.words)
 
     def trained(name: str, chosen: Step, settings: Train) -> Step:
         data = {"images": images, "shards": shards, "selection": chosen, "data": config.data}

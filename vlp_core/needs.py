@@ -13,7 +13,7 @@ class Needs:
     """What a system asks of its data."""
 
     tokenizer: Literal["bpe", "wordpiece"] = "wordpiece"
-    """open_clip's byte pairs, or word pieces of the corpus itself."""
+    """open_clip's byte pairs, or word pieces, of the corpus itself or of a BERT."""
     length: int = 40
     """Tokens of the longest text; longer ones are cut."""
     mean: tuple[float, float, float] = IMAGENET_MEAN

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vlp_core.errors import UserError
-from vlp_core.settings import execution
+from vlp_core.settings import execution, path_or_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,9 @@ class Words:
 
     pieces: int = 10_000
     """How many there are at most; a small corpus gives fewer."""
+    start: str | None = path_or_name(None)
+    """Word pieces that exist, taken instead: a folder that has tokenizer.json or vocab.txt (a BERT's), such a file, or
+    the name of a model, whose are fetched from the hub."""
 
     def __post_init__(self) -> None:
         if self.pieces < 100:

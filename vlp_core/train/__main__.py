@@ -33,7 +33,7 @@ class Arguments:
     previous: Path | None = None
     """Finished model folder to carry on from, with more steps."""
     tokenizer: Path | None = None
-    """Word pieces (tokenizer.json, or the folder of the tokenizer step), for recipes that read those."""
+    """Word pieces (the folder of the tokenizer step or of a BERT, or a file in it), for recipes that read those."""
     recipe: str = "clip"
     """Recipe by name; its sizes and settings are what the other flags start from."""
     size: Size = "tiny"
