@@ -65,7 +65,7 @@ def run(
     images = _rewritten(shards) or images
     gpu = ray.cluster_resources().get("GPU", 0) > 0 if train.gpu is None else train.gpu
     _check_room(train, gpu, ray.cluster_resources())
-    _check_size(images, selection, train)
+    _look_at(images, selection, recipe, train, tokenizer, tracker)
     work = _Work(
         images=images,
         selection=selection,
@@ -182,15 +182,19 @@ def check(recipe: Any, train: Train) -> None:
 
         engine.parameter_groups(outline(recipe), train.weight_decay, train.lr_scale)
     if train.start:
-        from vlp_core.sizes import name_of, outline
         from vlp_core.train.start import check_start
 
-        check_start(outline(recipe), train.start, name_of(recipe))
+        check_start(recipe, train.start)
 
 
-def _check_size(images: Path, selection: Path, train: Train) -> None:
-    """Says so before workers are started where there are fewer samples than one batch."""
+def _look_at(
+    images: Path, selection: Path, recipe: Any, train: Train, tokenizer: Path | None, tracker: Tracker
+) -> None:
+    """Says so before workers are started where there are fewer samples than one batch, or captions are cut."""
     from vlp_core.data.samples import Samples
+    from vlp_core.data.tokens import tokenizer_of
+    from vlp_core.sizes import config_of
+    from vlp_core.train.cut import tell_cut
 
     samples = Samples.open(images, selection)
     samples.close()
@@ -199,6 +203,7 @@ def _check_size(images: Path, selection: Path, train: Train) -> None:
             f"{selection}: {len(samples)} samples are fewer than one batch of {train.batch_size}; "
             "lower --train.batch-size or give more data"
         )
+    tell_cut(samples, recipe, tokenizer_of(config_of(recipe)["tokenizer"], tokenizer), tracker)
 
 
 def _fit(work: _Work) -> None:
@@ -239,5 +244,5 @@ def _worker(config: dict[str, _Work]) -> None:
         out=work.out,
         tracker=work.tracker,
         previous=work.previous,
-        tell_again=False,
+        tell_before=False,
     )

@@ -1,30 +1,18 @@
 """A finished system out of its folder."""
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from vlp_core.data.tokens import Tokenizer, tokenizer_of
-from vlp_core.errors import UserError, nearest
 from vlp_core.model_folder import CONFIG_FILE, read_config, read_weights
 from vlp_core.recipes.catalogue import recipe_of
-from vlp_core.sizes import SystemSizes
+from vlp_core.sizes import SystemSizes, sizes_from
 from vlp_core.system import FOR_TRAINING, System
 
 
 def sizes_of(config: dict[str, Any]) -> SystemSizes:
     """The recipe's sizes as a model's configuration keeps them; UserError where no recipe has that name or sizes."""
-    given = dict(config["recipe"])
-    name = str(given.pop("name", None))
-    kind = type(recipe_of(name).system)
-    known = [field.name for field in fields(kind)]
-    for size in given:
-        if size not in known:
-            raise UserError(f"{name} has no size {size!r}{nearest(size, known)} (the model was made by other code)")
-    made: SystemSizes = kind(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-    )
-    return made
+    return sizes_from(type(recipe_of(str(config["recipe"].get("name"))).system), config["recipe"])
 
 
 def is_system(folder: Path) -> bool:

@@ -1,12 +1,13 @@
 """What a recipe hands to training: the sizes of a system as a value; and what a finished model keeps of them."""
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from vlp_core.errors import UserError, first_line
+from vlp_core.errors import UserError, first_line, nearest
 from vlp_core.identity import key_of
 from vlp_core.needs import Needs
 from vlp_core.system import System
@@ -57,6 +58,18 @@ def check_sizes(sizes: SystemSizes) -> None:
 def name_of(sizes: SystemSizes) -> str:
     """What a system is called, in configurations and among recipes."""
     return type(sizes).__name__.lower()
+
+
+def sizes_from(kind: Any, recipe: Mapping[str, Any]) -> SystemSizes:
+    """The sizes of this kind that a model's configuration keeps; UserError for those that the kind does not have."""
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.items() if key != "name"}
+    known = [field.name for field in fields(kind)]
+    for size in given:
+        if size not in known:
+            name = recipe.get("name")
+            raise UserError(f"{name} has no size {size!r}{nearest(size, known)} (the model was made by other code)")
+    sizes: SystemSizes = kind(**given)
+    return sizes
 
 
 def config_of(sizes: SystemSizes) -> dict[str, Any]:

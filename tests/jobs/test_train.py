@@ -48,18 +48,26 @@ def corpus(tmp_path_factory):
     }
 
 
-def test_two_ray_workers_train_what_the_library_trains_alone(cluster, corpus, tmp_path):
-    """Though one of them is killed; the tracker hears rank 0, and one rank can go on from what two have saved."""
+@pytest.fixture
+def cut(corpus):
+    """The same, for a model that reads less than its captions have."""
+    return corpus | {"recipe": replace(SMALL, context=3)}
+
+
+def test_two_ray_workers_train_what_the_library_trains_alone(cluster, cut, tmp_path):
+    """Though one of them is killed; the tracker hears rank 0, and one rank can go on from what two have saved. That
+    captions are cut is said once."""
     out, alone = tmp_path / "out", tmp_path / "alone"
     out.mkdir()
     alone.mkdir()
     journal = tmp_path / "journal"
     tracker = Deadly(journal)
-    summary = stage.run(**corpus, train=replace(TRAIN, workers=2), out=out, tracker=tracker)
+    summary = stage.run(**cut, train=replace(TRAIN, workers=2), out=out, tracker=tracker)
     assert (tmp_path / "patience").read_text() == str(PATIENCE)
-    (warning,) = tracker.warnings
+    said, warning = tracker.warnings
+    assert said.startswith("100 % of the captions are longer than the 3 tokens that the model reads")
     assert warning.startswith("training stopped (ActorDiedError: The actor died")
-    train_model(**corpus, train=TRAIN, out=alone, tracker=Silent())
+    train_model(**cut, train=TRAIN, out=alone, tracker=Silent())
 
     def losses(folder):
         return [point["loss"] for point in read_points(folder)]
@@ -75,10 +83,10 @@ def test_two_ray_workers_train_what_the_library_trains_alone(cluster, corpus, tm
     names = "data_wait_share grad_norm loss lr samples_per_second scale"
     first, second = [f"{step} {names}" for step in (2, 4, 6)], [f"{step} {names}" for step in (4, 6, 8, 10, 12)]
     # killed at 6, before the checkpoint of step 6: the second start goes on from 3
-    assert journal.read_text().splitlines() == [*first, *second]
+    assert journal.read_text().splitlines() == ["0 captions_cut", *first, *second]
 
     for folder in (out, alone):
-        train_model(**corpus, train=replace(TRAIN, steps=18), out=folder, tracker=Silent())
+        train_model(**cut, train=replace(TRAIN, steps=18), out=folder, tracker=Silent())
     assert losses(out) == pytest.approx(losses(alone), abs=1e-4) and len(losses(out)) == 9
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from vlp_core.data.index import Reader
 from vlp_core.data.stored import join
-from vlp_core.identity import key_of
+from vlp_core.identity import generator, key_of
 
 
 class Samples:
@@ -70,6 +70,13 @@ class Samples:
 
     def captions(self, i: int) -> list[str]:
         return self._captions[i].as_py()
+
+    def some_captions(self, most: int) -> list[str]:
+        """All captions, or so many of them that a seed draws where there are more."""
+        every = pc.list_flatten(self._captions)
+        if len(every) > most:
+            every = every.take(pa.array(generator("captions").choice(len(every), most, replace=False)))
+        return every.to_pylist()
 
     def file(self, i: int) -> Path:
         """The shard that holds sample i."""

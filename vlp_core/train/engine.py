@@ -228,6 +228,15 @@ def use_bf16(precision: str, device: torch.device) -> bool:
     return precision == "bf16"
 
 
+def check_optimizer(train: Train, folder: Path, ranks: int) -> None:
+    """UserError where DeepSpeed brings what the optimiser keeps to no other number of workers."""
+    if train.optimizer == "sgd":
+        raise UserError(
+            f"{folder}: under ZeRO, DeepSpeed brings AdamW's state to another number of workers and not SGD's; go on "
+            f"with {ranks}, or begin in another output folder (with --train.zero-stage 0 the number may change)"
+        )
+
+
 def convert(folder: Path, out: Path) -> None:
     """A universal checkpoint under `out`, for any number of ranks, out of what `save` left in `folder`."""
     command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]

@@ -26,12 +26,13 @@ from vlp_core.sizes import SystemSizes, config_of, fresh_system
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.train.checkpoint import Checkpoint, Checkpoints
 from vlp_core.train.curve import PICTURE_FILE, Curve, Point, draw, measured, read_points, tell
+from vlp_core.train.cut import tell_cut
 from vlp_core.train.deepspeed_file import identify_file, stage_of
-from vlp_core.train.engine import Engine, convert, use_bf16
+from vlp_core.train.engine import Engine, check_optimizer, convert, use_bf16
 from vlp_core.train.ranks import Ranks, joined, set_threads
 from vlp_core.train.schedule import learning_rate
 from vlp_core.train.settings import Train
-from vlp_core.train.start import identify_start, load_start
+from vlp_core.train.start import check_own, identify_start, load_start
 
 CONTINUED_FILE = "_CONTINUED.json"
 LEAST_FREE_BYTES = 2**20
@@ -48,19 +49,19 @@ def train_model(
     out: Path,
     tracker: Tracker,
     previous: Path | None = None,
-    tell_again: bool = True,
+    tell_before: bool = True,
 ) -> None:
     """Train a recipe into a model folder `out`, going on from the checkpoints there, or else from those of `previous`.
 
     A run that was interrupted gives what one that was not gives: to the bit on a CPU, and on a GPU as far as two runs
-    there agree (see Curve). `tell_again` has the tracker told the points of the run that this one goes on from, so that
-    it has the whole curve. Every process of the run calls this. Raises UserError for data, settings and checkpoints
-    that do not fit.
+    there agree (see Curve). `tell_before` has the tracker told, before the first step, how many captions are cut, and
+    the points of the run that this one goes on from, so that it has the whole curve. Every process of the run calls
+    this. Raises UserError for data, settings and checkpoints that do not fit.
     """
     set_threads(train.threads)
     with joined(train.gpu) as ranks, _full_disk_told(out):
         samples = ranks.share(lambda: Samples.open(images, selection))
-        Run(samples, recipe, train, data, tokenizer, out, tracker, ranks).go(previous, tell_again)
+        Run(samples, recipe, train, data, tokenizer, out, tracker, ranks).go(previous, tell_before)
 
 
 @contextmanager
@@ -96,12 +97,13 @@ class Run:
         self.start: str | None = None
         self.checkpoints = Checkpoints(out, keep=train.keep, warn=tracker.warn)
 
-    def go(self, previous: Path | None, tell_again: bool) -> None:
+    def go(self, previous: Path | None, tell_before: bool) -> None:
         found, self.start = self.ranks.share(lambda: self._found(previous))
         self.train = replace(self.train, precision=self._precision(found))
         with self._loader(found) as loader, closing(self._engine(found)) as engine:
             curve = Curve(read_points(found.folder), found.state["window"]) if found else Curve()
-            if tell_again and self.ranks.first:
+            if tell_before and self.ranks.first:
+                tell_cut(self.samples, self.recipe, self.tokenizer, self.tracker)
                 tell(self.tracker, curve.points)
             self._steps(engine, loader, curve, found.step if found else 0)
             state = engine.state_dict()
@@ -200,6 +202,7 @@ class Run:
         system = fresh_system(self.recipe, self.tokenizer.vocabulary, self.train.seed)
         if found is None:
             if self.train.start:
+                check_own(self.recipe, self.train.start)
                 name, pieces = self.config["recipe"]["name"], self.tokenizer.pieces
                 for line in load_start(system, self.train.start, name, self.ranks.device, pieces):
                     if self.ranks.first:
@@ -207,6 +210,8 @@ class Run:
             return Engine(system, self.train, self.ranks)
         # Without ZeRO every rank has all of the state; with it, the state is cut by the number of ranks.
         universal = found.state["ranks"] != self.ranks.world and found.state["settings"]["zero-stage"] > 0
+        if universal:
+            check_optimizer(self.train, found.folder, found.state["ranks"])
         engine = Engine(system, self.train, self.ranks, universal=universal)
         folder = self.ranks.share(lambda: self._universal(found)) if universal else found.folder
         engine.load(folder, universal=universal)

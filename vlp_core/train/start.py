@@ -1,8 +1,9 @@
 """Weights that a run starts from: a model, a checkpoint of another run, or what other libraries have trained."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -17,7 +18,8 @@ from vlp_core.interop.source import Pieces, picture_of, text_of, told_of, whole_
 from vlp_core.model_folder import CONFIG_FILE, WEIGHTS_FILE, read_config, read_weights
 from vlp_core.nn.momentum import Momentum
 from vlp_core.settings import named_path
-from vlp_core.system import System
+from vlp_core.sizes import SystemSizes, config_of, name_of, outline, sizes_from
+from vlp_core.system import FOR_TRAINING, System
 from vlp_core.towers import architecture
 from vlp_core.train import engine
 from vlp_core.train.checkpoint import STATE_FILE, Checkpoints
@@ -58,26 +60,33 @@ def load_start(
 
 def check_recipe(start: Sequence[str], recipe: str) -> None:
     """UserError where `start` names what another recipe has trained; no weights are read for it."""
-    for part, source in sources_of(tuple(start)).items():
-        folder = Path(source)
-        if part is not None or config_in(folder) is not None or not folder.is_dir():
-            continue
-        if (folder / CONFIG_FILE).is_file():
-            theirs = read_config(folder)["recipe"].get("name")
-        else:
-            with told_of(f"--train.start {source}"):
-                state = json.loads((_checkpoint_in(folder) / STATE_FILE).read_text())
-            theirs = state["settings"].get("recipe.name")
-        if theirs != recipe:
+    for source, theirs in _own(start):
+        if theirs.get("name") != recipe:
             raise UserError(
-                f"--train.start {source}: this is a {theirs}, and a {recipe} is trained; {_WAYS} of a {recipe}"
+                f"--train.start {source}: this is a {theirs.get('name')}, and a {recipe} is trained; "
+                f"{_WAYS} of a {recipe}"
             )
 
 
-def check_start(system: System, start: Sequence[str], recipe: str) -> None:
-    """UserError where what `start` names is of another kind or of other sizes than the system, of which an outline will
-    do; what would be downloaded is not looked at."""
-    check_recipe(start, recipe)
+def check_own(sizes: SystemSizes, start: Sequence[str]) -> None:
+    """UserError where `start` names what another recipe has trained, or this one at sizes that give other weights; none
+    are read for it."""
+    check_recipe(start, name_of(sizes))
+    for source, theirs in _own(start):
+        with told_of(f"--train.start {source}"):
+            form = _form(outline(sizes_from(type(sizes), theirs)))
+        if form != _form(outline(sizes)):
+            ours = {key: list(value) if isinstance(value, tuple) else value
+                    for key, value in config_of(sizes)["recipe"].items()}  # fmt: skip
+            flags = " ".join(_flag(key, value) for key, value in theirs.items() if value != ours[key])
+            raise UserError(f"--train.start {source}: has other sizes; give its own ({flags}), or a model of these")
+
+
+def check_start(sizes: SystemSizes, start: Sequence[str]) -> None:
+    """UserError where what `start` names is of another kind or of other sizes than the system; what would be downloaded
+    is not looked at."""
+    check_own(sizes, start)
+    system = outline(sizes)
     for part, source in sources_of(tuple(start)).items():
         if part is None and config_in(Path(source)) is None:
             if not Path(source).is_dir():
@@ -111,6 +120,35 @@ def _identity(word: str) -> str:
                 raise UserError(f"{content.name} is not there; {_WAYS}")
             digest = sha256_of_file(content)
     return f"{before}{path.resolve().name} ({digest[:16]})"
+
+
+def _own(start: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What `start` names that was trained here: each with the recipe, its name and sizes as JSON has them."""
+    for part, source in sources_of(tuple(start)).items():
+        folder = Path(source)
+        if part is not None or config_in(folder) is not None or not folder.is_dir():
+            continue
+        if (folder / CONFIG_FILE).is_file():
+            yield source, read_config(folder)["recipe"]
+            continue
+        with told_of(f"--train.start {source}"):
+            settings = json.loads((_checkpoint_in(folder) / STATE_FILE).read_text())["settings"]
+        prefix = "recipe."
+        yield source, {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}
+
+
+def _form(system: System) -> dict[str, Any]:
+    """The shape of each weight of a finished system, and the heads of each attention, of which no shape tells."""
+    form: dict[str, Any] = {name: weight.shape for name, weight in system.state_dict().items()}
+    for name, part in system.named_modules():
+        form |= {f"{name}.{key}": vars(part)[key] for key in ("heads", "num_heads") if key in vars(part)}
+    left = tuple(f"{name}." for name, part in system.named_modules() if isinstance(part, FOR_TRAINING))
+    return {name: value for name, value in form.items() if not name.startswith(left)}
+
+
+def _flag(key: str, value: Any) -> str:
+    words = value if isinstance(value, list) else [value]
+    return " ".join([f"--model.{key.replace('_', '-')}", *(str(word) for word in words)])
 
 
 def _origin(part: str | None, source: str) -> str:

@@ -96,7 +96,7 @@ def write_selection(
         {
             "uid": list(uids),
             "weight": pa.array(weights or [1.0] * len(uids), pa.float32()),
-            "captions": captions or [[f"chosen {uid[:6]}"] for uid in uids],
+            "captions": captions or [[f"chosen {uid[:3]}"] for uid in uids],
             "sha256": pa.nulls(len(uids), pa.string()),
         }
     )

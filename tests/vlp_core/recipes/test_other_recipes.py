@@ -72,7 +72,7 @@ def test_what_a_vilt_has_trained_is_a_start_for_a_vilt_of_its_sizes_alone(
     train(corpus, tmp_path / "same", SMALL, (str(places[what]),))
     for sizes, says in (
         (RECIPES["ufo"].TINY.system, "this is a vilt, and a ufo is trained"),
-        (replace(SMALL, trunk=(48, 1, 2)), "its weights do not fit this recipe's model"),
+        (replace(SMALL, trunk=(48, 1, 2)), r"has other sizes; give its own \(--model.trunk 32 1 2\)"),
     ):
         with pytest.raises(UserError, match=says):
             train(corpus, tmp_path / "other", sizes, (str(places[what]),))

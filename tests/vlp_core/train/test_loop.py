@@ -61,14 +61,14 @@ def corpus(tmp_path_factory):
 def train(corpus, tmp_path):
     """Train into a folder by name with changed settings; gives the folder."""
 
-    def run(name, *, tracker=None, previous=None, data=None, **changes):
+    def run(name, *, recipe=SMALL, tracker=None, previous=None, data=None, **changes):
         out = tmp_path / name
         out.mkdir(exist_ok=True)
         images, selection = corpus
         train_model(
             images=images,
             selection=selection,
-            recipe=SMALL,
+            recipe=recipe,
             train=replace(TRAIN, **changes),
             data=data or Data(threads=1),
             out=out,
@@ -193,9 +193,13 @@ def test_torchrun_with_two_ranks_is_gone_on_from_with_one(train, corpus, tmp_pat
     assert losses == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_tracker_hears_of_points_and_progress(train):
+def test_the_tracker_hears_of_points_progress_and_captions_that_are_cut(train):
     listener = Listener()
-    out = train("heard", tracker=listener)
+    out = train("heard", tracker=listener, recipe=replace(SMALL, context=3))
+    assert listener.points.pop(0) == (0, {"captions_cut": 1.0})
+    assert [line[: line.index(":")] for line in listener.warnings] == [
+        "100 % of the captions are longer than the 3 tokens that the model reads, and are cut"
+    ]
     steps = [step for step, _ in listener.points]
     assert steps == [point["step"] for point in read_points(out)] == list(range(2, TRAIN.steps + 1, 2))
     for (_, heard), point in zip(listener.points, read_points(out), strict=True):
@@ -225,6 +229,15 @@ def test_a_checkpoint_to_start_from_does_not_bind_a_gpus_process_to_the_cpu(trai
     (checkpoints / "config.json").unlink()
     load_start(system(), [str(checkpoints)], "clip", torch.device("cuda"))
     assert "DS_ACCELERATOR" not in os.environ
+
+
+def test_what_sgd_keeps_under_zero_goes_to_no_other_number_of_workers(train):
+    settings = {"optimizer": "sgd", "zero_stage": 1}
+    out = train("out", steps=1, **settings)
+    (state,) = out.glob("_checkpoints/*/state.json")
+    state.write_text(state.read_text().replace('"ranks": 1', '"ranks": 2'))
+    with pytest.raises(UserError, match=r"and not SGD's; go on with 2, or begin in another output folder"):
+        train("out", steps=2, **settings)
 
 
 @pytest.mark.parametrize("stage", [0, 3])

@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 
@@ -10,14 +11,18 @@ from pipelines.workflow.step import identify, resolve, step
 from tests.vlp_core.interop import builders
 from tests.vlp_core.recipes.builders import WORDS
 from tests.vlp_core.train.builders import SMALL, VOCABULARY
+from vlp_core.data.tokens import tokenizer_of
 from vlp_core.errors import UserError
 from vlp_core.model_folder import write_folder
+from vlp_core.recipes.albef import ALBEF
 from vlp_core.recipes.clip import CLIP
 from vlp_core.recipes.coca import CoCa
+from vlp_core.recipes.meter import METER
 from vlp_core.settings import named_path
 from vlp_core.sizes import config_of
+from vlp_core.train.checkpoint import STATE_FILE
 from vlp_core.train.settings import Train, sources_of
-from vlp_core.train.start import identify_start, load_start
+from vlp_core.train.start import check_start, identify_start, load_start
 
 NAME = "ViT-B-32"
 HUB = "image=timm:vit_tiny_patch16_224"
@@ -73,6 +78,42 @@ def test_a_model_of_another_recipe_is_refused_by_name(small, tmp_path):
     write_folder(tmp_path, {}, {"recipe": {"name": "vilt"}, "preprocess": {}, "tokenizer": {}})
     with pytest.raises(UserError, match="this is a vilt, and a clip is trained"):
         load_start(small.build(VOCABULARY), [str(tmp_path)], "clip", CPU)
+
+
+def test_a_model_or_a_checkpoint_of_other_sizes_is_refused_before_it_is_read(tmp_path):
+    """By heads too, of which no shape tells; what changes none of its weights may differ."""
+    sizes = ALBEF(picture=(32, 1, 2), text=(32, 1, 1, 2), patch=8, image_size=16, queue=8)
+    recipe = config_of(sizes)["recipe"]
+    model, checkpoint = tmp_path / "model", tmp_path / "checkpoint"
+    for folder in (model, checkpoint):
+        folder.mkdir()
+    write_folder(model, {}, config_of(sizes))
+    state = {"settings": {f"recipe.{key}": value for key, value in recipe.items()}}
+    (checkpoint / STATE_FILE).write_text(json.dumps(state))
+    for folder in (model, checkpoint):
+        check_start(replace(sizes, dropout=0.1, queue=16), [str(folder)])
+        for changes, flag in [
+            ({"text": (32, 2, 1, 2)}, "--model.text 32 1 1 2"),
+            ({"text": (32, 1, 1, 4)}, "--model.text 32 1 1 2"),
+            ({"picture": (64, 1, 2)}, "--model.picture 32 1 2"),
+            ({"image_size": 24}, "--model.image-size 16"),
+        ]:
+            with pytest.raises(UserError, match=rf"{folder}: has other sizes; give its own \({flag}\), or"):
+                check_start(replace(sizes, **changes), [str(folder)])
+
+
+@torch.no_grad()
+def test_a_bert_meets_its_own_word_pieces_row_for_row(tmp_path):
+    """What a BERT lacks of the special ones comes after them."""
+    words = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "circle", "red", "##s"]
+    theirs = builders.bert(vocab_size=len(words))
+    read = tokenizer_of({"name": "wordpiece", "context_length": 16}, builders.saved(theirs, tmp_path, words))
+    sizes = METER(image=None, text=(builders.DIM, builders.DEPTH, builders.HEADS), cross=1, image_size=32)
+    system = sizes.build(read.vocabulary)
+    (told,) = load_start(system, [f"text={tmp_path}"], "meter", CPU, read.pieces)
+    assert told.endswith("has 10 of the 12 word pieces; the others begin fresh")
+    table = system.model.text.embed.word.weight
+    assert torch.equal(table[:-2], theirs.embeddings.word_embeddings.weight) and len(table) == 12
 
 
 @torch.no_grad()

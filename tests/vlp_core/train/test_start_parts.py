@@ -26,7 +26,6 @@ from vlp_core.recipes.meter import METER
 from vlp_core.recipes.pixelbert import PixelBERT
 from vlp_core.recipes.vilt import ViLT
 from vlp_core.recipes.vlc import VLC
-from vlp_core.sizes import outline
 from vlp_core.system import System
 from vlp_core.tracker import Silent
 from vlp_core.train.loop import train_model
@@ -304,7 +303,7 @@ def test_what_does_not_fit_is_one_line_that_names_both(sizes, part, model, says,
     assert "\n" not in str(error.value)
     if "is \\(" not in says:  # what sizes and kinds tell is told before anything is fetched
         with pytest.raises(UserError, match=says):
-            check_start(outline(sizes), (source,), "any")
+            check_start(sizes, (source,))
 
 
 @pytest.mark.parametrize(
