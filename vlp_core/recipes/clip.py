@@ -40,5 +40,5 @@ PAPER = Recipe(system=CLIP(image_size=224, patch=32, vision_width=768, vision_la
                            text_width=512, text_layers=12, text_heads=8, embed_dim=512, context=77), train=Train(
     steps=390_000, batch_size=32_768, lr=5e-4, warmup=2_000, weight_decay=0.2, clip_norm=None))  # fmt: skip
 TINY = Recipe(system=CLIP(tower="resnet", image_size=64, patch=16, vision_width=16, vision_layers=1,
-                          text_width=128, text_layers=2, text_heads=2, embed_dim=128, context=20),
+                          text_width=128, text_layers=2, text_heads=2, embed_dim=128, context=24),
               train=Train(steps=760, lr=2e-3))  # fmt: skip
