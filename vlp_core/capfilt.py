@@ -69,7 +69,8 @@ def match_probability(
 def match_odds(
     system: System, pixels: Tensor, tokens: Tensor, owner: Tensor, *, seen: Sequence | None = None
 ) -> Tensor:
-    """float32 [M]: log-odds that texts int64 [M, L] match the pictures they belong to, rows `owner` int64 [M] of pixels.
+    """float32 [M]: log-odds that texts int64 [M, L] match the pictures they belong to, rows `owner` int64 [M] of
+    pixels.
 
     Pixels are uint8 [B, 3, H, W]; a picture is encoded once, however many texts it has, and not here where the
     system's states of the pictures are given in `seen`.

@@ -1,6 +1,7 @@
 """The plan: for each step, whether it would run and why. Made from records alone, without Ray."""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,12 +132,7 @@ class Planner:
             return "was corrupt"
         if self.results.partial(step.name, identity.fingerprint).exists() and step.resumable:
             return "was not finished, goes on"
-        latest = _latest(self.results.root / step.name)
-        if latest is None:
-            return "not made yet"
-        changed = sorted(differences({**latest.inputs, **latest.extends}, {**identity.inputs, **identity.extends}))
-        if latest.version != step.version:
-            changed.insert(0, f"its version is {step.version}, was {latest.version}")
+        changed = _changed(self.results.root / step.name, step, identity)
         return "; ".join(changed[:3]) + ("; …" if len(changed) > 3 else "") if changed else "not made yet"
 
 
@@ -170,15 +166,20 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _latest(folder: Path) -> Record | None:
-    """The record made last in a step's folder, whatever its inputs."""
-    best: tuple[float, Record] | None = None
+def _changed(folder: Path, step: Step, identity: Identity) -> list[str]:
+    """What differs from the result in a step's folder that is nearest to it, of equally near ones the last; nothing
+    where there is none."""
+    best: tuple[int, float, list[str]] = (sys.maxsize, 0.0, [])
     for path in folder.glob(f"*/{RECORD}"):
         try:
             record = Record.read(path.parent)
             finished = float(json.loads((path.parent / RUN).read_text()).get("finished", 0))
         except (CorruptRecordError, OSError, ValueError):
             continue
-        if record is not None and (best is None or finished > best[0]):
-            best = (finished, record)
-    return best[1] if best else None
+        if record is None:
+            continue
+        changed = sorted(differences({**record.inputs, **record.extends}, {**identity.inputs, **identity.extends}))
+        if record.version != step.version:
+            changed.insert(0, f"its version is {step.version}, was {record.version}")
+        best = min(best, (len(changed), -finished, changed))
+    return best[2]

@@ -175,7 +175,7 @@ class Runner:
             for record in self._inputs_of(step):
                 lock = self.results.lock(record.step, record.fingerprint)
                 if not lock.take(shared=True):
-                    self._wait(step, f"{lock.holder()} makes {record.step} again; waiting for that")
+                    self._wait(step, f"{lock.holder()} makes or takes back {record.step}; waiting for that")
                     return False
                 locks.append(lock)
                 self._check_unchanged(record)

@@ -122,9 +122,12 @@ def test_only_the_columns_that_rules_ask_for_must_be_there(
         judged(tmp_path / "images", tmp_path / "refused", *others, rule)
 
 
-def test_an_unknown_rule_is_refused_when_it_is_written_down() -> None:
-    with pytest.raises(UserError, match="did you mean 'datacomp_basic'"):
-        Filter(rules=("datacomp_basik",))
+@pytest.mark.parametrize(
+    ("rules", "hint"), [(("datacomp_basik",), "did you mean 'datacomp_basic'"), ((), "without a rule: give some")]
+)
+def test_an_unknown_rule_or_none_is_refused_when_it_is_written_down(rules: tuple[str, ...], hint: str) -> None:
+    with pytest.raises(UserError, match=hint):
+        Filter(rules=rules)
 
 
 def test_an_unknown_detector_is_refused_before_any_work(images: Path, tmp_path: Path) -> None:

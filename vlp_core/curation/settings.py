@@ -39,6 +39,8 @@ class Filter:
     """What tells a caption's language: a function from a list of texts to a list of codes, as 'module:function'."""
 
     def __post_init__(self) -> None:
+        if not self.rules:
+            raise UserError("--filter.rules without a rule: give some, or 'captions>=1', which every pair passes")
         parse_rules(self.rules)  # a rule that is none is told before anything is fetched
 
 

@@ -64,7 +64,7 @@ def check_recipe(start: Sequence[str], recipe: str) -> None:
         if theirs.get("name") != recipe:
             raise UserError(
                 f"--train.start {source}: this is a {theirs.get('name')}, and a {recipe} is trained; "
-                f"{_WAYS} of a {recipe}"
+                f"give what {recipe} has trained"
             )
 
 

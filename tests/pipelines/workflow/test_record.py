@@ -232,7 +232,8 @@ def test_reuse_after_the_source_changed_is_one_warning_that_names_the_file_and_t
     assert not found.tell()
 
 
-def test_the_plan_names_what_changed(tmp_path: Path) -> None:
+def test_the_plan_names_what_changed_since_the_nearest_result(tmp_path: Path) -> None:
     make(WRITE, tmp_path, finished=1.0)
+    make(step("write", stages.write, text=stages.Text(words=("c",), repeat=3)), tmp_path, finished=2.0)
     decision = planner(tmp_path).decide(step("write", stages.write, text=stages.Text(repeat=2)))
     assert decision.reason == "text.repeat: 1 → 2"
