@@ -57,4 +57,4 @@ class VLC:
 PAPER = Recipe(system=VLC(dropout=0.1), data=Data(crop_scale=(0.8, 1.0), flip=0.5), starts=("image",),
     train=Train(steps=25_000, batch_size=4096, lr=1e-4, lr_decay="linear", warmup=2500, weight_decay=0.01, eps=1e-8,
     clip_norm=None))  # fmt: skip
-TINY = tiny(VLC(trunk=(96, 2, 4), decoder=(32, 1, 4), hidden=0.25, image_size=64), steps=1600, data=WHOLE)
+TINY = tiny(VLC(trunk=(96, 2, 4), decoder=(32, 1, 4), hidden=0.25, image_size=64), steps=1400, data=WHOLE)
