@@ -23,6 +23,7 @@ from jobs import (
     filter,
     hash,
     ingest,
+    measure,
     register,
     select,
     shard,
@@ -31,6 +32,7 @@ from jobs import (
 )
 from pipelines.workflow.cli import run_pipeline
 from pipelines.workflow.step import ResultFile, Step, step
+from vlp_core.curation.quantities import JUDGES
 from vlp_core.curation.settings import CapFilt, Dedup, Filter, Ingest, Select
 from vlp_core.data.settings import Data, Shard, Words
 from vlp_core.errors import UserError, public_text
@@ -195,7 +197,8 @@ def build(config: Pretrain) -> list[Step]:
 
     hashes = step("hash", hash.run, images=images)
     seen = tuple(step(f"hash-{name.replace('_', '-')}", hash.run, images=found) for name, found in sets.items())
-    verdicts = step("filter", filter.run, images=images, filter=config.filter)
+    columns = tuple(measured(config.filter, images))
+    verdicts = step("filter", filter.run, images=images, columns=columns, filter=config.filter)
     copies = step("dedup", dedup.run, images=images, hashes=hashes, verdicts=verdicts, dedup=config.dedup)
     selection = step(
         "select",
@@ -239,6 +242,17 @@ def build(config: Pretrain) -> list[Step]:
             **evaluation,
         )
     ]
+
+
+def measured(settings: Filter, images: Step) -> list[Step]:
+    """What judges find, each costly one in a step of its own: columns that stay when rules change."""
+    asked = filter.judges_of(settings)
+    cheap = {name for name, judge in JUDGES.items() if not judge.costly}
+    steps = [step("measure", measure.run, images=images, judges=measure.versions(cheap))]
+    for name in sorted(asked - cheap):
+        detector = {"detector": settings.detector} if name == "language" else {}
+        steps.append(step(f"measure-{name}", measure.run, images=images, judges=measure.versions([name]), **detector))
+    return steps
 
 
 def bootstrapped(settings: CapFilt, model: Step, images: Step, selection: Step) -> Step:

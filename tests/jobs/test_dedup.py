@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from jobs import dedup, filter, hash
+from jobs import dedup, hash
+from tests.jobs.filtered import filtered
 from tests.jobs.pictures import Picture, write_images
 from tests.vlp_core.curation.drawings import WAYS, altered, blotches, jpeg
 from vlp_core.curation.settings import Dedup, Filter
@@ -24,9 +25,9 @@ def deduplicated(pictures: list[Picture], folder: Path, *rules: str) -> tuple[pa
     """Pictures through filter, hash and dedup; `folder` then holds images, verdicts, hashes and copies."""
     images = write_images(folder / "images", pictures, shard_size=200)
     verdicts, hashes, copies = (folder / name for name in ("verdicts", "hashes", "copies"))
-    for out in (verdicts, hashes, copies):
+    for out in (hashes, copies):
         out.mkdir()
-    filter.run(images=images, filter=Filter(rules=rules), out=verdicts, tracker=Silent())
+    filtered(images, verdicts, Filter(rules=rules))
     hash.run(images=images, out=hashes, tracker=Silent())
     summary = dedup.run(images=images, hashes=hashes, verdicts=verdicts, dedup=Dedup(), out=copies, tracker=Silent())
     table = pq.read_table(copies / "00000.parquet")

@@ -34,7 +34,21 @@ SMALL = (
     *("--train.steps", "30", "--train.batch-size", "32", "--train.warmup", "5", "--train.checkpoint-every", "10"),
     *("--model.vision-layers", "1", "--model.text-layers", "1", "--model.tower", "vit", "--model.vision-width", "64"),
 )
-STAGES = ("corpus", "ingest", "download", "hash", "filter", "dedup", "select", "shard", "train", "evaluate", "register")
+STAGES = (
+    "corpus",
+    "ingest",
+    "download",
+    "hash",
+    "measure",
+    "measure-language",
+    "filter",
+    "dedup",
+    "select",
+    "shard",
+    "train",
+    "evaluate",
+    "register",
+)
 CLASSES = '{"classes": ["a dog"], "templates": ["{}"]}'
 
 
