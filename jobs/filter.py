@@ -88,9 +88,7 @@ def run(*, images: Path, columns: tuple[Path, ...], filter: Filter, out: Path, t
             "pictures/kept": funnel.kept,
             "captions/kept": funnel.kept_captions,
             **_by_quantity(rules, funnel),
-            **{
-                f"threshold/{rule.quantity}": rule.value for rule, asked in zip(placed, rules, strict=True) if asked.top
-            },
+            **_thresholds(rules, placed),
         },
         pictures={"funnel": FUNNEL_PICTURE},
     )
@@ -105,8 +103,14 @@ def check_detector(filter: Filter) -> None:
 def _placed(rule: Rule, columns: Sequence[Path], names: Sequence[str]) -> Rule:
     if rule.top is None:
         return rule
-    values = [column(columns, name, rule.quantity) for name in names]
-    return rule.placed(np.concatenate([found.astype(np.float64) for found in values if found is not None] or [[]]))
+    found = [values for name in names if (values := column(columns, name, rule.quantity)) is not None]
+    return rule.placed(np.concatenate([np.empty(0), *found]))
+
+
+def _thresholds(rules: Sequence[Rule], placed: Sequence[Rule]) -> dict[str, float]:
+    """What a share of all came to."""
+    pairs = zip(rules, placed, strict=True)
+    return {f"threshold/{rule.quantity}": float(found.value) for rule, found in pairs if rule.top is not None}
 
 
 def _judge(task: _Task) -> _Counts:

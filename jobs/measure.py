@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from jobs.shards import map_shards
 from vlp_core.curation.captions import caption_counts
+from vlp_core.curation.language import FASTTEXT
 from vlp_core.curation.quantities import JUDGES, QUANTITIES, of_captions
 from vlp_core.curation.shard import Shard
 from vlp_core.data.layout import CAPTIONS, SUCCESS, shard_names
@@ -41,7 +42,7 @@ def versions(judges: Iterable[str]) -> tuple[tuple[str, str], ...]:
 
 
 def run(
-    *, images: Path, judges: tuple[tuple[str, str], ...], detector: str | None = None, out: Path, tracker: Tracker
+    *, images: Path, judges: tuple[tuple[str, str], ...], detector: str = FASTTEXT, out: Path, tracker: Tracker
 ) -> Summary:
     """Write uid and the columns of these judges, a table a shard: a value a picture, or a list of one a caption.
 
@@ -59,10 +60,10 @@ def run(
         shared = out / _SHARED
         if not shared.exists():
             _count_shared(images, names, shared)
-    task = {"images": images, "judges": asked, "detector": detector or "", "shared": shared, "out": out}
+    tasks = [_Task(images=images, name=name, judges=asked, detector=detector, shared=shared, out=out) for name in names]
     progress = Progress(tracker, len(names), unit="shards")
     pictures = 0
-    for _, measured in map_shards(_measure, [_Task(name=name, **task) for name in names]):
+    for _, measured in map_shards(_measure, tasks):
         pictures += measured
         progress.add(1)
     if shared is not None:
@@ -75,9 +76,7 @@ def _measure(task: _Task) -> int:
     rows = fetched(task.images, task.name)
     path = task.out / f"{task.name}.parquet"
     if not _is_whole(path, rows):
-        shard = Shard(
-            rows=rows, shared=_read_shared(task.shared), **({"detector": task.detector} if task.detector else {})
-        )
+        shard = Shard(rows=rows, detector=task.detector, shared=_read_shared(task.shared))
         write_table(path, _columns(shard, task.judges))
     return len(rows)
 

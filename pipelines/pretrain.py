@@ -13,65 +13,23 @@ from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from jobs import (
-    capfilt,
-    captions,
-    corpus,
-    dedup,
-    download,
-    evaluate,
-    filter,
-    hash,
-    ingest,
-    measure,
-    register,
-    select,
-    shard,
-    tokenizer,
-    train,
-)
+from jobs import capfilt, captions, evaluate, register, shard, tokenizer, train
+from pipelines.data import Curate, Inputs, check_data, fetched, inputs_of, selected
 from pipelines.workflow.cli import run_pipeline
-from pipelines.workflow.step import ResultFile, Step, step
-from vlp_core.curation.quantities import JUDGES
-from vlp_core.curation.settings import CapFilt, Dedup, Filter, Ingest, Select
+from pipelines.workflow.step import Step, step
+from vlp_core.curation.settings import CapFilt
 from vlp_core.data.settings import Data, Shard, Words
 from vlp_core.errors import UserError, public_text
 from vlp_core.evals.classes import Classes, check_labels
 from vlp_core.evals.settings import Evaluate, Register
-from vlp_core.miniature.settings import Corpus
 from vlp_core.recipes.recipe import Needs, Recipe
 from vlp_core.train.settings import Train, sources_of
-from vlp_core.web.settings import Fetch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sets:
-    """Evaluation sets of one's own: lists that come in as the training list does and are never trained on."""
-
-    retrieval: Path | None = None
-    """List of (url, caption): retrieval in both directions."""
-    zero_shot: Path | None = None
-    """List of (url, label), and `group` where accuracy is wanted by group."""
-    classes: Path | None = None
-    """JSON of {"classes": [...], "templates": ["a photo of a {}.", ...]} for the zero-shot list."""
-
-    def __post_init__(self) -> None:
-        if (self.zero_shot is None) != (self.classes is None):
-            raise UserError("--eval.zero-shot and --eval.classes go together; give both, or neither")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pretrain:
+class Pretrain(Curate):
     """Train a system on (url, caption) lists, evaluate it and register it. Without --source: on the embedded corpus."""
 
-    source: tuple[Path, ...] = ()
-    """Lists of (url, caption): Parquet, csv, tsv or jsonl files, or folders of them."""
-    corpus: Corpus = Corpus()
-    ingest: Ingest = Ingest()
-    fetch: Fetch = Fetch()
-    filter: Filter = Filter()
-    dedup: Dedup = Dedup()
-    select: Select = Select()
     shard: Shard = Shard()
     words: Words = Words()
     model: Any = None
@@ -79,7 +37,6 @@ class Pretrain:
     data: Data = Data()
     capfilt: ClassVar[CapFilt | None] = None  # a setting, with flags, where the recipe has it
     starts: ClassVar[tuple[str, ...]] = ()  # as the recipe says
-    eval: Sets = Sets()
     dual: Path | None = None
     """A dual encoder (a model folder or an open_clip export) whose best are what a fusion ranks that has no towers of
     its own to find them with."""
@@ -104,47 +61,12 @@ def configuration(name: str, recipe: Recipe) -> type[Pretrain]:
     return made
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """Where the lists come from: files of the user's, or the embedded corpus, which also serves its pictures."""
-
-    pairs: tuple[Path, ...] | ResultFile
-    retrieval: Path | ResultFile | None
-    zero_shot: Path | ResultFile | None
-    classes: Path | ResultFile | None
-    serve: Step | None
-
-
-def inputs_of(config: Pretrain) -> Inputs:
-    if config.source:
-        sets = config.eval
-        return Inputs(
-            pairs=config.source, retrieval=sets.retrieval, zero_shot=sets.zero_shot, classes=sets.classes, serve=None
-        )
-    if config.eval != Sets():
-        raise UserError(
-            "--eval.… is for lists of one's own: give --source too (the embedded corpus brings its own sets)"
-        )
-    made = step("corpus", corpus.run, corpus=config.corpus)
-    return Inputs(
-        pairs=made.file("train.parquet"),
-        retrieval=made.file("retrieval.parquet"),
-        zero_shot=made.file("zero_shot.parquet"),
-        classes=made.file("classes.json"),
-        serve=made,
-    )
-
-
 def check(config: Pretrain, inputs: Inputs) -> None:
     """Tell now what would otherwise be told after the download, or the training."""
-    filter.check_detector(config.filter)
+    check_data(config)
     train.check(config.model, config.train)
     if config.capfilt is not None:
         check_longest(config.capfilt, config.model.needs)
-    if config.source and config.corpus != Corpus():
-        raise UserError(
-            "--corpus.… is for the embedded corpus, which --source takes the place of; leave out one of them"
-        )
     if config.dual is not None:
         if inputs.retrieval is None:
             raise UserError(f"--dual {config.dual}: it brings candidates for --eval.retrieval; give that too")
@@ -182,33 +104,9 @@ def build(config: Pretrain) -> list[Step]:
     check(config, inputs)
     tell_fresh(config)
 
-    def fetched(name: str, source: object, settings: Ingest) -> Step:
-        # Columns are named for the training list; an evaluation list that lacks them is recognised by itself.
-        pairs = step(f"ingest{name}", ingest.run, sources=source, ingest=settings, recognise=bool(name))
-        return step(f"download{name}", download.run, pairs=pairs, fetch=config.fetch, serve=inputs.serve)
-
-    images = fetched("", inputs.pairs, config.ingest)
-    sets: dict[str, Step] = {}
-    if inputs.retrieval is not None:
-        sets["retrieval"] = fetched("-retrieval", inputs.retrieval, config.ingest)
-    if inputs.zero_shot is not None:
-        labelled = replace(config.ingest, needs_caption=False)
-        sets["zero_shot"] = fetched("-zero-shot", inputs.zero_shot, labelled)
-
-    hashes = step("hash", hash.run, images=images)
-    seen = tuple(step(f"hash-{name.replace('_', '-')}", hash.run, images=found) for name, found in sets.items())
-    columns = tuple(measured(config.filter, images))
-    verdicts = step("filter", filter.run, images=images, columns=columns, filter=config.filter)
-    copies = step("dedup", dedup.run, images=images, hashes=hashes, verdicts=verdicts, dedup=config.dedup)
-    selection = step(
-        "select",
-        select.run,
-        verdicts=verdicts,
-        copies=copies,
-        hashes=hashes,
-        evaluations=seen,
-        select=config.select,
-    )
+    data_set = fetched(config, inputs)
+    images, sets = data_set.images, data_set.sets
+    selection = selected(config, data_set)
     shards = step("shard", shard.run, images=images, selection=selection, shard=config.shard)
     # A recipe says which tokenizer it reads with; word pieces are made of the corpus.
     pieces = {}
@@ -242,17 +140,6 @@ def build(config: Pretrain) -> list[Step]:
             **evaluation,
         )
     ]
-
-
-def measured(settings: Filter, images: Step) -> list[Step]:
-    """What judges find, each costly one in a step of its own: columns that stay when rules change."""
-    asked = filter.judges_of(settings)
-    cheap = {name for name, judge in JUDGES.items() if not judge.costly}
-    steps = [step("measure", measure.run, images=images, judges=measure.versions(cheap))]
-    for name in sorted(asked - cheap):
-        detector = {"detector": settings.detector} if name == "language" else {}
-        steps.append(step(f"measure-{name}", measure.run, images=images, judges=measure.versions([name]), **detector))
-    return steps
 
 
 def bootstrapped(settings: CapFilt, model: Step, images: Step, selection: Step) -> Step:

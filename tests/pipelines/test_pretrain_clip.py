@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.pretrain import Sets, build
+from pipelines.data import Sets
+from pipelines.pretrain import build
 from pipelines.pretrain_clip import PretrainClip
 from pipelines.workflow.record import RECORD
 from pipelines.workflow.tracking import store_of

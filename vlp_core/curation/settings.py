@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from vlp_core.curation.language import FASTTEXT
 from vlp_core.curation.rules import parse_rules
 from vlp_core.errors import UserError
 from vlp_core.settings import execution
@@ -35,7 +36,7 @@ class Filter:
     rules: tuple[str, ...] = ("datacomp_basic",)
     """Names of sets of rules, or rules such as 'side>=200', 'ratio<=3', 'words>2', 'language=en', 'shared<=10',
     'filename=no'; a picture must pass all, and keeps the captions that do."""
-    detector: str = "vlp_core.curation.language:fasttext"
+    detector: str = FASTTEXT
     """What tells a caption's language: a function from a list of texts to a list of codes, as 'module:function'."""
 
     def __post_init__(self) -> None:

@@ -8,13 +8,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from vlp_core.curation.language import FASTTEXT
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
     """Rows of IMAGES that were fetched, and what is known of the whole set."""
 
     rows: pa.Table
-    detector: str = "vlp_core.curation.language:fasttext"
+    detector: str = FASTTEXT
     """What tells a text's language, as 'module:function'."""
     shared: tuple[NDArray[np.uint64], NDArray[np.int64]] | None = None
     """Keys of the captions that several pictures have, sorted, and how many have each."""
