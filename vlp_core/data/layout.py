@@ -20,7 +20,8 @@ CAPTIONS = pa.list_(pa.string())
 PAIRS = pa.schema([("uid", pa.string()), ("url", pa.string()), ("captions", CAPTIONS), ("source", pa.string())])
 
 # What `images` holds at least; img2dataset's own columns first, then ours. A failed row keeps its reason in
-# `error_message` and has null sizes and sha256. `bytes` is the size of the body as it came.
+# `error_message` and has null sizes, sha256 and format. `bytes` is the size of the body as it came, `format` what it
+# was by its bytes (jpeg, png, webp, gif, bmp, tiff): as it is stored it is a JPEG.
 IMAGES = pa.schema(
     [
         ("key", pa.string()),
@@ -37,6 +38,7 @@ IMAGES = pa.schema(
         ("captions", CAPTIONS),
         ("source", pa.string()),
         ("bytes", pa.int64()),
+        ("format", pa.string()),
         ("http_status", pa.int32()),
         ("final_url", pa.string()),
     ]
