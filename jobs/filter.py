@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.measure import column, fetched
+from jobs.measure import columns as columns_of
+from jobs.measure import only_fetched
 from jobs.shards import map_shards
 from vlp_core.curation.funnel import Funnel, Stage
 from vlp_core.curation.language import detector_named
@@ -29,11 +30,16 @@ FUNNEL_FILE = "funnel.json"
 FUNNEL_PICTURE = "funnel.png"
 
 
+_MOST = 32  # shards a task: one of a thousand pictures is judged before a task has begun
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Task:
+    """`placed` are the rules once each share of all is a number."""
+
     images: Path
     columns: tuple[Path, ...]
-    name: str
+    names: tuple[str, ...]
     rules: tuple[Rule, ...]
     placed: tuple[Rule, ...]
     out: Path
@@ -71,13 +77,14 @@ def run(*, images: Path, columns: tuple[Path, ...], filter: Filter, out: Path, t
     names = shard_names(images)
     if not names:
         raise UserError(f"{images}: no shards of pictures in this folder; give the output folder of download")
-    placed = tuple(_placed(rule, columns, names) for rule in rules)
-    tasks = [_Task(images=images, columns=columns, name=name, rules=rules, placed=placed, out=out) for name in names]
-    progress = Progress(tracker, len(tasks), unit="shards")
-    counts = []
-    for _, count in map_shards(_judge, tasks):
-        counts.append(count)
-        progress.add(1)
+    parts = _parts(names)
+    placed = _placed(rules, columns, parts)
+    tasks = [_Task(images=images, columns=columns, names=part, rules=rules, placed=placed, out=out) for part in parts]
+    progress = Progress(tracker, len(names), unit="shards")
+    counts: list[_Counts] = []
+    for task, found in map_shards(_judge, tasks):
+        counts += found
+        progress.add(len(task.names))
     funnel = _funnel(rules, counts)
     write_text(out / FUNNEL_FILE, json.dumps(funnel.as_json(), indent=2) + "\n")
     write_bytes(out / FUNNEL_PICTURE, funnel.png())
@@ -100,11 +107,42 @@ def check_detector(filter: Filter) -> None:
         detector_named(filter.detector)
 
 
-def _placed(rule: Rule, columns: Sequence[Path], names: Sequence[str]) -> Rule:
-    if rule.top is None:
-        return rule
-    found = [values for name in names if (values := column(columns, name, rule.quantity)) is not None]
-    return rule.placed(np.concatenate([np.empty(0), *found]))
+def _parts(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The shards in runs of as many as a task takes; a few shards are a task each."""
+    size = min(_MOST, -(-len(names) // _MOST))
+    return [tuple(names[start : start + size]) for start in range(0, len(names), size)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Values:
+    """Asks for all values of the quantities of which a share is to pass."""
+
+    columns: tuple[Path, ...]
+    names: tuple[str, ...]
+    quantities: tuple[str, ...]
+
+
+def _placed(rules: tuple[Rule, ...], columns: tuple[Path, ...], parts: Sequence[tuple[str, ...]]) -> tuple[Rule, ...]:
+    """The rules with the number that each share of all comes to."""
+    asked = tuple(sorted({rule.quantity for rule in rules if rule.top is not None}))
+    if not asked:
+        return rules
+    found: dict[str, list[np.ndarray]] = {quantity: [np.empty(0, np.float32)] for quantity in asked}
+    tasks = [_Values(columns=columns, names=part, quantities=asked) for part in parts]
+    for _, values in map_shards(_values, tasks):
+        for quantity in asked:
+            found[quantity].append(values[quantity])
+    every = {quantity: np.concatenate(values) for quantity, values in found.items()}
+    return tuple(rule.placed(every[rule.quantity]) if rule.top is not None else rule for rule in rules)
+
+
+def _values(task: _Values) -> dict[str, np.ndarray]:
+    found: dict[str, list[np.ndarray]] = {quantity: [np.empty(0, np.float32)] for quantity in task.quantities}
+    for name in task.names:
+        for quantity, values in columns_of(task.columns, name, task.quantities).items():
+            if values is not None:
+                found[quantity].append(values)
+    return {quantity: np.concatenate(values) for quantity, values in found.items()}
 
 
 def _thresholds(rules: Sequence[Rule], placed: Sequence[Rule]) -> dict[str, float]:
@@ -113,17 +151,23 @@ def _thresholds(rules: Sequence[Rule], placed: Sequence[Rule]) -> dict[str, floa
     return {f"threshold/{rule.quantity}": float(found.value) for rule, found in pairs if rule.top is not None}
 
 
-def _judge(task: _Task) -> _Counts:
-    pictures = fetched(task.images, task.name)
+def _judge(task: _Task) -> list[_Counts]:
+    return [_judge_shard(task, name) for name in task.names]
+
+
+def _judge_shard(task: _Task, name: str) -> _Counts:
+    rows = read_rows(task.images, name, ["uid", "captions", "status"])
+    pictures = only_fetched(rows)
     captions = pictures["captions"].combine_chunks()
-    values = {rule.quantity: _values(task, rule) for rule in task.rules}
+    found = columns_of(task.columns, name, {rule.quantity for rule in task.rules})
+    values = {rule.quantity: _known(task, name, rule, found[rule.quantity], captions) for rule in task.rules}
     verdicts = judged(task.placed, captions, values)
     rule_names = pa.array([str(rule) for rule in task.rules], pa.string())
     fell = pa.array(verdicts.rule, mask=verdicts.rule < 0)
     table = pa.table([pictures["uid"], rule_names.take(fell), verdicts.captions], schema=VERDICTS)
-    write_table(task.out / f"{task.name}.parquet", table)
+    write_table(task.out / f"{name}.parquet", table)
     return _Counts(
-        listed=len(read_rows(task.images, task.name)),
+        listed=len(rows),
         fetched=len(pictures),
         captions=pc.sum(pc.list_value_length(captions)).as_py() or 0,
         pictures_lost=np.bincount(verdicts.rule[verdicts.rule >= 0], minlength=len(task.rules)).tolist(),
@@ -131,13 +175,13 @@ def _judge(task: _Task) -> _Counts:
     )
 
 
-def _values(task: _Task, rule: Rule) -> np.ndarray:
-    values = column(task.columns, task.name, rule.quantity)
+def _known(task: _Task, name: str, rule: Rule, values: np.ndarray | None, captions: pa.ListArray) -> np.ndarray:
+    shard = f"{task.images / name}.parquet"
     if values is None:
         needs = " and ".join(JUDGES[judge_of(rule.quantity)].needs.get(rule.quantity, (rule.quantity,)))
-        raise UserError(
-            f"{task.images / task.name}.parquet: no column {needs}, which '{rule}' asks for; leave that rule out"
-        )
+        raise UserError(f"{shard}: no column {needs}, which '{rule}' asks for; leave that rule out")
+    if len(values) != (len(pc.list_flatten(captions)) if rule.of_captions else len(captions)):
+        raise UserError(f"{shard}: {rule.quantity} was measured of other pictures; measure these")
     return values
 
 

@@ -1,6 +1,6 @@
 """Judges look at every fetched picture and caption once: what they find are columns, which rules compare."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -92,7 +92,7 @@ def _columns(shard: Shard, judges: Sequence[str]) -> pa.Table:
             if values is None:
                 table[quantity] = pa.nulls(len(shard))
             elif judge.of == "captions":
-                table[quantity] = pa.ListArray.from_arrays(shard.captions.offsets, values)
+                table[quantity] = pa.ListArray.from_arrays(shard.offsets, values)
             else:
                 table[quantity] = values
     return pa.table(table)
@@ -107,7 +107,10 @@ def _is_whole(path: Path, rows: pa.Table) -> bool:
 
 def fetched(images: Path, name: str) -> pa.Table:
     """A shard's rows (IMAGES) that were fetched."""
-    rows = read_rows(images, name)
+    return only_fetched(read_rows(images, name))
+
+
+def only_fetched(rows: pa.Table) -> pa.Table:
     rows = rows.filter(pc.equal(rows["status"], SUCCESS))
     at = rows.schema.get_field_index("captions")
     return rows.set_column(at, "captions", rows["captions"].cast(CAPTIONS)).combine_chunks()
@@ -162,12 +165,34 @@ def column(folders: Sequence[Path], name: str, quantity: str) -> np.ndarray | No
 
     UserError where none of the folders has it.
     """
+    return columns(folders, name, [quantity])[quantity]
+
+
+def columns(folders: Sequence[Path], name: str, quantities: Iterable[str]) -> dict[str, np.ndarray | None]:
+    """A shard's values of several quantities, as `column` gives them, each file read once."""
+    asked, found = set(quantities), dict[str, np.ndarray | None]()
     for folder in folders:
-        path = folder / f"{name}.parquet"
-        if quantity in pq.read_schema(path).names:
-            values = pq.read_table(path, columns=[quantity])[quantity].combine_chunks()
-            if pa.types.is_null(values.type):
-                return None
-            values = pc.list_flatten(values) if of_captions(quantity) else values
-            return values.to_numpy(zero_copy_only=False)
-    raise UserError(f"{quantity} ({QUANTITIES[quantity].about}): measured in none of {', '.join(map(str, folders))}")
+        if asked - set(found):
+            for quantity, values in _stored(folder / f"{name}.parquet", asked - set(found)):
+                found[quantity] = _as_array(quantity, values)
+    for quantity in sorted(asked - set(found)):
+        about = QUANTITIES[quantity].about
+        raise UserError(f"{quantity} ({about}): measured in none of {', '.join(map(str, folders))}")
+    return found
+
+
+def _stored(path: Path, quantities: set[str]) -> Iterator[tuple[str, pa.Array]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            here = [name for name in file.schema_arrow.names if name in quantities]
+            table = file.read(columns=here) if here else pa.table({})
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet shard ({error}); delete it and run again") from error
+    for name in here:
+        yield name, table[name].combine_chunks()
+
+
+def _as_array(quantity: str, values: pa.Array) -> np.ndarray | None:
+    if pa.types.is_null(values.type):
+        return None
+    return (pc.list_flatten(values) if of_captions(quantity) else values).to_numpy(zero_copy_only=False)

@@ -19,6 +19,7 @@ _FILENAMES = (
     r"(?:img|dsc[nf]?|image|photo|screenshot|pict?|p|mvi|gopr|wp)[-_ ]?\d[\d_\-]*",  # as cameras name them
     r"[0-9a-f]{16,}|[\d_\-]+",  # a hash, a number
 )
+_SPACE = r"\s\v\p{Z}\x{85}\x{1c}-\x{1f}"  # what str.split parts words at; RE2's \s is ASCII's alone
 _FILENAME = rf"(?i)^\s*(?:{'|'.join(_FILENAMES)})\s*$"
 
 
@@ -27,7 +28,8 @@ def of_pictures(shard: Shard) -> Mapping[str, pa.Array]:
     found = {"captions": pc.fill_null(pc.list_value_length(shard.captions), 0)}
     if {"original_width", "original_height"} <= set(shard.rows.column_names):
         width, height = (shard.rows[name].combine_chunks() for name in ("original_width", "original_height"))
-        longer, shorter = pc.max_element_wise(width, height), pc.min_element_wise(width, height)
+        longer = pc.max_element_wise(width, height, skip_nulls=False)
+        shorter = pc.min_element_wise(width, height, skip_nulls=False)
         found["side"] = shorter
         found["ratio"] = pc.divide(longer.cast(pa.float64()), pc.max_element_wise(shorter, 1).cast(pa.float64()))
     if "bytes" in shard.rows.column_names:
@@ -41,7 +43,7 @@ def of_texts(shard: Shard) -> Mapping[str, pa.Array]:
     """Characters, words, repetition, and whether it is a file's name, of each caption."""
     return {
         "chars": pc.utf8_length(shard.texts),
-        "words": pc.count_substring_regex(shard.texts, r"\S+"),
+        "words": pc.count_substring_regex(shard.texts, f"[^{_SPACE}]+"),
         "repetition": repetition(shard.texts),
         "filename": pc.if_else(is_filename(shard.texts), "yes", "no"),
     }
@@ -60,7 +62,7 @@ def of_others(shard: Shard) -> Mapping[str, pa.Array]:
 
 def repetition(texts: pa.Array) -> pa.Array:
     """The share of each text's words that stand in it more than once already: 0 where all differ, and of no words."""
-    words = pc.split_pattern_regex(pc.utf8_trim_whitespace(pc.utf8_lower(texts)), r"\s+")
+    words = pc.split_pattern_regex(pc.utf8_trim_whitespace(pc.utf8_lower(texts)), f"[{_SPACE}]+")
     owner = pc.list_parent_indices(words).to_numpy()
     codes = pc.dictionary_encode(pc.list_flatten(words)).indices.to_numpy().astype(np.int64)
     total = np.bincount(owner, minlength=len(texts))
@@ -81,6 +83,6 @@ def caption_keys(texts: pa.Array) -> NDArray[np.uint64]:
 
 def caption_counts(captions: pa.ListArray) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """The captions of a shard by key, and how many of its pictures have each."""
-    keys = caption_keys(pc.list_flatten(captions))
-    of_pictures = np.unique(np.stack([keys, pc.list_parent_indices(captions).to_numpy().astype(np.uint64)]), axis=1)[0]
-    return np.unique(of_pictures, return_counts=True)
+    keys, code = np.unique(caption_keys(pc.list_flatten(captions)), return_inverse=True)
+    different = np.unique(code * len(captions) + pc.list_parent_indices(captions).to_numpy())
+    return keys, np.bincount(different // max(1, len(captions)), minlength=len(keys))

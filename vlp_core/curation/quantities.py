@@ -16,7 +16,8 @@ from vlp_core.curation.shard import Shard
 NUMBER = None
 """The words of a quantity that is a number."""
 YES_OR_NO = ("yes", "no")
-FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif")
+FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff")
+"""Those that are taken (`vlp_core.web.sniff`)."""
 ANY_CODE = ()
 """Two or three letters, as ISO 639 has them."""
 
@@ -64,7 +65,7 @@ JUDGES: dict[str, Judge] = {
             "ratio": Quantity("longer side by shorter side", example="<=3"),
             "bytes": Quantity("size of the file as it came", example=">=5000"),
             "captions": Quantity("how many captions the picture has"),
-            "format": Quantity("what the file came as: jpeg, png, webp, gif, …", FORMATS, "=jpeg"),
+            "format": Quantity("what the file came as, by its bytes", FORMATS, "=jpeg"),
         },
         needs={"side": _SIDES, "ratio": _SIDES, "bytes": ("bytes",), "format": ("format",)},
     ),
@@ -74,7 +75,7 @@ JUDGES: dict[str, Judge] = {
         gives={
             "chars": Quantity("characters of the caption", example=">5"),
             "words": Quantity("words of the caption, parted by white space", example=">2"),
-            "repetition": Quantity("share of the words that stand in it already", example="<=0.2"),
+            "repetition": Quantity("share of the words that stand in it already (0: all differ)", example="<=0.2"),
             "filename": Quantity("yes if the caption is a file name or a url, else no", YES_OR_NO, "=no"),
         },
     ),

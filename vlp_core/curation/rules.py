@@ -64,8 +64,10 @@ class Rule:
 
     def passes(self, values: Any) -> Any:
         """Which of an array of this quantity's values pass; what is not known (nan, None) does not."""
-        known = values == values if values.dtype.kind == "f" else values != np.array(None)
-        return COMPARISONS[self.comparison](values, self.value) & known
+        passes = COMPARISONS[self.comparison](values, self.value)
+        if self.comparison != "!=":  # nothing else holds of what is not known
+            return passes
+        return passes & (values != np.array(None) if values.dtype.kind == "O" else values == values)
 
 
 def parse_rules(texts: Iterable[str]) -> tuple[Rule, ...]:

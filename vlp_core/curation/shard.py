@@ -30,6 +30,11 @@ class Shard:
         return self.rows["captions"].combine_chunks()
 
     @cached_property
+    def offsets(self) -> pa.Array:
+        """Where each picture's captions begin among `texts`, [pictures + 1]: judges of captions give lists by these."""
+        return pc.subtract(self.captions.offsets, self.captions.offsets[0])
+
+    @cached_property
     def texts(self) -> pa.StringArray:
         """All captions one after the other, [captions]."""
         return pc.list_flatten(self.captions)

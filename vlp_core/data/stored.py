@@ -69,24 +69,36 @@ def index_shard(folder: Path, name: str) -> tuple[Path, pa.Table]:
         raise UserError(f"{index}: not a readable index ({error}); delete it to have it made anew") from error
 
 
-def read_rows(folder: Path, name: str) -> pa.Table:
-    """A shard's rows (IMAGES and what came along), without reading pictures.
+def read_rows(folder: Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A shard's rows (IMAGES and what came along), without reading pictures; only `columns` of them, where given.
 
     Where img2dataset wrote them, uid and captions are worked out; sha256 may be missing.
     """
     path = folder / f"{name}.parquet"
     try:
-        rows = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            there = file.schema_arrow.names
+            rows = file.read(columns=_needed(there, columns))
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: not a readable Parquet shard ({error}); fetch this shard again") from error
-    lacking = {"key", "url", "status"} - set(rows.column_names)
+    lacking = {"key", "url", "status"} - set(there)
     if lacking:
         raise UserError(f"{path}: no column {', '.join(sorted(lacking))}; give a folder as img2dataset writes it")
-    if "uid" not in rows.column_names:
+    if "uid" not in there and (columns is None or "uid" in columns):
         rows = rows.append_column("uid", pa.array([uid_of(url) for url in rows["url"].to_pylist()]))
-    if "captions" not in rows.column_names:
+    if "captions" not in there and (columns is None or "captions" in columns):
         rows = rows.append_column("captions", _single_captions(rows))
     return rows
+
+
+def _needed(there: Sequence[str], columns: Sequence[str] | None) -> list[str] | None:
+    """What is read for these columns, two of which are worked out where they are not there."""
+    if columns is None:
+        return None
+    instead = {"uid": "url", "captions": "caption"}
+    return [
+        name for name in (column if column in there else instead.get(column) for column in columns) if name in there
+    ]
 
 
 def _stored(folders: Sequence[Path]) -> tuple[list[Path], pa.Table]:
