@@ -68,7 +68,7 @@ def repetition(texts: pa.Array) -> pa.Array:
     total = np.bincount(owner, minlength=len(texts))
     different = np.unique(owner * (codes.max(initial=0) + 1) + codes)
     distinct = np.bincount(different // (codes.max(initial=0) + 1), minlength=len(texts))
-    return pa.array(1 - distinct / np.maximum(total, 1))
+    return pa.array((total - distinct) / np.maximum(total, 1))
 
 
 def is_filename(texts: pa.Array) -> pa.BooleanArray:
