@@ -1,0 +1,85 @@
+"""Balancing over a list of entries (MetaCLIP: Xu et al., 2023, arXiv:2309.16671, section 3.3 and algorithm 1).
+
+A pair is a picture with one of its captions. An entry that more than t pairs match keeps each of them with probability
+t / count, one that fewer match keeps all; a pair stays if any of its entries keeps it, so pairs without an entry go.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vlp_core.curation.entries import Bools, Counts, Entries, read_entries
+from vlp_core.files import write_table
+from vlp_core.identity import key_of
+from vlp_core.tracker import Tracker
+
+BALANCE_FILE = "balance.parquet"
+_SHOWN = 20  # entries at either end
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """Which captions stay [captions]; the pairs that match each entry, before and after; how many match any."""
+
+    kept: Bools
+    before: Counts
+    after: Counts
+    matched: int
+
+
+def balanced(table: pa.Table, entries: pa.LargeStringArray, t: int, seed: int) -> Balanced:
+    """Balance the captions of a table with a picture's uid and captions a row."""
+    known = Entries(entries)
+    before, matched = known.counted(table, np.ones(_captions(table), bool))
+    kept = known.drawn(table, np.minimum(1.0, t / np.maximum(before, 1)), key_of("balance", seed))
+    after, _ = known.counted(table, kept)
+    return Balanced(kept, before, after, matched)
+
+
+def balance(table: pa.Table, path: Path, t: int, seed: int, out: Path, tracker: Tracker) -> pa.Table:
+    """The rows with the captions that stay; a picture goes with its last. Writes balance.parquet: the entries that
+    pairs match, with how many before and after, the most matched first."""
+    entries = read_entries(path)
+    found = balanced(table, entries, t, seed)
+    counts = pa.table({"entry": entries, "before": found.before, "after": found.after})
+    counts = counts.filter(pc.greater(counts["before"], 0))
+    counts = counts.sort_by([("before", "descending"), ("entry", "ascending")])
+    write_table(out / BALANCE_FILE, counts)
+    tracker.table("balance", _heads_and_tails(counts, _captions(table), found, t, len(entries)))
+    return _kept_rows(table, found.kept)
+
+
+def _heads_and_tails(counts: pa.Table, pairs: int, found: Balanced, t: int, entries: int) -> dict[str, list[Any]]:
+    """Sums, then the most and the least matched entries: what, and how many before and after."""
+    before, after = (counts[name].to_numpy() for name in ("before", "after"))
+    kept = int(found.kept.sum())
+    lines = [
+        ("pairs", pairs, kept),
+        ("pairs with an entry", found.matched, kept),
+        (f"entries of more than {t} pairs", int((before > t).sum()), int((after > t).sum())),
+        (f"entries of 1 to {t} pairs", int((before <= t).sum()), int(((after > 0) & (after <= t)).sum())),
+        ("entries of no pair", entries - len(before), entries - int((after > 0).sum())),
+    ]
+    shown = counts if len(counts) <= 2 * _SHOWN else pa.concat_tables([counts[:_SHOWN], counts[-_SHOWN:]])
+    lines += [(f"'{row['entry']}'", row["before"], row["after"]) for row in shown.to_pylist()]
+    return {
+        name: list(column) for name, column in zip(("what", "before", "after"), zip(*lines, strict=True), strict=True)
+    }
+
+
+def _captions(table: pa.Table) -> int:
+    return pc.sum(pc.list_value_length(table["captions"])).as_py() or 0
+
+
+def _kept_rows(table: pa.Table, kept: Bools) -> pa.Table:
+    captions = table["captions"].combine_chunks()
+    owner = pc.list_parent_indices(captions).to_numpy()
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(owner[kept], minlength=len(table)))])
+    texts = pc.list_flatten(captions).filter(pa.array(kept))
+    left = type(captions).from_arrays(pa.array(offsets, captions.offsets.type), texts)
+    at = table.schema.get_field_index("captions")
+    return table.set_column(at, "captions", left).filter(pa.array(np.diff(offsets) > 0))
