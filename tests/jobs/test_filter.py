@@ -92,6 +92,14 @@ def test_pictures_that_share_a_caption_are_counted_over_all_shards(images: Path,
     assert loose[2] == (None, ["buy now online"]) and strict[2] == ("shared<3", [])
 
 
+def test_a_share_of_all_is_taken_over_all_shards_whatever_other_rules_take(
+    images: Path, tmp_path: Path, cluster: str
+) -> None:
+    """Of ten captions the three longest are GOOD, twice, and one of 28 letters; a small picture has one of them."""
+    counts = filtered(images, tmp_path / "out", Filter(rules=("side>=200", "chars>=top30%")))
+    assert (counts["threshold/chars"], counts["captions/kept"], counts["pictures/kept"]) == (28, 2, 2)
+
+
 def test_equal_input_gives_equal_files_and_a_picture_of_the_funnel(images: Path, tmp_path: Path, cluster: str) -> None:
     judged(images, tmp_path / "one", "datacomp_basic", "shared<=10")
     judged(images, tmp_path / "two", "datacomp_basic", "shared<=10")
@@ -108,6 +116,7 @@ def test_equal_input_gives_equal_files_and_a_picture_of_the_funnel(images: Path,
         ("original_width", "ratio<=3", ("bytes>=1", "words>2")),
         ("original_height", "side>=200", ("bytes>=1",)),
         ("bytes", "bytes>=1", ("side>=200",)),
+        ("format", "format=jpeg", ("side>=200",)),
     ],
 )
 def test_only_the_columns_that_rules_ask_for_must_be_there(
@@ -120,6 +129,14 @@ def test_only_the_columns_that_rules_ask_for_must_be_there(
     judged(tmp_path / "images", tmp_path / "out", *others)
     with pytest.raises(UserError, match=rf"0000\d\.parquet: no column .*{lacking}.*, which '{rule}' asks for"):
         judged(tmp_path / "images", tmp_path / "refused", *others, rule)
+
+
+def test_columns_of_other_pictures_are_refused(images: Path, tmp_path: Path, cluster: str) -> None:
+    filtered(write_images(tmp_path / "others", [picture(0, GOOD)] * 3, shard_size=1), tmp_path / "out", Filter())
+    with pytest.raises(UserError, match="measured of other pictures"):
+        filter_stage.run(
+            images=images, columns=(tmp_path / "out-columns",), filter=Filter(), out=tmp_path / "out", tracker=Silent()
+        )
 
 
 def test_an_unknown_rule_is_refused_when_it_is_written_down() -> None:
