@@ -65,7 +65,7 @@ def run(
     images = _rewritten(shards) or images
     gpu = ray.cluster_resources().get("GPU", 0) > 0 if train.gpu is None else train.gpu
     _check_room(train, gpu, ray.cluster_resources())
-    _check_size(images, selection, train)
+    _check_size(selection, train)
     work = _Work(
         images=images,
         selection=selection,
@@ -188,15 +188,14 @@ def check(recipe: Any, train: Train) -> None:
         check_start(outline(recipe), train.start, name_of(recipe))
 
 
-def _check_size(images: Path, selection: Path, train: Train) -> None:
+def _check_size(selection: Path, train: Train) -> None:
     """Says so before workers are started where there are fewer samples than one batch."""
-    from vlp_core.data.samples import Samples
+    from vlp_core.data.stored import selection_count
 
-    samples = Samples.open(images, selection)
-    samples.close()
-    if len(samples) < train.batch_size:
+    samples = selection_count(selection)
+    if samples < train.batch_size:
         raise UserError(
-            f"{selection}: {len(samples)} samples are fewer than one batch of {train.batch_size}; "
+            f"{selection}: {samples} samples are fewer than one batch of {train.batch_size}; "
             "lower --train.batch-size or give more data"
         )
 

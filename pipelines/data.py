@@ -3,12 +3,18 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jobs import corpus, dedup, download, filter, hash, ingest, measure, select
+from jobs import corpus, dedup, filter, hash, matches, measure, near, report, select
+from jobs.hashed import hash_folders
+from pipelines.scores import add_scores, check_scores, semantic_of
+from pipelines.sources import images_of
 from pipelines.workflow.step import ResultFile, Step, step
 from vlp_core.curation.quantities import JUDGES
-from vlp_core.curation.settings import Dedup, Filter, Ingest, Select
+from vlp_core.curation.score_settings import Score, Semantic
+from vlp_core.curation.settings import Dedup, Filter, Ingest, Near, Select
+from vlp_core.data.settings import Adopt
 from vlp_core.errors import UserError
 from vlp_core.miniature.settings import Corpus
+from vlp_core.report.settings import Report
 from vlp_core.web.settings import Fetch
 
 
@@ -32,14 +38,20 @@ class Sets:
 class Curate:
     """How lists become a selection. Without --source: those of the embedded corpus."""
 
-    source: tuple[Path, ...] = ()
-    """Lists of (url, caption): Parquet, csv, tsv or jsonl files, or folders of them."""
+    source: tuple[str, ...] = ()
+    """Lists of (url, caption): Parquet, csv, tsv or jsonl files, or folders of them. Or data that is there: folders
+    that img2dataset wrote, WebDataset tars ('…/{00000..00012}.tar'), local or by url, caption tables beside pictures.
+    """
     corpus: Corpus = Corpus()
     ingest: Ingest = Ingest()
+    adopt: Adopt = Adopt()
     fetch: Fetch = Fetch()
+    score: Score = Score()
     filter: Filter = Filter()
     dedup: Dedup = Dedup()
+    semantic: Semantic = Semantic()
     select: Select = Select()
+    report: Report = Report()
     eval: Sets = Sets()
 
 
@@ -47,10 +59,11 @@ class Curate:
 class Inputs:
     """Where the lists come from: files of the user's, or the embedded corpus, which also serves its pictures."""
 
-    pairs: tuple[Path, ...] | ResultFile
+    pairs: tuple[str, ...] | ResultFile
     retrieval: Path | ResultFile | None
     zero_shot: Path | ResultFile | None
     classes: Path | ResultFile | None
+    truth: Path | ResultFile | None
     serve: Step | None
 
 
@@ -58,7 +71,12 @@ def inputs_of(config: Curate) -> Inputs:
     if config.source:
         sets = config.eval
         return Inputs(
-            pairs=config.source, retrieval=sets.retrieval, zero_shot=sets.zero_shot, classes=sets.classes, serve=None
+            pairs=config.source,
+            retrieval=sets.retrieval,
+            zero_shot=sets.zero_shot,
+            classes=sets.classes,
+            truth=config.report.truth,
+            serve=None,
         )
     if config.eval != Sets():
         raise UserError(
@@ -70,6 +88,7 @@ def inputs_of(config: Curate) -> Inputs:
         retrieval=made.file("retrieval.parquet"),
         zero_shot=made.file("zero_shot.parquet"),
         classes=made.file("classes.json"),
+        truth=config.report.truth or made.file("truth.parquet"),
         serve=made,
     )
 
@@ -85,21 +104,30 @@ def check_data(config: Curate) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """Steps that no rule changes: the pictures, their looks, and the evaluation sets with theirs."""
+    """Steps that no rule changes: the pictures, what is alike among them, and what they share with other sets."""
 
     images: Step
     hashes: Step
+    near: Step
     sets: dict[str, Step]
     seen: tuple[Step, ...]
+    """What the pictures have in common with each evaluation set."""
+    against: tuple[Step, ...]
+    """And with other data sets."""
 
 
 def fetched(config: Curate, inputs: Inputs) -> DataSet:
     """Every picture is fetched and hashed once, whatever rules ask."""
 
-    def pictures(name: str, source: object, settings: Ingest) -> Step:
-        # Columns are named for the training list; an evaluation list that lacks them is recognised by itself.
-        pairs = step(f"ingest{name}", ingest.run, sources=source, ingest=settings, recognise=bool(name))
-        return step(f"download{name}", download.run, pairs=pairs, fetch=config.fetch, serve=inputs.serve)
+    def pictures(name: str, source: tuple[str, ...] | Path | ResultFile, settings: Ingest) -> Step:
+        return images_of(
+            (source,) if isinstance(source, Path) else source,
+            ending=name,
+            ingest_settings=settings,
+            fetch=config.fetch,
+            adopt_settings=config.adopt,
+            serve=inputs.serve,
+        )
 
     images = pictures("", inputs.pairs, config.ingest)
     sets: dict[str, Step] = {}
@@ -108,8 +136,27 @@ def fetched(config: Curate, inputs: Inputs) -> DataSet:
     if inputs.zero_shot is not None:
         labelled = replace(config.ingest, needs_caption=False)
         sets["zero_shot"] = pictures("-zero-shot", inputs.zero_shot, labelled)
-    seen = tuple(step(f"hash-{name.replace('_', '-')}", hash.run, images=found) for name, found in sets.items())
-    return DataSet(images=images, hashes=step("hash", hash.run, images=images), sets=sets, seen=seen)
+    hashes = step("hash", hash.run, images=images)
+
+    def shared(end: str, name: str, others: Step | Path, near: Near) -> Step:
+        return step(f"matches-{end}", matches.run, hashes=hashes, others=others, name=name, near=near)
+
+    seen = []
+    for name, found in sets.items():
+        end = name.replace("_", "-")
+        seen.append(shared(end, name, step(f"hash-{end}", hash.run, images=found), config.select.near))
+    folders = [folder for path in config.dedup.against for folder in hash_folders(path)]
+    against = [
+        shared(f"against-{number}", str(folder), folder, config.dedup.near) for number, folder in enumerate(folders, 1)
+    ]
+    return DataSet(
+        images=images,
+        hashes=hashes,
+        near=step("near", near.run, hashes=hashes, near=config.dedup.near),
+        sets=sets,
+        seen=tuple(seen),
+        against=tuple(against),
+    )
 
 
 def selected(config: Curate, data_set: DataSet, columns: dict[str, Step] | None = None, arm: str = "") -> Step:
@@ -119,17 +166,44 @@ def selected(config: Curate, data_set: DataSet, columns: dict[str, Step] | None 
     of the steps that the rules decide.
     """
     images, hashes = data_set.images, data_set.hashes
-    judged = measured(config.filter, images, {} if columns is None else columns)
+    columns = {} if columns is None else columns
+    check_scores(config.score, config.semantic, filter.asked_rules(config.filter))
+    add_scores(config.score, images, columns, filter.judges_of(config.filter))
+    judged = measured(config.filter, images, columns)
     verdicts = step(f"filter{arm}", filter.run, images=images, columns=judged, filter=config.filter)
-    copies = step(f"dedup{arm}", dedup.run, images=images, hashes=hashes, verdicts=verdicts, dedup=config.dedup)
+    scored = (columns["score"],) if "score" in columns else ()
+    copies = step(f"dedup{arm}", dedup.run, images=images, near=data_set.near, verdicts=verdicts, scores=scored)
     return step(
         f"select{arm}",
         select.run,
         verdicts=verdicts,
         copies=copies,
         hashes=hashes,
-        evaluations=data_set.seen,
+        evaluations=data_set.seen if config.select.decontaminate else (),
+        against=data_set.against,
         select=config.select,
+    )
+
+
+def reported(
+    config: Curate, inputs: Inputs, data_set: DataSet, selection: Step, columns: dict[str, Step], arm: str = ""
+) -> Step:
+    """The page about a selection: `columns` are all that judges found, whether a rule asked for it or not."""
+    verdicts, copies = selection.inputs["verdicts"], selection.inputs["copies"]
+    asked = verdicts.inputs["columns"]
+    others = tuple(columns[name] for name in sorted(columns) if name in JUDGES and columns[name] not in asked)
+    return step(
+        f"report{arm}",
+        report.run,
+        images=data_set.images,
+        columns=(*asked, *others),
+        verdicts=verdicts,
+        copies=copies,
+        selection=selection,
+        evaluations=tuple(data_set.sets.values()),
+        report=replace(config.report, against=None, truth=None),
+        against=report.against_of(config.report),
+        truth=inputs.truth,
     )
 
 
