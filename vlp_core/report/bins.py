@@ -13,11 +13,12 @@ _DECADES_FROM = 30.0  # a spread beyond this factor is drawn on a logarithmic ax
 
 @dataclass(frozen=True)
 class Bins:
-    """Edges [B + 1], rising; what lies beyond the ends is counted in the bins at the ends."""
+    """Edges [B + 1], rising; what lies beyond the ends (`beyond`: above) is counted in the bins at the ends."""
 
     edges: Numbers
     log: bool = False
     whole: bool = False
+    beyond: bool = False
 
     def __len__(self) -> int:
         return len(self.edges) - 1
@@ -31,7 +32,7 @@ class Bins:
         """What a bin holds, in words."""
         low, high = self.edges[number], self.edges[number + 1]
         if self.whole:
-            end = " and more" if number == len(self) - 1 else ""
+            end = " and more" if self.beyond and number == len(self) - 1 else ""
             return f"{low + 0.5:.0f}{end}"
         return f"{short(low)} to {short(high)}"
 
@@ -59,7 +60,8 @@ def bins_of(values: NDArray[np.generic], number: int = 32) -> Bins:
         return Bins(np.array([0.0, 1.0]))
     low, high = np.quantile(found, [0.005, 0.995])
     if bool((found == np.rint(found)).all()) and high - found.min() <= _MOST_WHOLE:
-        return Bins(np.arange(found.min(), np.ceil(high) + 2) - 0.5, whole=True)
+        edges = np.arange(found.min(), np.ceil(high) + 2) - 0.5
+        return Bins(edges, whole=True, beyond=bool(found.max() > edges[-1]))
     if low > 0 and high / low > _DECADES_FROM:
         return Bins(np.geomspace(low, high, number + 1), log=True)
     if high <= low:
