@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from jobs import capfilt, captions, evaluate, register, shard, tokenizer, train
-from pipelines.data import Curate, Inputs, check_data, fetched, inputs_of, selected
+from pipelines.data import Curate, Inputs, check_data, fetched, inputs_of, reported, selected
 from pipelines.workflow.cli import run_pipeline
 from pipelines.workflow.step import Step, step
 from vlp_core.curation.settings import CapFilt
@@ -99,14 +99,16 @@ def check_longest(settings: CapFilt, needs: Needs) -> None:
 
 
 def build(config: Pretrain) -> list[Step]:
-    """The DAG. Without an evaluation set it ends at `train`."""
+    """The DAG. Without an evaluation set it ends at `train`; the report ends a branch of its own."""
     inputs = inputs_of(config)
     check(config, inputs)
     tell_fresh(config)
 
     data_set = fetched(config, inputs)
     images, sets = data_set.images, data_set.sets
-    selection = selected(config, data_set)
+    columns: dict[str, Step] = {}
+    selection = selected(config, data_set, columns)
+    page = reported(config, inputs, data_set, selection, columns)
     shards = step("shard", shard.run, images=images, selection=selection, shard=config.shard)
     # A recipe says which tokenizer it reads with; word pieces are made of the corpus.
     pieces = {}
@@ -122,12 +124,13 @@ def build(config: Pretrain) -> list[Step]:
         selection = bootstrapped(config.capfilt, first, images, selection)
     model = trained("train", selection, config.train)
     if not sets:
-        return [model]
+        return [page, model]
     evaluation: dict[str, Any] = {**sets, "classes": inputs.classes}
     if config.dual is not None:
         evaluation["dual"] = config.dual
     scores = step("evaluate", evaluate.run, model=model, evaluate=config.evaluate, **evaluation)
     return [
+        page,
         step(
             "register",
             register.run,
@@ -138,7 +141,7 @@ def build(config: Pretrain) -> list[Step]:
             evaluate=config.evaluate,
             registry=_registry(),
             **evaluation,
-        )
+        ),
     ]
 
 

@@ -45,6 +45,7 @@ STAGES = (
     "filter",
     "dedup",
     "select",
+    "report",
     "shard",
     "train",
     "evaluate",
@@ -89,7 +90,7 @@ def test_every_stage_is_a_child_run_and_the_model_is_in_the_registry(finished: C
     children = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
     assert set(STAGES) <= set(children)
     assert all(run.info.status == "FINISHED" for run in runs)
-    shown = {"dag.png", "filter-funnel.png", "train-curve.png", "evaluate-queries.png"}
+    shown = {"dag.png", "filter-funnel.png", "report-report.html", "train-curve.png", "evaluate-queries.png"}
     assert shown <= {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert all(f"/artifacts/{name}" in parent.data.tags["mlflow.note.content"] for name in shown)
     assert "funnel.png" in [file.path for file in client.list_artifacts(children["filter"].info.run_id)]
