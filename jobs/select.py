@@ -41,12 +41,13 @@ def run(
     out: Path,
     tracker: Tracker,
     against: tuple[Path, ...] = (),
+    semantic: Path | None = None,
 ) -> Summary:
     """Write selection.parquet (SELECTION by uid), selection.json and removed.parquet (REMOVED).
 
     `evaluations` and `against` are what the fetched pictures have in common (MATCHES) with evaluation sets and with
-    other data sets: what stays goes if it, or any copy that it stands for, is among that. UserError where nothing is
-    left.
+    other data sets: what stays goes if it, or any copy that it stands for, is among that. `semantic` has the rows of
+    those that go since others show the same. UserError where nothing is left.
     """
     passed = Passed.read(verdicts)
     tracker.progress(0, len(passed.rows), unit="pictures")
@@ -57,6 +58,9 @@ def run(
     removed = _removed(kept, passed, watched, verdicts)
     stays = kept[passed.rows] == passed.rows
     stays[passed.places(removed["row"].to_numpy())] = False
+    alike = np.empty(0, np.int64) if semantic is None else read_shards(semantic, ["row"])["row"].to_numpy()
+    shown = int(stays[passed.places(alike)].sum())
+    stays[passed.places(alike)] = False
     chosen = np.flatnonzero(stays)
     left = len(chosen)
     if select.at_most is not None and select.at_most < left:
@@ -65,6 +69,7 @@ def run(
         "rules": passed.fetched - len(passed.rows),
         "copies": len(groups),
         "evaluation": len(removed),
+        **({} if semantic is None else {"semantic": shown}),
         "at_most": left - len(chosen),
     }
     if not len(chosen):

@@ -173,6 +173,7 @@ def selected(config: Curate, data_set: DataSet, columns: dict[str, Step] | None 
     verdicts = step(f"filter{arm}", filter.run, images=images, columns=judged, filter=config.filter)
     scored = (columns["score"],) if "score" in columns else ()
     copies = step(f"dedup{arm}", dedup.run, images=images, near=data_set.near, verdicts=verdicts, scores=scored)
+    shown = semantic_of(config.semantic, columns, {"verdicts": verdicts, "copies": copies, "near": data_set.near}, arm)
     return step(
         f"select{arm}",
         select.run,
@@ -181,6 +182,7 @@ def selected(config: Curate, data_set: DataSet, columns: dict[str, Step] | None 
         hashes=hashes,
         evaluations=data_set.seen if config.select.decontaminate else (),
         against=data_set.against,
+        **({} if shown is None else {"semantic": shown}),
         select=config.select,
     )
 
