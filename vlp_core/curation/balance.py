@@ -34,10 +34,14 @@ class Balanced:
 def balanced(table: pa.Table, entries: pa.LargeStringArray, t: int, seed: int) -> Balanced:
     """Balance the captions of a table with a picture's uid and captions a row."""
     known = Entries(entries)
-    before, matched = known.counted(table, np.ones(_captions(table), bool))
-    kept = known.drawn(table, np.minimum(1.0, t / np.maximum(before, 1)), key_of("balance", seed))
-    after, _ = known.counted(table, kept)
-    return Balanced(kept, before, after, matched)
+    found = known.found(table)
+    before = sum((some.counts(len(known)) for some in found), np.zeros(len(known), np.int64))
+    chances = np.minimum(1.0, t / np.maximum(before, 1))
+    kept = [known.drawn(some, chances, key_of("balance", seed)) for some in found]
+    after = sum(
+        (some.counts(len(known), stays) for some, stays in zip(found, kept, strict=True)), np.zeros_like(before)
+    )
+    return Balanced(np.concatenate([np.zeros(0, bool), *kept]), before, after, sum(some.any() for some in found))
 
 
 def balance(table: pa.Table, path: Path, t: int, seed: int, out: Path, tracker: Tracker) -> pa.Table:

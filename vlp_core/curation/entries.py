@@ -3,11 +3,11 @@
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 Bools = NDArray[np.bool_]
 Counts = NDArray[np.int64]
-Parts = list[tuple[pa.RecordBatch, slice]]
-Result = TypeVar("Result")
 
 _THREADS = 2
 _BATCH = 65_536  # pictures read at once
@@ -43,73 +41,70 @@ def read_entries(path: Path) -> pa.LargeStringArray:
     return entries
 
 
+@dataclass(frozen=True)
+class Found:
+    """The entries that stand in the captions of some pictures: entries int32 [M], where each caption's end int64
+    [captions], and the pictures' uids as 64 bits, one for each caption."""
+
+    entries: NDArray[np.int32]
+    ends: NDArray[np.int64]
+    owners: NDArray[np.uint64]
+
+    def counts(self, size: int, kept: Bools | None = None) -> Counts:
+        """In how many captions, or of those kept, each of `size` entries stands."""
+        if kept is None:
+            return np.bincount(self.entries, minlength=size)
+        return np.bincount(self.entries[np.repeat(kept, np.diff(self.ends, prepend=0))], minlength=size)
+
+    def any(self) -> int:
+        """How many captions have an entry."""
+        return int(np.count_nonzero(np.diff(self.ends, prepend=0)))
+
+
 class Entries:
     """Entries as captions are compared with them: at word boundaries, and with the same capitals.
 
-    Captions come as tables of `uid` and `captions`, a row a picture. Time grows with the letters that are read and not
-    with the entries; memory: some 100 bytes an entry.
+    Of entries with the same tokens ('hot-dog', 'hot - dog') the first has all matches.
     """
 
     def __init__(self, texts: pa.LargeStringArray) -> None:
         from vlp_core.curation.phrases import Trie, learn, tokens_in
 
-        self._size = len(texts)
         views = _texts(texts)
         slots = 1 << int(2 * tokens_in(views, _kinds()) + 1).bit_length()
         self._trie = Trie(np.zeros(slots, np.uint64), np.zeros(slots, np.int32), _kinds())
-        keys = np.zeros(len(texts), np.uint64)
-        learn(views, self._trie, keys)
+        self._keys = np.zeros(len(texts), np.uint64)
+        learn(views, self._trie, self._keys)
 
-    def counted(self, table: pa.Table, asked: Bools) -> tuple[Counts, int]:
-        """How many of the asked captions [captions] each entry stands in [entries], and how many have any.
+    def __len__(self) -> int:
+        return len(self._keys)
 
-        Of entries with the same tokens ('hot-dog', 'hot - dog') the first has them all.
+    def found(self, table: pa.Table) -> list[Found]:
+        """What stands in the captions of a table of `uid` and `captions`, a row a picture, some rows at a time.
+
+        Time grows with the letters that are read and not with the entries; memory: 4 bytes a match and 16 a caption.
         """
-        from vlp_core.curation.phrases import count
+        from vlp_core.curation.phrases import find, keys_of
 
-        def work(parts: Parts) -> tuple[Counts, int]:
-            counts, seen, matched = np.zeros(self._size, np.int64), np.full(self._size, -1), 0
-            for batch, place in parts:
-                matched += count(_texts(pc.list_flatten(batch["captions"])), asked[place], self._trie, seen, counts)
-            return counts, matched
+        def work(batch: pa.RecordBatch) -> Found:
+            uids = np.zeros(len(batch), np.uint64)
+            keys_of(_texts(batch["uid"]), uids)
+            entries, ends = find(_texts(pc.list_flatten(batch["captions"])), self._trie, np.full(len(self), -1))
+            return Found(entries, ends, uids[pc.list_parent_indices(batch["captions"]).to_numpy()])
 
-        found = _shared(table, work)
-        return np.sum([counts for counts, _ in found], axis=0, dtype=np.int64), sum(matched for _, matched in found)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(work, table.select(["uid", "captions"]).to_batches(max_chunksize=_BATCH)))
 
-    def drawn(self, table: pa.Table, chances: NDArray[np.float64], seed: int) -> Bools:
-        """Which captions [captions] any of their entries keeps, each with its chance [entries].
+    def drawn(self, found: Found, chances: NDArray[np.float64], seed: int) -> Bools:
+        """Which captions any of their entries keeps, each with its chance [entries].
 
         What is drawn depends on (seed, uid, entry) alone: not on the other entries, captions or pictures.
         """
-        from vlp_core.curation.phrases import draw, keys_of
+        from vlp_core.curation.phrases import draw
 
-        kept = np.zeros(pc.sum(pc.list_value_length(table["captions"])).as_py() or 0, bool)
-
-        def work(parts: Parts) -> None:
-            for batch, place in parts:
-                uids = np.zeros(len(batch), np.uint64)
-                keys_of(_texts(batch["uid"]), uids)
-                owners = uids[pc.list_parent_indices(batch["captions"]).to_numpy()]
-                texts = _texts(pc.list_flatten(batch["captions"]))
-                draw(texts, owners, self._trie, chances, np.uint64(seed), kept[place])
-
-        _shared(table, work)
+        kept = np.zeros(len(found.ends), bool)
+        draw(found.entries, found.ends, self._keys, chances, found.owners, np.uint64(seed), kept)
         return kept
-
-
-def _shared(table: pa.Table, work: Callable[[Parts], Result]) -> list[Result]:
-    """What each thread makes of its batches, with the place of a batch's captions among all."""
-    parts = list(_batches(table))
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(work, [parts[thread::_THREADS] for thread in range(_THREADS)]))
-
-
-def _batches(table: pa.Table) -> Iterator[tuple[pa.RecordBatch, slice]]:
-    start = 0
-    for batch in table.select(["uid", "captions"]).to_batches(max_chunksize=_BATCH):
-        end = start + (pc.sum(pc.list_value_length(batch["captions"])).as_py() or 0)
-        yield batch, slice(start, end)
-        start = end
 
 
 @cache

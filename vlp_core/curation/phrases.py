@@ -53,16 +53,16 @@ def learn(entries: Texts, trie: Trie, keys: NDArray[np.uint64]) -> None:
 
 
 @njit(cache=True, nogil=True)
-def count(
-    texts: Texts, asked: NDArray[np.bool_], trie: Trie, seen: NDArray[np.int64], counts: NDArray[np.int64]
-) -> int:
-    """Add to `counts` how many of the asked texts have each entry; how many have any. `seen` is -1 throughout."""
+def find(texts: Texts, trie: Trie, seen: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The entries that stand in each text, once each: those of all texts, and where each text's end.
+
+    `seen` [entries] is -1 throughout.
+    """
     tokens = _room(texts)
-    matched = 0
-    for number in range(len(asked)):
-        if not asked[number]:
-            continue
-        some = False
+    ends = np.empty(len(texts.offsets) - 1, np.int64)
+    found = np.empty(8 * len(ends) + 8, np.int32)
+    used = 0
+    for number in range(len(ends)):
         total = _tokens(texts, number, trie.kinds, tokens)
         for first in range(total):
             key = _ROOT
@@ -73,39 +73,33 @@ def count(
                     break
                 if entry >= 0 and seen[entry] != number:
                     seen[entry] = number
-                    counts[entry] += 1
-                    some = True
-        matched += some
-    seen[:] = -1
-    return matched
+                    if used == len(found):
+                        found = np.concatenate((found, np.empty_like(found)))
+                    found[used] = entry
+                    used += 1
+        ends[number] = used
+    return found[:used].copy(), ends
 
 
 @njit(cache=True, nogil=True)
 def draw(
-    texts: Texts,
-    owners: NDArray[np.uint64],
-    trie: Trie,
+    found: NDArray[np.int32],
+    ends: NDArray[np.int64],
+    keys: NDArray[np.uint64],
     chances: NDArray[np.float64],
+    owners: NDArray[np.uint64],
     seed: np.uint64,
     kept: NDArray[np.bool_],
 ) -> None:
-    """Set which texts any of their entries keeps, each with its chance, by (seed, owner, entry) alone."""
-    tokens = _room(texts)
-    for number in range(len(kept)):
-        total = _tokens(texts, number, trie.kinds, tokens)
+    """Set which texts any of their entries keeps, each with its chance, by (seed, owner, entry's key) alone."""
+    start = 0
+    for number in range(len(ends)):
         owner = _mixed(seed ^ owners[number])
-        for first in range(total):
-            key = _ROOT
-            for last in range(first, total):
-                key = _mixed(key ^ tokens[last])
-                entry = _entry(trie, key)
-                if entry == NOT_THERE:
-                    break
-                if entry >= 0 and (_mixed(owner ^ key) >> np.uint64(11)) * 2.0**-53 < chances[entry]:
-                    kept[number] = True
-                    break
-            if kept[number]:
+        for entry in found[start : ends[number]]:
+            if (_mixed(owner ^ keys[entry]) >> np.uint64(11)) * 2.0**-53 < chances[entry]:
+                kept[number] = True
                 break
+        start = ends[number]
 
 
 @njit(cache=True, nogil=True)
