@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from jobs.hashed import check_pictures, other_pictures
 from jobs.matches import MATCHES, MATCHES_FILE
 from jobs.passed import Passed
+from vlp_core.curation.balance import balance
 from vlp_core.curation.copies import EXACT, Rows
 from vlp_core.curation.selection import captions_of, first_in_order, order_by_uid, selection_digest
 from vlp_core.curation.settings import Select
@@ -47,7 +48,8 @@ def run(
 
     `evaluations` and `against` are what the fetched pictures have in common (MATCHES) with evaluation sets and with
     other data sets: what stays goes if it, or any copy that it stands for, is among that. `semantic` has the rows of
-    those that go since others show the same. UserError where nothing is left.
+    those that go since others show the same. What is left is balanced, then cut to `at_most`. UserError where nothing
+    is left.
     """
     passed = Passed.read(verdicts)
     tracker.progress(0, len(passed.rows), unit="pictures")
@@ -62,19 +64,22 @@ def run(
     shown = int(stays[passed.places(alike)].sum())
     stays[passed.places(alike)] = False
     chosen = np.flatnonzero(stays)
-    left = len(chosen)
+    selection = _selection(passed, chosen, passed.places(kept[passed.rows]), hashes, verdicts)
+    if select.balance is not None:
+        selection = balance(selection, select.balance, select.balance_t, select.seed, out, tracker)
+    left = len(selection)
     if select.at_most is not None and select.at_most < left:
-        chosen = chosen[first_in_order(passed.uids.take(pa.array(chosen)), select.seed, select.at_most)]
+        selection = selection.take(pa.array(first_in_order(selection["uid"], select.seed, select.at_most)))
     counts = {
         "rules": passed.fetched - len(passed.rows),
         "copies": len(groups),
         "evaluation": len(removed),
         **({} if semantic is None else {"semantic": shown}),
-        "at_most": left - len(chosen),
+        **({} if select.balance is None else {"balance": len(chosen) - left}),
+        "at_most": left - len(selection),
     }
-    if not len(chosen):
+    if not len(selection):
         raise UserError(_nothing_left(counts))
-    selection = _selection(passed, chosen, passed.places(kept[passed.rows]), hashes, verdicts)
     write_table(out / SELECTION_FILE, selection)
     write_table(out / REMOVED_FILE, removed.select(REMOVED.names).cast(REMOVED))
     captions = pc.sum(pc.list_value_length(selection["captions"])).as_py()
@@ -143,6 +148,8 @@ def _sha256(hashes: Path, passed: Passed, chosen: Rows, verdicts: Path) -> pa.La
 
 def _nothing_left(counts: dict[str, int]) -> str:
     took = f"rules took {counts['rules']}, copies {counts['copies']}, evaluation sets {counts['evaluation']}"
+    if "balance" in counts:
+        took += f", balancing {counts['balance']} (of pairs, those without an entry)"
     if not any(counts.values()):
         return "the selection is empty: no picture was fetched; see the reasons in the download step"
     return (

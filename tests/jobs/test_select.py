@@ -117,6 +117,15 @@ def test_pictures_of_other_data_sets_go_whether_or_not_those_of_evaluation_sets_
     assert everything == uids("plain", "twin") and summary.counts["removed/evaluation"] == 3
 
 
+def test_what_is_left_is_balanced_with_the_captions_of_copies_and_then_cut(folder: Path, tmp_path: Path) -> None:
+    """The twin that stays has matches by the caption of the other alone."""
+    (tmp_path / "entries.txt").write_text("twin_copy\n")
+    found, summary = selected(folder, tmp_path / "out", balance=tmp_path / "entries.txt", at_most=1)
+    assert found == uids("twin") and summary.counts["removed/balance"] == 1
+    table = pq.read_table(tmp_path / "out" / "selection.parquet")
+    assert table["captions"].to_pylist() == [["a caption of twin_copy"]] and table.schema == SELECTION
+
+
 def test_decontamination_can_be_left_out(folder: Path, tmp_path: Path) -> None:
     found, _ = selected(folder, tmp_path, decontaminate=False)
     assert found == uids("plain", "leaked", "leaked_near", "kept_of_leak", "twin")
