@@ -115,7 +115,7 @@ def words_of(here: Sample, there: Sample, most: int = 50_000) -> tuple[Sequence[
         totals.append(max(1, len(texts)))
         counts.append(Counter(word for text in texts for word in set(_WORD.findall((text or "").lower()))))
     names = sorted(counts[0] | counts[1])
-    if not names:
+    if len(names) < 2:
         return [], []
     mine, others = (np.array([count[name] for name in names], np.float64) for count in counts)
     scores = _log_odds(mine, others)
