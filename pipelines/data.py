@@ -8,6 +8,7 @@ from jobs.hashed import hash_folders
 from pipelines.scores import add_scores, check_scores, semantic_of
 from pipelines.sources import images_of
 from pipelines.workflow.step import ResultFile, Step, step
+from vlp_core.curation.entries import read_entries
 from vlp_core.curation.quantities import JUDGES
 from vlp_core.curation.score_settings import Score, Semantic
 from vlp_core.curation.settings import Dedup, Filter, Ingest, Near, Select
@@ -96,6 +97,8 @@ def inputs_of(config: Curate) -> Inputs:
 def check_data(config: Curate) -> None:
     """Tell now what would otherwise be told after the download."""
     filter.check_detector(config.filter)
+    if config.select.balance is not None:
+        read_entries(config.select.balance)
     if config.source and config.corpus != Corpus():
         raise UserError(
             "--corpus.… is for the embedded corpus, which --source takes the place of; leave out one of them"

@@ -174,7 +174,7 @@ def _entry(trie: Trie, key: np.uint64) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _slot(keys: NDArray[np.uint64], key: np.uint64) -> int:
+def _slot(keys: NDArray[np.uint64], key: np.uint64) -> np.int64:
     """Where a key lies, or the empty slot that it would take."""
     ones = np.uint64(len(keys) - 1)
     slot = key & ones
