@@ -12,13 +12,13 @@ from jobs.found_tar import rows_of_tar
 from vlp_core.data import store
 from vlp_core.data.adopted import Place, files_at, is_place, read_place
 from vlp_core.data.foreign import NEEDED, as_images
-from vlp_core.data.index import PICTURES, parted_name, pictures_of
+from vlp_core.data.index import PICTURES, index_pictures, parted_name
 from vlp_core.data.layout import SUCCESS
 from vlp_core.data.parts import INSIDE, Part
-from vlp_core.data.tar import members_of
+from vlp_core.data.tar import AHEAD
 from vlp_core.errors import UserError, public_text
 
-_AHEAD, _FAR_AHEAD = 2**16, 2**23  # bytes that are read at once of a tar on a disk, and of a remote one
+_FAR_AHEAD = 2**23  # bytes that are read at once of a remote tar
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,9 +74,9 @@ def _located(part: Part, keys: pa.Array, succeeded: pa.ChunkedArray) -> tuple[Pl
             raise UserError(f"{public_text(part.index)}: it does not fit the rows of its shard; delete it")
         return _place(part), found
     if part.pictures.endswith(".tar"):
-        ahead = _FAR_AHEAD if store.is_url(part.pictures) else _AHEAD
+        ahead = _FAR_AHEAD if store.is_url(part.pictures) else AHEAD
         with store.reading(part.pictures) as read:
-            found = pictures_of(members_of(read, part.size, ahead=ahead))
+            found = index_pictures(read, part.size, ahead=ahead)
         return _place(part), _by_key(part, found, keys)
     if part.pictures.endswith(".parquet"):
         return _in_column(part, succeeded)

@@ -3,7 +3,7 @@
 import os
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 from vlp_core.data import store
 from vlp_core.data.adopted import Place, is_place, read_place
 from vlp_core.data.layout import INDEX, SUCCESS
-from vlp_core.data.tar import Member, TarError, members
+from vlp_core.data.tar import AHEAD, Read, TarError, members_ending
 from vlp_core.errors import UserError, first_line, public_text
 
 PICTURES = frozenset({"jpg", "jpeg", "png", "webp"})
+_ENDINGS = tuple(f".{extension}".encode() for extension in PICTURES)
 TAR_INDEX = pa.schema([("key", pa.string()), ("offset", pa.int64()), ("length", pa.int64())])
 ROW_GROUP = 32  # rows in a row group of a Parquet shard: what one random read costs at most
 
@@ -32,19 +33,20 @@ def index_tar(tar: Path) -> pa.Table:
     that is missing, truncated, compressed or not one.
     """
     try:
-        return pictures_of(members(tar))
+        with store.reading(str(tar)) as read:
+            return index_pictures(read, tar.stat().st_size)
     except FileNotFoundError:
         raise UserError(f"{tar}: no such tar; fetch this shard again") from None
     except TarError as error:
         raise UserError(f"{tar}: truncated or not a tar ({error}); delete the shard and fetch it again") from None
 
 
-def pictures_of(found: Iterable[Member]) -> pa.Table:
-    """TAR_INDEX: those of a tar's members that are pictures."""
+def index_pictures(read: Read, size: int, *, ahead: int = AHEAD) -> pa.Table:
+    """As `index_tar`, of a tar of so many bytes wherever it lies. Raises TarError."""
     keys: list[str] = []
     offsets: list[int] = []
     lengths: list[int] = []
-    for name, offset, length in found:
+    for name, offset, length in members_ending(read, size, _ENDINGS, ahead=ahead):
         key, extension = parted_name(name)
         if extension in PICTURES:
             keys.append(key)
