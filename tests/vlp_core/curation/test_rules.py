@@ -68,6 +68,8 @@ def table(rows: list[tuple[int, int, int, list[str]]]) -> pa.Table:
         ("chars>5", {"captions": ["ångstr"]}, {"captions": ["ångst"]}),
         ("chars<=1_000", {"captions": ["x" * 1000]}, {"captions": ["x" * 1001]}),
         ("words>2", {"captions": ["a  red\tdog"]}, {"captions": [" red   dog "]}),
+        ("words>2", {"captions": ["a\u00a0red\u3000dog"]}, {"captions": ["\u00a0red dog\u3000"]}),
+        ("repetition<0.5", {"captions": ["Red\u00a0red dog"]}, {"captions": ["red RED"]}),
         ("words!=2", {"captions": ["one"]}, {"captions": ["two words"]}),
         ("shared<=10", {"captions": ["often"]}, {"captions": ["everywhere"]}),
         ("shared<2", {"captions": ["nowhere else"]}, {"captions": ["often"]}),
