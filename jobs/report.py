@@ -39,6 +39,7 @@ def run(
     selection: Path,
     evaluations: tuple[Path, ...] = (),
     report: Report,
+    semantic: Path | None = None,
     against: Against | None = None,
     truth: Path | None = None,
     out: Path,
@@ -49,6 +50,7 @@ def run(
     Args:
         columns: folders of what judges found (see `jobs.measure`).
         evaluations: images of the evaluation sets, to show which of theirs were found.
+        semantic: what went since other pictures show the same.
         against: tells the drift from it.
         truth: table of uid, kind and original, where they are known.
     """
@@ -59,7 +61,14 @@ def run(
     tracker.progress(0, 3, unit="parts")
     sample = sample_of(source, report.rows)
     tracker.progress(1, 3, unit="parts")
-    made = Made(source=source, copies=copies, evaluations=evaluations, sample=sample, examples=report.examples)
+    made = Made(
+        source=source,
+        copies=copies,
+        semantic=semantic,
+        evaluations=evaluations,
+        sample=sample,
+        examples=report.examples,
+    )
     page = made.page(None if against is None else source_at(against.folder), report.rows, truth)
     tracker.progress(2, 3, unit="parts")
     write_text(out / PAGE, page.html())

@@ -16,6 +16,7 @@ from jobs.measure import column
 from jobs.report_sources import Source, every_for, identities, reasons_of, sample_of
 from jobs.report_truth import judged_by
 from jobs.select import REMOVED_FILE, SUMMARY_FILE
+from vlp_core.curation.balance import BALANCE_FILE
 from vlp_core.curation.quantities import QUANTITIES
 from vlp_core.curation.rules import Rule, parse_rules
 from vlp_core.data.layout import shard_names
@@ -24,7 +25,7 @@ from vlp_core.report.drift import overlap, shifts_of, words_of
 from vlp_core.report.examples import examples_of
 from vlp_core.report.failures import Host, by_host, hosts_of, kinds_of
 from vlp_core.report.groups import groups_of, read_copies
-from vlp_core.report.page import Drift, Page, Plot, Removed, RuleView, Sweep, Tile
+from vlp_core.report.page import Balance, Drift, Page, Plot, Removed, RuleView, Sweep, Tile
 from vlp_core.report.plots import hosts_bars, shift_view, sweep_view, values_plot
 from vlp_core.report.sample import Sample
 from vlp_core.report.standing import Standing
@@ -34,9 +35,8 @@ _HOSTS = 12
 # What takes pictures after the rules, in order, and what the page calls it; others follow under their own names.
 _AFTER_RULES = {
     "copies": "copies",
+    "evaluation": "in evaluation or other sets",
     "semantic": "copies by meaning",
-    "evaluation": "in evaluation sets",
-    "against": "in other data sets",
     "balance": "balancing",
     "at_most": "more than asked for",
 }
@@ -48,6 +48,7 @@ class Made:
 
     source: Source
     copies: Path
+    semantic: Path | None
     evaluations: tuple[Path, ...]
     sample: Sample
     examples: int
@@ -63,10 +64,15 @@ class Made:
         standing = Standing(self.sample, [self._placed(rule) for rule in rules])
         views = [self._rule(standing, number, rules[number], stage, scale) for number, stage in enumerate(stages)]
         copies = read_copies(self.copies)
-        groups = groups_of(copies, 2 * self.examples)
+        groups = [("copies went; their captions went to the ones that stay", groups_of(copies, 2 * self.examples))]
+        if self.semantic is not None:
+            groups.append(
+                ("went after these, for others show the same", groups_of(read_copies(self.semantic), 2 * self.examples))
+            )
         removed, removed_count = _removed(self.source.selection / REMOVED_FILE, 2 * self.examples)
         shown = [example.uid for view in views for kind in vars(view.examples).values() for example in kind]
-        shown += [uid for group in (*groups.largest, *groups.some) for uid in (group.stays, *dict(group.copies))]
+        every = [group for _, found in groups for group in (*found.largest, *found.some)]
+        shown += [uid for group in every for uid in (group.stays, *dict(group.copies))]
         shown += [uid for pair in removed for uid in (pair.uid, pair.other)]
         places = places_of([self.source.images, *self.evaluations], shown)
         hosts = _scaled(by_host(self.sample.listed), funnel["listed"] / max(1, len(self.sample.listed)))
@@ -90,6 +96,7 @@ class Made:
             groups=groups,
             removed=removed,
             removed_count=removed_count,
+            balance=_balance(self.source.selection / BALANCE_FILE),
             drift=None if against is None else self._drift(against, rows, funnel["fetched"]),
             truth=None if truth is None else judged_by(truth, self.source, copies, [stage["rule"] for stage in stages]),
             pictures=thumbnails(places),
@@ -176,7 +183,11 @@ def _bars(funnel: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[svg.Bar]
         svg.Bar("in the list", listed, listed, f"{listed:,}"),
         svg.Bar("fetched", listed, left, _lost(listed, listed - left)),
     ]
-    after = [(name, taken) for name, taken in _after(chosen) if taken or name in ("copies", "in evaluation sets")]
+    after = [
+        (name, taken)
+        for name, taken in _after(chosen)
+        if taken or name in (_AFTER_RULES["copies"], _AFTER_RULES["evaluation"])
+    ]
     for name, taken in [(stage["rule"], stage["pictures"]) for stage in funnel["lost"]] + after:
         bars.append(svg.Bar(name, left, left - taken, _lost(left, taken)))
         left -= taken
@@ -212,6 +223,14 @@ def _removed(file: Path, number: int) -> tuple[list[Removed], int]:
         for row in some
     ]
     return pairs, len(table)
+
+
+def _balance(file: Path) -> Balance | None:
+    if not file.exists():
+        return None
+    table = pq.read_table(file)
+    shown = table if len(table) <= 2 * _HOSTS else pa.concat_tables([table[:_HOSTS], table[-_HOSTS:]])
+    return Balance([(row["entry"], row["before"], row["after"]) for row in shown.to_pylist()], len(table))
 
 
 def _scaled(hosts: Sequence[Host], scale: float) -> list[Host]:

@@ -207,6 +207,7 @@ def reported(
         selection=selection,
         evaluations=tuple(data_set.sets.values()),
         report=replace(config.report, against=None, truth=None),
+        semantic=selection.inputs.get("semantic"),
         against=report.against_of(config.report),
         truth=inputs.truth,
     )

@@ -18,6 +18,7 @@ from jobs.select import REMOVED_FILE, SUMMARY_FILE
 from tests.jobs.pictures import Picture, write_images
 from tests.vlp_core.curation.drawings import blotches, jpeg
 from tests.vlp_core.data.folders import write_selection
+from vlp_core.curation.balance import BALANCE_FILE
 from vlp_core.curation.rules import parse_rules
 from vlp_core.curation.shard import Shard
 from vlp_core.curation.verdicts import judged
@@ -69,6 +70,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pa.schema([("uid", texts), ("against", pa.string()), ("other_uid", texts), ("reason", pa.string())])
         ),
     )
+    meant = {"uid": [UIDS["good1"]], "kept_uid": [UIDS["good2"]], "row": [1], "kept_row": [2]}
+    write_table(folder / "semantic/00000.parquet", pa.table(meant))
+    entries = {"entry": [f"caption {HOSTILE}", "rare"], "before": [70, 2], "after": [20, 2]}
+    write_table(folder / "selection" / BALANCE_FILE, pa.table(entries))
     counts = {"rules": 2, "copies": 1, "evaluation": 1, "at_most": 0}
     (folder / "selection" / SUMMARY_FILE).write_text(
         json.dumps({"digest": "ab" * 32, "rows": 6, "captions": 6, "removed": counts})
@@ -113,6 +118,7 @@ def made(folder: Path, out: Path, *, truth: Path | None = None, **settings: obje
         selection=folder / "selection",
         evaluations=(folder / "evaluation",),
         report=asked,
+        semantic=folder / "semantic",
         against=report.against_of(asked),
         truth=truth,
         out=out,
@@ -172,6 +178,7 @@ def test_numbers_are_those_of_the_steps_and_every_kind_has_its_pictures(folder: 
         "6 −1 (14.3%)",
     ):  # fetched … evaluation
         assert said in re.sub(r" +", " ", text), said
+    assert "1 by meaning went after these" in text and "7020 28.6 %" in text
     assert "1 exact copies went" in text and "retrieval" in text and "went: exact" in text
     assert summary.counts["pictures/looked_at"] == 10
     # One of each rule, the ones that stand next to it, the copy and its original, the leak and theirs.

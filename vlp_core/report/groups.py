@@ -13,6 +13,7 @@ from vlp_core.curation.copies import NEAR
 from vlp_core.data.layout import shard_names
 from vlp_core.files import wide
 
+BY_MEANING = "by meaning"
 _SIZES = (2, 3, 4, 5, 10, 100, 1000)
 _MOST_SHOWN = 6
 
@@ -37,13 +38,16 @@ class Groups:
 
 
 def read_copies(folder: Path) -> pa.Table:
-    """uid, kept_uid and reason of the pictures that are copies (COPIES), a row group at a time."""
+    """uid, kept_uid and reason of the pictures that are copies, a row group at a time; of those by meaning (which have
+    no reason) that is the reason."""
     columns = ["uid", "kept_uid", "reason"]
     parts = []
     for name in shard_names(folder):
         with pq.ParquetFile(folder / f"{name}.parquet") as file:
             for group in range(file.num_row_groups):
-                rows = file.read_row_group(group, columns)
+                rows = file.read_row_group(group, [name for name in columns if name in file.schema_arrow.names])
+                if "reason" not in rows.column_names:
+                    rows = rows.append_column("reason", pa.array([BY_MEANING] * len(rows), pa.large_string()))
                 parts.append(wide(rows.filter(pc.is_valid(rows["reason"]))))
     if not parts:
         return pa.table({name: pa.array([], pa.large_string()) for name in columns})

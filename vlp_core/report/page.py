@@ -107,6 +107,14 @@ class Removed:
     whose: str
 
 
+@dataclass(frozen=True)
+class Balance:
+    """The entries with most and with fewest pairs: each with its pairs before and after; how many entries there are."""
+
+    entries: Sequence[tuple[str, int, int]]
+    number: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """All that is shown. `part`: whether what is not counted exactly comes from a part of the rows."""
@@ -125,9 +133,10 @@ class Page:
     failing: Sequence[Host]
     hosts: Sequence[Host]
     hosts_said: str
-    groups: Groups | None
+    groups: Sequence[tuple[str, Groups]]
     removed: Sequence[Removed]
     removed_count: int
+    balance: Balance | None = None
     drift: Drift | None = None
     truth: Truth | None = None
     pictures: Mapping[str, str] = field(default_factory=dict)
@@ -139,7 +148,8 @@ class Page:
             ("whole", "All"), ("rules", "Rules"), ("values", "Values"), ("failures", "Failures"), ("copies", "Copies"),
             ("evaluation", "Evaluation sets"),
         ]  # fmt: skip
-        return names + [("drift", "Drift")] * bool(self.drift) + [("truth", "Truth")] * bool(self.truth)
+        more = [("balance", "Balance", self.balance), ("drift", "Drift", self.drift), ("truth", "Truth", self.truth)]
+        return names + [(name, title) for name, title, there in more if there]
 
     def html(self) -> str:
         """One file that needs no other, and no script."""
