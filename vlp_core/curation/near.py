@@ -78,11 +78,13 @@ class _Groups:
 
 
 def _grouped(looks: Looks) -> _Groups:
-    hashes, group = np.unique(looks.phash, return_inverse=True)
-    places = group * _SPAN + looks.colour.sum(axis=1, dtype=np.int64)
-    rows = np.argsort(places, kind="stable")
-    sizes = np.bincount(group, minlength=len(hashes))
-    return _Groups(hashes, rows, places[rows], np.concatenate([[0], np.cumsum(sizes)]))
+    rows = np.argsort(looks.phash, kind="stable")
+    hashes = looks.phash[rows]
+    first = np.append(True, hashes[1:] != hashes[:-1])[: len(hashes)]
+    places = (np.cumsum(first) - 1) * _SPAN + looks.colour.sum(axis=1, dtype=np.int64)[rows]
+    order = np.argsort(places, kind="stable")
+    starts = np.append(np.flatnonzero(first), len(rows))
+    return _Groups(hashes[first], rows[order], places[order], starts)
 
 
 def _reach(near: Near) -> int:
