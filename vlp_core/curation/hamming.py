@@ -7,8 +7,8 @@ depth follows the density of the data. Norouzi, Punjani and Fleet, Fast Exact Se
 Hashing, arXiv:1307.2982, section 3, has one level of blocks and looks up neighbours of a query; bits are laid out by
 their correlation as in its section 5.
 
-Whatever their number, a hash takes part in 125 groupings at most for k = 4 (5 + 15 + 35 + 70), and in few unless there
-are many around it: time grows as hashes do, and as the pairs that are found. Hashes should be distinct (merge equal ones
+Whatever their number, a hash takes part in 125 groupings at most for k = 4 (5 + 15 + 35 + 70), and in few unless many
+are around it: time grows as hashes do, and as the pairs that are found. Hashes should be distinct (merge equal ones
 first): no block tells equal ones apart, and c equal ones are c² / 2 pairs. They are fewer than 2³¹.
 """
 
