@@ -62,8 +62,8 @@ class Samples:
             whole.update(np.ascontiguousarray(column).tobytes())
         for column in (self.uids, pc.list_flatten(self._captions)):
             for start in range(0, len(column), 65_536):
-                part = pc.fill_null(column.slice(start, 65_536), "")
-                joined = pc.binary_join(pa.LargeListArray.from_arrays([0, len(part)], part), "\0")
+                part = pc.fill_null(column.slice(start, 65_536).cast(pa.string()), "")
+                joined = pc.binary_join(pa.ListArray.from_arrays([0, len(part)], part), "\0")
                 whole.update(joined[0].as_buffer())
         return whole.hexdigest()
 
