@@ -65,7 +65,7 @@ def map_pool(
     import ray
 
     options: dict[str, Any] = {"num_cpus": 1, "num_gpus": float(pool.gpu) or None}
-    kind = ray.remote(**options, max_restarts=pool.retries, max_task_retries=pool.retries)(Worker)
+    kind: Any = ray.remote(**options, max_restarts=pool.retries, max_task_retries=pool.retries)(Worker)
     actors = [kind.remote(make) for _ in range(min(pool.actors, len(items)))]
     waiting = list(reversed(items))
     running: dict[Any, tuple[Any, Item | None]] = {actor.ready.remote(): (actor, None) for actor in actors}

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,9 @@ from vlp_core.data.stored import index_shard
 from vlp_core.errors import UserError
 from vlp_core.files import write_table
 from vlp_core.tracker import Progress, Summary, Tracker
+
+if TYPE_CHECKING:
+    from vlp_core.evals.encoder import Encoder
 
 VERSION = "1"
 RESUMABLE = True
@@ -75,7 +79,7 @@ def _shard_scorer(place: str, score: Score, gpu: bool) -> Callable[[_Task], int]
         threads=0 if gpu else 1,
         precision=score.precision,
     )
-    loaded = []
+    loaded: list[Encoder] = []
 
     def work(task: _Task) -> int:
         rows = fetched(task.images, task.name)

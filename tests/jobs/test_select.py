@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from jobs import hash, matches, select
+from jobs.semantic import SEMANTIC
 from tests.jobs.pictures import Picture, write_images
 from tests.jobs.test_dedup import deduplicated
 from tests.vlp_core.curation.drawings import altered, blotches, jpeg
@@ -61,6 +63,7 @@ def selected(
     out: Path,
     evaluations: tuple[Path, ...] | None = None,
     against: tuple[Path, ...] = (),
+    semantic: Path | None = None,
     **settings: object,
 ) -> tuple[list[str], Summary]:
     out.mkdir(parents=True, exist_ok=True)
@@ -70,6 +73,7 @@ def selected(
         hashes=folder / "hashes",
         evaluations=(folder / "matches",) if evaluations is None else evaluations,
         against=against,
+        semantic=semantic,
         select=Select(**settings),  # type: ignore[arg-type]
         out=out,
         tracker=Silent(),
@@ -101,6 +105,17 @@ def test_evaluation_pictures_and_the_clusters_they_are_in_are_taken_out(folder: 
         "removed/evaluation": 3,
         "removed/at_most": 0,
     }
+
+
+def test_what_shows_the_same_as_another_goes_and_is_counted_where_nothing_else_took_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "semantic").mkdir()
+    gone = [uid_of(url(name)) for name in ("plain", "leaked")]
+    table = pa.table([gone, [uid_of(url("twin"))] * 2, [0, 1], [6, 6]], schema=SEMANTIC)
+    pq.write_table(table, tmp_path / "semantic" / "00000.parquet")
+    found, summary = selected(folder, tmp_path / "out", semantic=tmp_path / "semantic")
+    assert found == uids("twin") and summary.counts["removed/semantic"] == 1
 
 
 def test_a_picture_goes_with_the_copy_it_stands_for_where_it_is_not_itself_near(folder: Path, tmp_path: Path) -> None:
