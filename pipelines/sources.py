@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobs import adopt, adopt_pictures, download, ingest
 from pipelines.workflow.step import ResultFile, Step, step
-from vlp_core.curation.formats import first_columns, suffix_of
+from vlp_core.curation.formats import suffix_of
 from vlp_core.curation.lists import CAPTION_NAMES, SUFFIXES, is_table
 from vlp_core.curation.settings import Ingest
 from vlp_core.data.parts import Part, check, digest, parts_of
@@ -78,7 +78,7 @@ def sort_out(sources: Sequence[str], settings: Adopt) -> Sorted:
         path = Path(source)
         inside = _lists_in(path)
         shards = [] if path.is_file() and path.suffix != ".tar" else parts_of(location(source), below=not inside)
-        named = [file for file in inside if _is_table(file, settings)]
+        named = [file for file in inside if is_table(file, settings.file_column)]
         if shards:
             sets.append(location(source))
             parts += shards
@@ -112,9 +112,3 @@ def _lists_in(path: Path) -> list[Path]:
     """The files of a list, or of a folder of lists."""
     files = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
     return [file for file in files if suffix_of(file) in SUFFIXES and file.is_file()]
-
-
-def _is_table(file: Path, settings: Adopt) -> bool:
-    if settings.file_column is not None:
-        return settings.file_column in first_columns(file)
-    return is_table(file)

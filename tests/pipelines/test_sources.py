@@ -86,6 +86,9 @@ def test_a_set_is_given_once(here: Path) -> None:
 def test_a_column_of_files_is_named_where_a_table_has_urls_too(here: Path) -> None:
     table = here / "photos" / "both.csv"
     table.write_text("url,caption,local\nhttp://a.test/1,one,1.jpg\n")
+    broken = here / "photos" / "broken.parquet"
+    broken.write_bytes(b"PAR1")  # told when it is read, as any list
+    assert sort_out([str(table), str(broken)], Adopt(file_column="local")).lists == (broken,)
     assert sort_out([str(table)], Adopt()).lists == (table,)
     assert sort_out([str(table)], Adopt(file_column="local")).tables == (table,)
 

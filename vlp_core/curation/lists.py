@@ -131,15 +131,21 @@ def open_list(path: Path, ingest: Ingest, *, recognise: bool = False, files: boo
     return found
 
 
-def is_table(path: Path) -> bool:
-    """Whether a readable list has a column of file names and none of urls."""
+def is_table(path: Path, file_column: str | None = None) -> bool:
+    """Whether a list is a caption table: it has this column, or one of file names and none of urls.
+
+    What cannot be read is none; it is told when it is read as a list.
+    """
     if suffix_of(path) not in READERS:
         return False
     try:
-        names = {name.lower() for name in first_columns(path)}
+        names = first_columns(path)
     except _UNREADABLE:
-        return False  # told when it is read as a list
-    return bool(names.intersection(FILE_NAMES)) and not names.intersection(URL_NAMES)
+        return False
+    if file_column is not None:
+        return file_column in names
+    lower = {name.lower() for name in names}
+    return not lower.isdisjoint(FILE_NAMES) and lower.isdisjoint(URL_NAMES)
 
 
 def _check_types(found: SourceList) -> None:
