@@ -142,6 +142,13 @@ def test_a_shard_without_pictures_has_no_verdicts() -> None:
     assert len(verdicts(["datacomp_basic", "shared<=3", "filename=no"], []).rule) == 0
 
 
+def test_a_size_that_is_not_known_passes_no_rule() -> None:
+    rows = table([(300, 300, 1, ["a dog"])] * 2)
+    rows = rows.set_column(1, "original_height", pa.array([300, None], pa.int32()))
+    for rule in ("side>=1", "side!=1", "ratio<=9"):
+        assert verdicts_of(parse_rules([rule]), Shard(rows=rows)).rule.tolist() == [-1, 0]
+
+
 def test_a_caption_is_shared_by_pictures_not_by_its_own_repeats() -> None:
     _, counts = caption_counts(pa.array([["same", "same"], ["same"], ["other"]]))
     assert sorted(counts.tolist()) == [1, 2]
