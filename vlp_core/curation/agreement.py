@@ -1,14 +1,27 @@
-"""Whether two thumbnails show one picture, one laid over the other, mirrored or not. Compiled by numba."""
+"""Whether two thumbnails show one picture: one is laid over the other, mirrored or not, as far as a crop may move it.
+
+A place is what was scaled and shifted: scale and shift of each axis, gain and offset are fitted by Gauss-Newton (Lucas
+and Kanade, An iterative image registration technique, IJCAI 1981) with Tukey's weights, so that what was written over a
+picture does not pull at it. Compiled by numba, whose cache knows of changes to a function's own file alone: all that
+`agree` calls stands here.
+"""
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from vlp_core.curation.aligned import KEPT, PIXELS, SIDE, Mask, Picture, Place, improve, lay, residuals
+SIDE, FIELDS = 16, 8  # of the grey thumbnail and of the colour signature
+PIXELS = SIDE * SIDE
 
-FIELDS = 8  # of the colour signature, a side
 Bytes = NDArray[np.uint8]
+Picture = NDArray[np.float32]  # [256], row by row
+Mask = NDArray[np.bool_]
+Place = NDArray[np.float64]  # scale and shift across, scale and shift down, gain, offset
 
+_SCALE, _SHIFT = 0.14, 1.2  # a crop by a twentieth on each side scales by 1.11
+_BINS = 512  # of half a grey level, for quantiles of differences
+_KEPT = 0.75  # share of the pixels that has to agree: writing may cover the others
+_CLOSE = 4.0  # grey levels: what differs by less is kept in any case
 _STEPS = 4  # of Gauss-Newton; most pairs agree, or plainly do not, after two
 _LOOSE = 0.85  # a correlation below this after two steps will not come to be one above 0.9
 _FLAT = 0.7  # grey levels: what has less contrast has nothing to be laid over one another by
@@ -51,8 +64,8 @@ def agree(
             second[pixel] = other_grey[other, pixel ^ (SIDE - 1) if turned else pixel]
         place = np.array([1.0, 0.0, 1.0, 0.0, 1.0, 0.0])
         for step in range(_STEPS + 1):
-            lay(second, place, laid, inside)
-            middle = residuals(first, laid, inside, place, residual, kept)
+            _lay(second, place, laid, inside)
+            middle = _residuals(first, laid, inside, place, residual, kept)
             correlation = _correlation(first, laid, kept)
             if (
                 correlation >= least
@@ -67,7 +80,7 @@ def agree(
                     break
             if step == _STEPS or (step == 2 and correlation < _LOOSE):
                 break
-            improve(first, second, inside, residual, 4 * (1.48 * middle + 1), place)
+            _improve(first, second, inside, residual, 4 * (1.48 * middle + 1), place)
     return found
 
 
@@ -81,7 +94,7 @@ def _colours_may_agree(one: Bytes, other: Bytes, turned: bool, most: float) -> b
         for channel in range(3):
             apart += abs(int(one[3 * field + channel]) - int(other[3 * there + channel]))
         far += apart > 3 * 3 * most
-    return far <= FIELDS * FIELDS * (1 - KEPT / 2)
+    return far <= FIELDS * FIELDS * (1 - _KEPT / 2)
 
 
 @njit(cache=True, nogil=True)
@@ -175,3 +188,88 @@ def _tint_apart(one: Bytes, other: Bytes, turned: bool, place: Place, kept: Mask
             total += (abs(tint[0] - light) + abs(tint[1] - light) + abs(tint[2] - light)) / 3
             n += 1
     return total / n if n else np.inf
+
+
+@njit(cache=True, nogil=True)
+def _sample(picture: Picture, y: float, x: float) -> float:
+    """The value between the middles of pixels."""
+    x = min(max(x, 0.0), SIDE - 1.001)
+    y = min(max(y, 0.0), SIDE - 1.001)
+    column, row = int(x), int(y)
+    right, down = x - column, y - row
+    at = row * SIDE + column
+    top = picture[at] * (1 - right) + picture[at + 1] * right
+    bottom = picture[at + SIDE] * (1 - right) + picture[at + SIDE + 1] * right
+    return top * (1 - down) + bottom * down
+
+
+@njit(cache=True, nogil=True)
+def _lay(picture: Picture, place: Place, laid: Picture, inside: Mask) -> None:
+    """Fills in the picture as it is seen through the place."""
+    middle = (SIDE - 1) / 2
+    for row in range(SIDE):
+        y = middle + place[2] * (row - middle) + place[3]
+        for column in range(SIDE):
+            x = middle + place[0] * (column - middle) + place[1]
+            inside[row * SIDE + column] = -0.5 <= x <= SIDE - 0.5 and -0.5 <= y <= SIDE - 0.5
+            laid[row * SIDE + column] = _sample(picture, y, x)
+
+
+@njit(cache=True, nogil=True)
+def _residuals(first: Picture, laid: Picture, inside: Mask, place: Place, residual: Picture, kept: Mask) -> float:
+    """Fills in what gain and offset leave, and which pixels agree well enough to be kept; the median of its size."""
+    counts = np.zeros(_BINS, np.int64)
+    total = 0
+    for pixel in range(PIXELS):
+        residual[pixel] = first[pixel] - (place[4] * laid[pixel] + place[5])
+        if inside[pixel]:
+            counts[min(int(2 * abs(residual[pixel])), _BINS - 1)] += 1
+            total += 1
+    middle, seen = -1.0, 0
+    for bin_ in range(_BINS):
+        seen += counts[bin_]
+        if middle < 0 and 2 * seen >= total:
+            middle = (bin_ + 0.5) / 2
+        if seen >= _KEPT * total:
+            break
+    edge = max((bin_ + 1) / 2, _CLOSE) if bin_ < _BINS - 1 else np.inf
+    for pixel in range(PIXELS):
+        kept[pixel] = inside[pixel] and abs(residual[pixel]) < edge
+    return middle
+
+
+@njit(cache=True, nogil=True)
+def _improve(first: Picture, second: Picture, inside: Mask, residual: Picture, reach: float, place: Place) -> None:
+    """A step of Gauss-Newton on the place, with Tukey's weights: none beyond `reach`."""
+    hessian = np.diag(np.array([6.4, 0.1, 6.4, 0.1, 1e-3, 1e-3]))
+    towards = np.zeros(6)
+    slopes = np.empty(6)
+    middle = (SIDE - 1) / 2
+    for row in range(SIDE):
+        v = row - middle
+        y = middle + place[2] * v + place[3]
+        for column in range(SIDE):
+            pixel = row * SIDE + column
+            part = abs(residual[pixel]) / reach
+            if not inside[pixel] or part >= 1:
+                continue
+            u = column - middle
+            x = middle + place[0] * u + place[1]
+            across = place[4] * (_sample(second, y, x + 0.5) - _sample(second, y, x - 0.5))
+            down = place[4] * (_sample(second, y + 0.5, x) - _sample(second, y - 0.5, x))
+            slopes[0], slopes[1], slopes[2], slopes[3] = across * u, across, down * v, down
+            slopes[4], slopes[5] = (first[pixel] - residual[pixel] - place[5]) / place[4], 1.0
+            weight = (1 - part * part) ** 2
+            for i in range(6):
+                pull = weight * slopes[i]
+                towards[i] += pull * residual[pixel]
+                for j in range(i + 1):
+                    hessian[i, j] += pull * slopes[j]
+    for i in range(6):
+        for j in range(i):
+            hessian[j, i] = hessian[i, j]
+    place += np.linalg.solve(hessian, towards)
+    for axis in (0, 2):
+        place[axis] = min(max(place[axis], 1 - _SCALE), 1 + _SCALE)
+        place[axis + 1] = min(max(place[axis + 1], -_SHIFT), _SHIFT)
+    place[4] = min(max(place[4], 0.25), 4.0)
