@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vlp_core.curation.entries import Bools, Counts, Entries, read_entries
+from vlp_core.curation.entries import BATCH, Bools, Counts, Entries, read_entries
 from vlp_core.files import write_table
 from vlp_core.identity import key_of
 from vlp_core.tracker import Tracker
@@ -80,10 +80,16 @@ def _captions(table: pa.Table) -> int:
 
 
 def _kept_rows(table: pa.Table, kept: Bools) -> pa.Table:
-    captions = table["captions"].combine_chunks()
-    owner = pc.list_parent_indices(captions).to_numpy()
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(owner[kept], minlength=len(table)))])
-    texts = pc.list_flatten(captions).filter(pa.array(kept))
-    left = type(captions).from_arrays(pa.array(offsets, captions.offsets.type), texts)
-    at = table.schema.get_field_index("captions")
-    return table.set_column(at, "captions", left).filter(pa.array(np.diff(offsets) > 0))
+    """A few rows at a time: the captions of all are not to be held three times."""
+    batches, start = [], 0
+    for batch in table.to_batches(max_chunksize=BATCH):
+        captions = batch["captions"]
+        owner = pc.list_parent_indices(captions).to_numpy()
+        mine = kept[start : start + len(owner)]
+        start += len(owner)
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(owner[mine], minlength=len(batch)))])
+        texts = pc.list_flatten(captions).filter(pa.array(mine))
+        left = type(captions).from_arrays(pa.array(offsets, captions.offsets.type), texts)
+        rows = batch.set_column(batch.schema.get_field_index("captions"), batch.schema.field("captions"), left)
+        batches.append(rows.filter(pa.array(np.diff(offsets) > 0)))
+    return pa.Table.from_batches(batches, table.schema)

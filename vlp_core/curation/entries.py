@@ -23,7 +23,7 @@ Bools = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 
 _THREADS = 2
-_BATCH = 65_536  # pictures read at once
+BATCH = 65_536  # pictures read at once
 
 
 def read_entries(path: Path) -> pa.LargeStringArray:
@@ -93,7 +93,7 @@ class Entries:
             return Found(entries, ends, uids[pc.list_parent_indices(batch["captions"]).to_numpy()])
 
         with ThreadPoolExecutor(_THREADS) as pool:
-            return list(pool.map(work, table.select(["uid", "captions"]).to_batches(max_chunksize=_BATCH)))
+            return list(pool.map(work, table.select(["uid", "captions"]).to_batches(max_chunksize=BATCH)))
 
     def drawn(self, found: Found, chances: NDArray[np.float64], seed: int) -> Bools:
         """Which captions any of their entries keeps, each with its chance [entries].

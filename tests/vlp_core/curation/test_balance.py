@@ -49,7 +49,7 @@ def test_an_entry_matches_at_word_boundaries_with_its_signs_and_capitals(
 
 def test_counts_are_those_of_a_slow_search_and_one_for_each_caption(monkeypatch: pytest.MonkeyPatch) -> None:
     """Among entries that begin, end or lie in others, over batches that end anywhere."""
-    monkeypatch.setattr(entries_module, "_BATCH", 7)
+    monkeypatch.setattr(entries_module, "BATCH", 7)
     draws = np.random.default_rng(0)
     entries = ["a", "b", "a b", "a b c", "b c", "c a", "c c c", "d", "a b c d e"]
     captions = [
