@@ -142,11 +142,11 @@ def test_damage_is_named_or_left_out(tmp_path: Path) -> None:
     (tmp_path / "set" / "00002.parquet").write_bytes(b"PAR1 and no more")
     write_tar(tmp_path / "set" / "00003.tar", [])
     heard = Listening()
-    summary = run(tmp_path / "out", tmp_path / "set", tracker=heard, skip_damaged=True)
-    assert summary.counts["shards/damaged"] == 3 and len(pictures_of(tmp_path / "out")) == 3
+    summary = run(tmp_path / "others", tmp_path / "set", tracker=heard, skip_damaged=True)
+    assert summary.counts["shards/damaged"] == 3 and len(pictures_of(tmp_path / "others")) == 3
     named = sorted(warning.partition(": ")[2].partition(":")[0].rpartition("/")[2] for warning in heard.warnings)
     assert named == ["00001.tar", "00002.tar", "00003.tar"]
-    assert pictures_of(tmp_path / "out") == {uid_of(url): bodies[url] for url in list(bodies)[:3]}
+    assert pictures_of(tmp_path / "others") == {uid_of(url): bodies[url] for url in list(bodies)[:3]}
 
 
 def test_what_was_adopted_is_adopted_again_and_joined_with_what_was_fetched(tmp_path: Path) -> None:
