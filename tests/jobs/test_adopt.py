@@ -102,8 +102,11 @@ def test_any_tar_is_taken_with_what_its_members_say_and_its_pictures_are(tmp_pat
 
 
 def test_tars_on_a_server_are_read_by_ranges(tmp_path: Path) -> None:
-    """From their headers to the pictures; the server lists no folders, so a pattern names them."""
+    """From their headers to the pictures; the server lists no folders, so a pattern names them.
+
+    Beside one lie its rows; of the other img2dataset's JSON members say what they would."""
     bodies = foreign.write(tmp_path / "set", [4, 3])
+    (tmp_path / "set" / "00001.parquet").unlink()
     asked: list[str | None] = []
 
     async def serve(request: web.Request) -> web.StreamResponse:
@@ -115,6 +118,8 @@ def test_tars_on_a_server_are_read_by_ranges(tmp_path: Path) -> None:
         run(tmp_path / "images", site.url("set/{00000..00001}.tar"))
         assert pictures_of(tmp_path / "images") == {uid_of(url): body for url, body in bodies.items()}
         assert any(asked)
+        known = read_shards(tmp_path / "images")["sha256"].to_pylist()
+        assert known == [foreign.came(number) for number in range(7)]
         with pytest.raises(UserError, match=r"00002\.tar: no such tar; 1 of 3 that .* names are missing"):
             parts_of(site.url("set/{00000..00002}.tar"))
 
