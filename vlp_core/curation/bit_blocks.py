@@ -18,7 +18,8 @@ def laid_out(
     parts = [hashes] if others is None else [hashes, others]
     sample = np.concatenate([part[:: -(-len(part) // _SAMPLE)] for part in parts])
     bits = (sample[:, None] >> np.arange(64, dtype=np.uint64) & np.uint64(1)).astype(np.int64)
-    widths = np.diff(np.linspace(0, 64, count + 1).astype(np.int64))
+    edges = np.linspace(0, 64, count + 1).astype(np.int64)
+    widths = edges[1:] - edges[:-1]
     keys = np.zeros((count, len(sample)), np.int64)
     agree = np.ones(count)
     members: list[list[int]] = [[] for _ in range(count)]

@@ -5,7 +5,7 @@ full and go on from there. Buckets are made by sorting their rows in place: the 
 a bucket changes nothing for who looks at the bucket as a whole, and walks on buckets apart may run at once.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite.ir import IRBuilder, Value
@@ -44,14 +44,16 @@ class Blocks(NamedTuple):
     masks: NDArray[np.uint64]
 
 
-@intrinsic
-def _ones(_typing: object, _value: object) -> tuple[Signature, object]:
+def _counted(_typing: object, _value: object) -> tuple[Signature, object]:
     """How many bits of a uint64 are set: numba has no name for the instruction."""
 
     def code(_context: object, builder: IRBuilder, _signature: object, arguments: list[Value]) -> Value:
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), code
+
+
+_ones: Any = intrinsic(_counted)
 
 
 @njit(cache=True, nogil=True)
@@ -72,8 +74,8 @@ def group(side: Side, low: int, high: int, shift: np.uint64, mask: np.uint64, bo
     for i in range(low, high):
         bounds[np.int64((values[i] >> shift) & mask) + 2] += 1
     bounds[0] = bounds[1] = low
-    for v in range(2, np.int64(mask) + 3):
-        bounds[v] += bounds[v - 1]
+    for bucket in range(2, np.int64(mask) + 3):
+        bounds[bucket] += bounds[bucket - 1]
     for i in range(low, high):
         v = np.int64((values[i] >> shift) & mask) + 1
         spare[bounds[v]] = values[i]
@@ -133,7 +135,7 @@ def _enter(frames: NDArray[np.int64], bounds: NDArray[np.int64], depth: int, sam
 @njit(cache=True, nogil=True)
 def _any_near(value: np.uint64, values: NDArray[np.uint64], start: int, bits: np.uint64) -> bool:
     """Whether any of STEP values is near: a loop of one length without branches, which becomes vectors."""
-    found = np.int64(0)
+    found = 0
     for k in range(STEP):
         found += _ones(value ^ values[start + k]) <= bits
     return found > 0
