@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from vlp_core.curation.alike import Looks, looks_of
 from vlp_core.curation.copies import Rows
 from vlp_core.curation.pairing import look_keys
-from vlp_core.data.layout import iterate_shards, shard_names
+from vlp_core.data.layout import HASHES, iterate_shards, shard_names
 from vlp_core.errors import UserError
 from vlp_core.files import write_text
 from vlp_core.uids import SHA256_DIGITS, Texts, Words, digest_of_texts, names
@@ -103,13 +103,19 @@ def hash_folders(path: Path) -> list[Path]:
 
     UserError where there are none.
     """
-    steps = sorted(path.glob("hash/*/_RECORD.json"))
-    folders = [record.parent for record in steps] or [path]
-    for folder in folders:
-        shards = shard_names(folder)
-        if not shards or not {"uid", "sha256", *_LOOKS} <= set(pq.read_schema(folder / f"{shards[0]}.parquet").names):
-            raise UserError(
-                f"--dedup.against {path}: no hashes of pictures in it; give the output folder of a hash step, or the "
-                "root of runs that has some"
-            )
+    steps = [record.parent for record in sorted(path.glob("hash/*/_RECORD.json"))]
+    folders = [folder for folder in steps or [path] if _is_hashed(folder)]
+    if not folders:
+        raise UserError(
+            f"--dedup.against {path}: no hashes of pictures in it, or those of an earlier version; give the output "
+            "folder of a hash step, or the root of runs that has some"
+        )
     return folders
+
+
+def _is_hashed(folder: Path) -> bool:
+    shards = shard_names(folder)
+    try:
+        return bool(shards) and set(HASHES.names) <= set(pq.read_schema(folder / f"{shards[0]}.parquet").names)
+    except (OSError, pa.ArrowException):
+        return False
