@@ -26,6 +26,7 @@ _STEPS = 4  # of Gauss-Newton; most pairs agree, or plainly do not, after two
 _LOOSE = 0.85  # a correlation below this after two steps will not come to be one above 0.9
 _FLAT = 0.7  # grey levels: what has less contrast has nothing to be laid over one another by
 _AROUND = 2  # pixels on each side: detail is what differs from the mean of so many
+_EDGE = 8.0  # grey levels that detail is cut at: a horizon or a black bar is no more than what is fine
 _SHOWN = 0.3  # share of the contrast that is in what is kept: else what the picture shows was left out
 _WRITTEN = 5  # rows that may differ wholly, for text runs along rows
 _STRAY = 0.03  # share of the other rows' pixels that may
@@ -156,7 +157,8 @@ def _detail(picture: Picture, kept: Mask, detail: Picture) -> None:
                     if kept[y * SIDE + x]:
                         total += picture[y * SIDE + x]
                         n += 1
-            detail[row * SIDE + column] = picture[row * SIDE + column] - total / max(n, 1)
+            above = picture[row * SIDE + column] - total / max(n, 1)
+            detail[row * SIDE + column] = min(max(above, -_EDGE), _EDGE)
 
 
 @njit(cache=True, nogil=True)

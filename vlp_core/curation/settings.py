@@ -55,7 +55,7 @@ class Near:
     """Most bits in which their perceptual hashes may differ, 0 to 31."""
     colour: float = 8.0
     """Largest mean absolute difference of their colour signatures, in steps of 0 to 255."""
-    alike: float = 0.97
+    alike: float = 0.95
     """Least correlation of their thumbnails, one laid over the other, mirrored or not, but for the quarter that agrees
     worst; finds what is cropped, flipped or written over. 1: hash and colours alone."""
 
@@ -68,7 +68,7 @@ class Near:
             raise UserError(f"colour {self.colour}: a distance is not negative (8 keeps distinct pictures apart)")
         if not 0.9 <= self.alike <= 1:
             raise UserError(
-                f"alike {self.alike}: choose a correlation of 0.9 to 1 (0.97 finds crops; 1 looks no further)"
+                f"alike {self.alike}: choose a correlation of 0.9 to 1 (0.95 finds crops; 1 looks no further)"
             )
 
 
