@@ -65,7 +65,7 @@ def run(
     images = _rewritten(shards) or images
     gpu = ray.cluster_resources().get("GPU", 0) > 0 if train.gpu is None else train.gpu
     _check_room(train, gpu, ray.cluster_resources())
-    _check_size(selection, train)
+    check_size(selection, train)
     work = _Work(
         images=images,
         selection=selection,
@@ -188,8 +188,8 @@ def check(recipe: Any, train: Train) -> None:
         check_start(outline(recipe), train.start, name_of(recipe))
 
 
-def _check_size(selection: Path, train: Train) -> None:
-    """Says so before workers are started where there are fewer samples than one batch."""
+def check_size(selection: Path, train: Train) -> None:
+    """UserError, before workers are started, where there are fewer samples than one batch."""
     from vlp_core.data.stored import selection_count
 
     samples = selection_count(selection)

@@ -158,18 +158,18 @@ def _registry() -> str | None:
     return public_text(uri) if uri else None
 
 
-def split_size(words: list[str]) -> tuple[str, list[str]]:
-    """What --size says, wherever it stands, and the other words: it decides what the other flags start from."""
-    sizes, others, left = [], [], iter(words)
+def split_flag(words: list[str], name: str, default: str) -> tuple[str, list[str]]:
+    """What a flag says, wherever it stands, and the other words: it decides what the other flags start from."""
+    found, others, left = [], [], iter(words)
     for word in left:
-        flag, given, size = word.partition("=")
-        if flag == "--size":
-            sizes.append((size if given else next(left, "")) or "(nothing)")
+        flag, given, value = word.partition("=")
+        if flag == name:
+            found.append((value if given else next(left, "")) or "(nothing)")
         else:
             others.append(word)
-    if len(sizes) > 1:
-        raise UserError("--size: given twice; leave out one of them")
-    return (sizes or ["tiny"])[0], others
+    if len(found) > 1:
+        raise UserError(f"{name}: given twice; leave out one of them")
+    return (found or [default])[0], others
 
 
 HEADLINE = ("capfilt", "train", "evaluate")
@@ -192,7 +192,7 @@ def main(words: list[str]) -> int:
         return 2
     name = words[0]
     try:
-        size, flags = split_size(words[1:])
+        size, flags = split_flag(words[1:], "--size", "tiny")
         recipe = recipe_of(name, size)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.pretrain import main, split_size
+from pipelines.pretrain import main, split_flag
 from tests.infra.places import INFRA
 from vlp_core.model_folder import write_folder
 from vlp_core.recipes.catalogue import RECIPES, table
@@ -87,8 +87,8 @@ def test_what_another_recipe_has_trained_is_refused_by_name_before_anything_is_f
 def test_the_size_may_stand_anywhere(size: tuple[str, ...]) -> None:
     flags = ["--explain", "--train.steps", "3"]
     for place in (0, 1, 3):
-        assert split_size([*flags[:place], *size, *flags[place:]]) == ("paper", flags)
-    assert split_size(flags) == ("tiny", flags)
+        assert split_flag([*flags[:place], *size, *flags[place:]], "--size", "tiny") == ("paper", flags)
+    assert split_flag(flags, "--size", "tiny") == ("tiny", flags)
 
 
 @pytest.mark.parametrize("name", RECIPES)

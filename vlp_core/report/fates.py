@@ -7,12 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vlp_core.miniature.web import BADLY_CAPTIONED
+from vlp_core.curation.truth import FAULTY, LEAK
 
 SELECTED, NOT_FETCHED, EVALUATION, OTHERWISE = "selected", "not fetched", "evaluation", "otherwise"
-FAULTY = (*BADLY_CAPTIONED, "tiny")
-"""Kinds that rules are there for."""
-LEAK = "leak"
 
 
 @dataclass(frozen=True, kw_only=True)
