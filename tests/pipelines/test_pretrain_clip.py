@@ -40,6 +40,7 @@ STAGES = (
     "ingest",
     "download",
     "hash",
+    "near",
     "measure",
     "measure-language",
     "filter",

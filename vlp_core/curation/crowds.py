@@ -5,7 +5,7 @@ hold, such crowds are found first, in a sample, and taken together: whatever is 
 crowd. Of all others every pair is listed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,33 +22,38 @@ _SAMPLE = 2**13  # whose pairs are never too many to hold
 _CROWD = 16  # near looks in a sample that make a crowd
 
 
-def paired(looks: Looks, near: Near) -> tuple[Rows, Rows, Rows]:
+def paired(looks_at: Callable[[Rows], Looks], count: int, near: Near) -> tuple[Rows, Places, Places]:
     """(stands [N], left [P], right [P]): the look that stands for each, itself but in a crowd, and all near pairs
-    left < right of looks that stand for themselves."""
-    stands = np.arange(len(looks))
-    sample = _SAMPLE
+    left < right of looks that stand for themselves.
+
+    `looks_at` gives those of ascending numbers below `count`; what it gave is let go before it is asked again.
+    """
+    stands, free = np.arange(count), np.arange(count)
+    sample, looks = _SAMPLE, looks_at(free)
     while True:
-        free = np.flatnonzero(stands == np.arange(len(looks)))
-        whole = len(free) == len(looks)
-        limit = _MOST_PAIRS if sample < len(free) else None
-        pairs = _held(pairs_of(looks if whole else looks.take(free), near), limit)
+        pairs = _held(pairs_of(looks, near), _MOST_PAIRS if sample < len(free) else None)
         if pairs is not None:
-            return stands, free[pairs[0]], free[pairs[1]]
-        _gather(stands, looks, free, sample, near)
+            left, right = free.astype(np.int32)[pairs]
+            while (stands[stands] != stands).any():  # what stood in one crowd's middle was found in another
+                stands = stands[stands]
+            return stands, left, right
+        stands[free] = free[_gathered(looks, sample, near)]
+        free = np.flatnonzero(stands == np.arange(count))
+        del looks
+        looks = looks_at(free)
         sample *= 8
 
 
-def _gather(stands: Rows, looks: Looks, free: Rows, sample: int, near: Near) -> None:
-    """Take the crowds together that show in an even sample of what is free."""
-    some = free[:: -(-len(free) // sample)]
+def _gathered(looks: Looks, sample: int, near: Near) -> Rows:
+    """[N]: for each the middle of the crowd it is in, of those that show in an even sample; itself in none."""
+    some = np.arange(0, len(looks), -(-len(looks) // sample))
     left, right = _listed(pairs_of(looks.take(some), near))
     middles = some[_middles(left, right, len(some))]
-    claimed = np.full(len(free), len(middles), np.int64)
-    for middle, other in between(looks.take(middles), looks.take(free), near):
+    claimed = np.full(len(looks), len(middles))
+    for middle, other in between(looks.take(middles), looks, near):
         np.minimum.at(claimed, other, middle)
-    claimed[np.searchsorted(free, middles)] = np.arange(len(middles))
-    found = claimed < len(middles)
-    stands[free[found]] = middles[claimed[found]]
+    claimed[middles] = np.arange(len(middles))
+    return np.where(claimed < len(middles), np.append(middles, 0)[claimed], np.arange(len(looks)))
 
 
 def _middles(left: Places, right: Places, count: int) -> Rows:

@@ -25,16 +25,11 @@ def alike_among(
     first = firsts(keys[own])
     distinct = np.flatnonzero(first == np.arange(len(first)))
     rows = own[distinct]
-    stands, left, right = paired(looks_at(rows), near)
+    stands, left, right = paired(lambda some: looks_at(rows[some]), len(rows), near)
     look = np.empty(len(same), np.int32)
     look[own] = rows[stands[np.searchsorted(distinct, first)]]
-    return Alike(
-        same=same.astype(np.int32),
-        look=look[same],
-        area=area,
-        left=rows[left].astype(np.int32),
-        right=rows[right].astype(np.int32),
-    )
+    places = rows.astype(np.int32)
+    return Alike(same=same.astype(np.int32), look=look[same], area=area, left=places[left], right=places[right])
 
 
 def same_pictures(uids: Words, sha256: Words) -> Rows:
