@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +49,17 @@ class Passed:
             digest=whole.hexdigest(),
         )
 
+    @cached_property
+    def _place(self) -> Rows:
+        """[fetched]: -1 for a row that does not pass."""
+        place = np.full(self.fetched, -1, np.int64)
+        place[self.rows] = np.arange(len(self.rows))
+        return place
+
     def places(self, rows: Rows) -> Rows:
         """Of rows that pass."""
-        return np.searchsorted(self.rows, rows)
+        return self._place[rows]
 
     def has(self, rows: Rows) -> NDArray[np.bool_]:
         """Which rows pass."""
-        passes = np.zeros(self.fetched, dtype=bool)
-        passes[self.rows] = True
-        return passes[rows]
+        return self._place[rows] >= 0

@@ -34,11 +34,13 @@ def captions_of(rows: Rows, captions: pa.LargeListArray, kept: Rows) -> pa.Large
 
     `captions` [N], and `kept` [N] the row that stays for each.
     """
-    copies = np.flatnonzero(kept != np.arange(len(kept)))
-    involved = np.unique(np.concatenate([copies, kept[copies]]))
-    merged = handed_over(captions.take(pa.array(involved)), np.searchsorted(involved, kept[involved]))
+    is_involved = kept != np.arange(len(kept))
+    is_involved[kept[is_involved]] = True
+    involved = np.flatnonzero(is_involved)
     place = np.arange(len(kept))
-    place[involved] = len(kept) + np.arange(len(involved))
+    place[involved] = np.arange(len(involved))
+    merged = handed_over(captions.take(pa.array(involved)), place[kept[involved]])
+    place[involved] += len(kept)
     return pa.concat_arrays([captions, merged]).take(pa.array(place[rows]))
 
 
