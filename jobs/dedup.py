@@ -1,74 +1,80 @@
-"""Which pictures are copies of one another: by their bytes, then by their looks; one stays and takes the captions."""
+"""Which of the pictures that pass the filter are copies of one another; one of them stays."""
 
 import io
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from jobs.hash import hashes_of
-from vlp_core.curation.copies import EXACT, NEAR, copies_table, kept_rows, ranks
-from vlp_core.curation.near import Rows, looks_of
-from vlp_core.curation.settings import Dedup
-from vlp_core.data.layout import COPIES, VERDICTS, read_shards, shard_name
-from vlp_core.data.samples import Samples
-from vlp_core.files import wide, write_bytes, write_table
+from jobs.hashed import check_signed
+from vlp_core.curation.copies import EXACT, NEAR, Alike, Floats, groups_to_show, kept_rows
+from vlp_core.curation.scores import CLIP, best_of
+from vlp_core.data.index import Reader
+from vlp_core.data.layout import COPIES, iterate_shards, read_shards, shard_name, shard_names
+from vlp_core.data.stored import index_shard
+from vlp_core.files import write_bytes, write_table
 from vlp_core.tracker import Summary, Tracker
 
-VERSION = "1"
+VERSION = "2"
 RESUMABLE = False
 COPIES_PICTURE = "copies.png"
 
 _GROUPS, _MEMBERS, _COLUMNS = 12, 4, 6  # drawn at most, and how many pictures stand side by side
 
 
-def run(*, images: Path, hashes: Path, verdicts: Path, dedup: Dedup, out: Path, tracker: Tracker) -> Summary:
+def run(*, images: Path, near: Path, verdicts: Path, scores: tuple[Path, ...], out: Path, tracker: Tracker) -> Summary:
     """Write COPIES of the pictures that pass the filter, and a picture of a few groups of copies.
 
-    Of copies the one with the larger original picture stays, of equal ones the earlier in the list.
+    `near` is what is alike among all fetched pictures. Of copies the one with the larger original picture stays, of
+    equal ones that with the better score, where there are `scores`, then the earlier in the list.
     """
-    judged = wide(read_shards(verdicts, VERDICTS.names))
-    passed = judged.filter(pc.is_null(judged["rule"]))
-    seen = hashes_of(hashes, passed["uid"], verdicts).combine_chunks()
-    order = ranks(seen["width"].to_numpy(), seen["height"].to_numpy())
-    tracker.progress(0, len(seen), unit="pictures")
-    same = pc.dictionary_encode(seen["sha256"].combine_chunks()).indices.to_numpy()
-    kept = kept_rows(same, looks_of(seen), order, dedup.near)
-    table = copies_table(
-        seen["uid"].combine_chunks(), seen["sha256"].combine_chunks(), passed["captions"].combine_chunks(), kept
-    )
-    write_table(out / f"{shard_name(0)}.parquet", table.cast(COPIES))
-    tracker.progress(len(seen), len(seen), unit="pictures")
+    judged = read_shards(verdicts, ["uid", "rule"])
+    check_signed(near, judged["uid"], verdicts)
+    passed = pc.is_null(judged["rule"]).to_numpy()
+    tracker.progress(0, int(passed.sum()), unit="pictures")
+    alike = Alike.read(near)
+    kept = kept_rows(passed, alike, _best_scores(scores, len(passed)))
+    rows = np.arange(len(kept))
+    copies = np.flatnonzero((kept >= 0) & (kept != rows))
+    exact = alike.same[copies] == alike.same[kept[copies]]
+    uids = judged["uid"]
+    reasons = pa.array(np.where(exact, EXACT, NEAR), pa.large_string())
+    names = [uids.take(pa.array(of)).cast(pa.large_string()) for of in (copies, kept[copies])]
+    places = [pa.array(copies), pa.array(kept[copies])]
+    write_table(out / f"{shard_name(0)}.parquet", pa.table([*names, reasons, *places], schema=COPIES))
+    tracker.progress(int(passed.sum()), int(passed.sum()), unit="pictures")
     pictures = {}
-    if groups := _groups(kept, table["reason"]):
-        write_bytes(out / COPIES_PICTURE, _drawn(images, seen["uid"], table["reason"], groups))
+    near_copy = np.zeros(len(kept), dtype=bool)
+    near_copy[copies[~exact]] = True
+    if groups := groups_to_show(kept, near_copy, _GROUPS, _MEMBERS):
+        write_bytes(out / COPIES_PICTURE, _drawn(images, verdicts, uids, alike, groups))
         pictures["copies"] = COPIES_PICTURE
-    reasons = table["reason"].combine_chunks()
-    exact, near = (pc.sum(pc.equal(reasons, reason)).as_py() or 0 for reason in (EXACT, NEAR))
-    counts = {"pictures/passed": len(seen), "copies/exact": exact, "copies/near": near}
-    return Summary(counts={**counts, "pictures/kept": len(seen) - exact - near}, pictures=pictures)
+    counts = {
+        "pictures/passed": int(passed.sum()),
+        "copies/exact": int(exact.sum()),
+        "copies/near": int((~exact).sum()),
+        "pictures/kept": int(passed.sum()) - len(copies),
+    }
+    return Summary(counts=counts, pictures=pictures)
 
 
-def _groups(kept: Rows, reasons: pa.ChunkedArray) -> list[list[int]]:
-    """The one that stays and its copies, of a few groups: those with near copies first, then the largest."""
-    near = pc.fill_null(pc.equal(reasons, NEAR), False).to_numpy()
-    size = np.bincount(kept, minlength=len(kept))
-    with_near = np.bincount(kept[near], minlength=len(kept))
-    stays = np.flatnonzero(size > 1)
-    chosen = stays[np.lexsort((-size[stays], -np.minimum(with_near[stays], 1)))][:_GROUPS]
-    members = (
-        [row, *np.flatnonzero((kept == row) & (np.arange(len(kept)) != row)).tolist()] for row in chosen.tolist()
-    )
-    return [group[:_MEMBERS] for group in members]
+def _best_scores(scores: Sequence[Path], count: int) -> Floats:
+    """[N]: the best score of each fetched picture's captions; nan where it has none."""
+    best = [best_of(table[CLIP]) for folder in scores for table in iterate_shards(folder, [CLIP])]
+    return np.concatenate(best) if best else np.full(count, np.nan, np.float32)
 
 
-def _drawn(images: Path, uids: pa.ChunkedArray, reasons: pa.ChunkedArray, groups: list[list[int]]) -> bytes:
+def _drawn(images: Path, verdicts: Path, uids: pa.ChunkedArray, alike: Alike, groups: list[Sequence[int]]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
 
-    samples = Samples.open(images)
+    read = _Pictures(images, verdicts)
     lines = _lines(groups)
     figure = Figure(figsize=(1.6 * _COLUMNS, 1.75 * len(lines) + 0.3), dpi=100, layout="constrained")
     figure.suptitle("pictures that stay (blue), each followed by its copies", fontsize=10)
@@ -76,23 +82,40 @@ def _drawn(images: Path, uids: pa.ChunkedArray, reasons: pa.ChunkedArray, groups
     for axes in grid.flat:
         axes.axis("off")
     for line, axes_of_line in zip(lines, grid, strict=True):
-        for row, axes in zip(line, axes_of_line, strict=False):
-            at = pc.index(samples.uids, uids[row].cast(samples.uids.type)).as_py()
-            with Image.open(io.BytesIO(samples.image_bytes(at))) as image:
+        for (row, stays), axes in zip(line, axes_of_line, strict=False):
+            with Image.open(io.BytesIO(read(row, uids[row]))) as image:
                 axes.imshow(np.asarray(image.convert("RGB")))
-            reason = reasons[row].as_py()
-            axes.set_title(reason or "stays", fontsize=8, color="#666666" if reason else "#1f4e9c", loc="left")
-    samples.close()
+            said = "stays" if row == stays else EXACT if alike.same[row] == alike.same[stays] else NEAR
+            axes.set_title(said, fontsize=8, color="#1f4e9c" if row == stays else "#666666", loc="left")
+    read.close()
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
     return file.getvalue()
 
 
-def _lines(groups: list[list[int]]) -> list[list[int]]:
-    """Groups one after the other, none broken."""
-    lines: list[list[int]] = [[]]
+class _Pictures:
+    """A few pictures by row, without the index of all."""
+
+    def __init__(self, images: Path, verdicts: Path) -> None:
+        self._images, self._reader = images, Reader()
+        self._names = shard_names(verdicts)
+        counts = [pq.read_metadata(verdicts / f"{name}.parquet").num_rows for name in self._names]
+        self._starts = [0, *accumulate(counts)]
+
+    def __call__(self, row: int, uid: pa.Scalar) -> bytes:
+        file, index = index_shard(self._images, self._names[bisect_right(self._starts, row) - 1])
+        at = pc.index(index["uid"], uid).as_py()
+        return self._reader.read(file, index["offset"][at].as_py(), index["length"][at].as_py())
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def _lines(groups: list[Sequence[int]]) -> list[list[tuple[int, int]]]:
+    """Groups one after the other, none broken: each row with the one that stays for it."""
+    lines: list[list[tuple[int, int]]] = [[]]
     for group in groups:
         if len(lines[-1]) + len(group) > _COLUMNS:
             lines.append([])
-        lines[-1] += group
+        lines[-1] += [(row, group[0]) for row in group]
     return lines

@@ -20,7 +20,7 @@ from vlp_core.tracker import Summary, Tracker
 from vlp_core.web.reasons import class_of
 from vlp_core.web.settings import Fetch
 
-VERSION = "3"
+VERSION = "4"
 RESUMABLE = True
 EMBEDDED = "*.test"  # the names under which the embedded corpus is served
 

@@ -21,7 +21,7 @@ from vlp_core.errors import UserError
 from vlp_core.files import full_disk, no_space, write_table, write_text
 from vlp_core.identity import sha256_of
 from vlp_core.web.settings import Fetch
-from vlp_core.web.sniff import Header, NotAnImageError, refusal, sniff
+from vlp_core.web.sniff import Header, NotAnImageError, kind_of, refusal, sniff
 
 WORK = "_work"  # what is not whole yet; its name keeps it out of the step's record
 NOT_FETCHED = "failed_to_download"  # img2dataset's names
@@ -51,6 +51,7 @@ class Row:
     original_height: int | None = None
     sha256: str | None = None
     bytes: int | None = None
+    format: str | None = None
     attempts: int
     http_status: int | None
     final_url: str | None
@@ -127,7 +128,7 @@ def _fetch_rows(pairs: pa.Table, fetch: Fetch, folder: Path) -> tuple[list[Row],
             rows[number] = Row(status=NOT_SHRUNK, error_message=found, **came)
         else:
             came |= {name: getattr(found, name) for name in ("width", "height", "original_width", "original_height")}
-            came |= {"sha256": sha256_of(answer.body), "bytes": len(answer.body)}
+            came |= {"sha256": sha256_of(answer.body), "bytes": len(answer.body), "format": kind_of(answer.body)}
             rows[number] = Row(status=SUCCESS, **came, place=spill.put(found.jpeg))
         progress.add(failed=not isinstance(found, Shrunk))
 

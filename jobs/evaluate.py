@@ -86,8 +86,12 @@ def run(
         raise UserError(f"{model}: of this system a zero-shot set says nothing; give --eval.retrieval LIST too")
     write_text(out / SCORES_FILE, json.dumps(scores | {DATA_DIGEST: digest}, indent=2, sort_keys=True) + "\n")
     pictures = {Path(name).stem: name for name in (QUERIES, CLASSES) if (out / name).exists()}
-    shown = {name: scores[name] for name in SHOWN_FIRST if name in scores}
-    return Summary(counts=shown | scores, pictures=pictures)
+    return Summary(counts=shown_first(scores), pictures=pictures)
+
+
+def shown_first(scores: dict[str, float]) -> dict[str, float]:
+    """All scores, those that say most first."""
+    return {name: scores[name] for name in SHOWN_FIRST if name in scores} | scores
 
 
 def read_scores(folder: Path) -> dict[str, float]:
@@ -96,7 +100,15 @@ def read_scores(folder: Path) -> dict[str, float]:
     return {name: value for name, value in found.items() if name != DATA_DIGEST}
 
 
-def check(recipe: Any, metric: str | None, *, retrieval: bool, zero_shot: bool, dual: bool) -> None:
+def check(
+    recipe: Any,
+    metric: str | None,
+    *,
+    retrieval: bool,
+    zero_shot: bool,
+    dual: bool,
+    flag: str = "--register.metric",
+) -> None:
     """UserError where these sets say nothing of the recipe's system, or will not give the metric; reads nothing, torch
     neither, where that cannot be."""
     if metric is None and retrieval:
@@ -106,7 +118,7 @@ def check(recipe: Any, metric: str | None, *, retrieval: bool, zero_shot: bool, 
     from vlp_core.sizes import name_of, outline
 
     parts = parts_of(outline(recipe))
-    check_metric(metric, name_of(recipe), parts, retrieval=retrieval, zero_shot=zero_shot, dual=dual)
+    check_metric(metric, name_of(recipe), parts, retrieval=retrieval, zero_shot=zero_shot, dual=dual, flag=flag)
 
 
 def check_dual(recipe: Any, dual: Path) -> None:

@@ -1,4 +1,4 @@
-"""Rules judge the pictures and their captions: verdicts beside the pictures, and a funnel."""
+"""Rules compare the columns of judges: verdicts beside the pictures, and a funnel."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -10,31 +10,39 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.measure import columns as columns_of
+from jobs.measure import only_fetched
 from jobs.shards import map_shards
 from vlp_core.curation.funnel import Funnel, Stage
-from vlp_core.curation.language import Detector, detector_named, fasttext
+from vlp_core.curation.language import detector_named
+from vlp_core.curation.quantities import JUDGES, judge_of
 from vlp_core.curation.rules import Rule, parse_rules
 from vlp_core.curation.settings import Filter
-from vlp_core.curation.verdicts import NEEDS, NO_CAPTION, Judge, caption_counts
-from vlp_core.data.layout import CAPTIONS, SUCCESS, VERDICTS, shard_names
+from vlp_core.curation.verdicts import NO_CAPTION, judged
+from vlp_core.data.layout import VERDICTS, shard_names
 from vlp_core.data.stored import read_rows
 from vlp_core.errors import UserError
-from vlp_core.files import write_bytes, write_table, write_text
+from vlp_core.files import write_bytes, write_text
 from vlp_core.tracker import Progress, Summary, Tracker
 
-VERSION = "1"
+VERSION = "2"
 RESUMABLE = False
 FUNNEL_FILE = "funnel.json"
 FUNNEL_PICTURE = "funnel.png"
 
 
+_MOST = 32  # shards a task: one of a thousand pictures is judged before a task has begun
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Task:
+    """`placed` are the rules once each share of all is a number."""
+
     images: Path
-    name: str
+    columns: tuple[Path, ...]
+    names: tuple[str, ...]
     rules: tuple[Rule, ...]
-    detector: str
-    shared: Path | None
+    placed: tuple[Rule, ...]
     out: Path
 
 
@@ -49,31 +57,35 @@ class _Counts:
     captions_lost: list[int]
 
 
-def run(*, images: Path, filter: Filter, out: Path, tracker: Tracker) -> Summary:
+def asked_rules(filter: Filter) -> tuple[Rule, ...]:
+    """The rules in the order in which they are asked."""
+    return (NO_CAPTION, *(rule for rule in parse_rules(filter.rules) if rule != NO_CAPTION))
+
+
+def judges_of(filter: Filter) -> set[str]:
+    """The judges whose columns the rules compare."""
+    return {judge_of(rule.quantity) for rule in asked_rules(filter)}
+
+
+def run(*, images: Path, columns: tuple[Path, ...], filter: Filter, out: Path, tracker: Tracker) -> Summary:
     """Write VERDICTS of the fetched pictures, a table a shard, funnel.json and funnel.png.
 
-    A picture is lost to the first rule that it, or the last of its captions, fails; one without captions is lost at
-    once. UserError where a rule, a set or the language detector is not known.
+    `columns` are folders of what judges found (see `jobs.measure`). A picture is lost to the first rule that it, or
+    the last of its captions, fails; one without captions is lost at once. UserError where a rule asks for a column that
+    is not there.
     """
-    rules = (NO_CAPTION, *(rule for rule in parse_rules(filter.rules) if rule != NO_CAPTION))
-    check_detector(filter)
+    rules = asked_rules(filter)
     names = shard_names(images)
     if not names:
         raise UserError(f"{images}: no shards of pictures in this folder; give the output folder of download")
-    shared = None
-    if any(rule.quantity == "shared" for rule in rules):
-        shared = out / "_shared.parquet"
-        _count_shared(images, names, shared)
-    tasks = [
-        _Task(images=images, name=name, rules=rules, detector=filter.detector, shared=shared, out=out) for name in names
-    ]
-    progress = Progress(tracker, len(tasks), unit="shards")
-    counts = []
-    for _, count in map_shards(_judge, tasks):
-        counts.append(count)
-        progress.add(1)
-    if shared is not None:
-        shared.unlink()
+    parts = _parts(names)
+    placed = _placed(rules, columns, parts)
+    tasks = [_Task(images=images, columns=columns, names=part, rules=rules, placed=placed, out=out) for part in parts]
+    progress = Progress(tracker, len(names), unit="shards")
+    counts: list[_Counts] = []
+    for task, found in map_shards(_judge, tasks):
+        counts += found
+        progress.add(len(task.names))
     funnel = _funnel(rules, counts)
     write_text(out / FUNNEL_FILE, json.dumps(funnel.as_json(), indent=2) + "\n")
     write_bytes(out / FUNNEL_PICTURE, funnel.png())
@@ -84,6 +96,7 @@ def run(*, images: Path, filter: Filter, out: Path, tracker: Tracker) -> Summary
             "pictures/kept": funnel.kept,
             "captions/kept": funnel.kept_captions,
             **_by_quantity(rules, funnel),
+            **_thresholds(rules, placed),
         },
         pictures={"funnel": FUNNEL_PICTURE},
     )
@@ -91,42 +104,86 @@ def run(*, images: Path, filter: Filter, out: Path, tracker: Tracker) -> Summary
 
 def check_detector(filter: Filter) -> None:
     """UserError where a rule asks for the language and what should tell it is not there."""
-    _detector(parse_rules(filter.rules), filter.detector)
+    if "language" in judges_of(filter):
+        detector_named(filter.detector)
 
 
-def _detector(rules: Sequence[Rule], name: str) -> Detector:
-    """What tells the language; another's is imported only where a rule asks for it."""
-    return detector_named(name) if any(rule.quantity == "language" for rule in rules) else fasttext
+def _parts(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The shards in runs of as many as a task takes; a few shards are a task each."""
+    size = min(_MOST, -(-len(names) // _MOST))
+    return [tuple(names[start : start + size]) for start in range(0, len(names), size)]
 
 
-def _judge(task: _Task) -> _Counts:
-    pictures, listed = _fetched(task.images, task.name, task.rules)
-    judge = Judge(rules=task.rules, detector=_detector(task.rules, task.detector), shared=_read_shared(task.shared))
-    verdicts = judge(pictures)
+@dataclass(frozen=True, kw_only=True)
+class _Values:
+    """Asks for all values of the quantities of which a share is to pass."""
+
+    columns: tuple[Path, ...]
+    names: tuple[str, ...]
+    quantities: tuple[str, ...]
+
+
+def _placed(rules: tuple[Rule, ...], columns: tuple[Path, ...], parts: Sequence[tuple[str, ...]]) -> tuple[Rule, ...]:
+    """The rules with the number that each share of all comes to."""
+    asked = tuple(sorted({rule.quantity for rule in rules if rule.top is not None}))
+    if not asked:
+        return rules
+    found: dict[str, list[np.ndarray]] = {quantity: [np.empty(0, np.float32)] for quantity in asked}
+    tasks = [_Values(columns=columns, names=part, quantities=asked) for part in parts]
+    for _, values in map_shards(_values, tasks):
+        for quantity in asked:
+            found[quantity].append(values[quantity])
+    every = {quantity: np.concatenate(values) for quantity, values in found.items()}
+    return tuple(rule.placed(every[rule.quantity]) if rule.top is not None else rule for rule in rules)
+
+
+def _values(task: _Values) -> dict[str, np.ndarray]:
+    found: dict[str, list[np.ndarray]] = {quantity: [np.empty(0, np.float32)] for quantity in task.quantities}
+    for name in task.names:
+        for quantity, values in columns_of(task.columns, name, task.quantities).items():
+            if values is not None:
+                found[quantity].append(values)
+    return {quantity: np.concatenate(values) for quantity, values in found.items()}
+
+
+def _thresholds(rules: Sequence[Rule], placed: Sequence[Rule]) -> dict[str, float]:
+    """What a share of all came to."""
+    pairs = zip(rules, placed, strict=True)
+    return {f"threshold/{rule.quantity}": float(found.value) for rule, found in pairs if rule.top is not None}
+
+
+def _judge(task: _Task) -> list[_Counts]:
+    return [_judge_shard(task, name) for name in task.names]
+
+
+def _judge_shard(task: _Task, name: str) -> _Counts:
+    rows = read_rows(task.images, name, ["uid", "captions", "status"])
+    pictures = only_fetched(rows)
+    captions = pictures["captions"].combine_chunks()
+    found = columns_of(task.columns, name, {rule.quantity for rule in task.rules})
+    values = {rule.quantity: _known(task, name, rule, found[rule.quantity], captions) for rule in task.rules}
+    verdicts = judged(task.placed, captions, values)
     rule_names = pa.array([str(rule) for rule in task.rules], pa.string())
     fell = pa.array(verdicts.rule, mask=verdicts.rule < 0)
     table = pa.table([pictures["uid"], rule_names.take(fell), verdicts.captions], schema=VERDICTS)
-    write_table(task.out / f"{task.name}.parquet", table)
+    pq.write_table(table, task.out / f"{name}.parquet", compression="zstd")  # a killed filter starts anew: no fsync
     return _Counts(
-        listed=listed,
+        listed=len(rows),
         fetched=len(pictures),
-        captions=pc.sum(pc.list_value_length(pictures["captions"])).as_py() or 0,
+        captions=pc.sum(pc.list_value_length(captions)).as_py() or 0,
         pictures_lost=np.bincount(verdicts.rule[verdicts.rule >= 0], minlength=len(task.rules)).tolist(),
         captions_lost=verdicts.captions_lost,
     )
 
 
-def _fetched(images: Path, name: str, rules: Sequence[Rule]) -> tuple[pa.Table, int]:
-    """A shard's pictures that were fetched, and how many rows it has."""
-    rows = read_rows(images, name)
-    asked = {column: rule for rule in rules for column in NEEDS.get(rule.quantity, ())}
-    for column, rule in asked.items():
-        if column not in rows.column_names:
-            raise UserError(
-                f"{images / name}.parquet: no column {column!r}, which '{rule}' asks for; leave that rule out"
-            )
-    fetched = rows.filter(pc.equal(rows["status"], SUCCESS)).select(["captions", "uid", *asked])
-    return fetched.set_column(0, "captions", fetched["captions"].cast(CAPTIONS)), len(rows)
+def _known(task: _Task, name: str, rule: Rule, values: np.ndarray | None, captions: pa.ListArray) -> np.ndarray:
+    shard = f"{task.images / name}.parquet"
+    if values is None:
+        needs = " and ".join(JUDGES[judge_of(rule.quantity)].needs.get(rule.quantity, (rule.quantity,)))
+        raise UserError(f"{shard}: no column {needs}, which '{rule}' asks for; leave that rule out")
+    if len(values) != (len(pc.list_flatten(captions)) if rule.of_captions else len(captions)):
+        raise UserError(f"{shard}: {rule.quantity} was measured of other pictures; measure these")
+    return values
 
 
 def _funnel(rules: Sequence[Rule], counts: Sequence[_Counts]) -> Funnel:
@@ -157,43 +214,3 @@ def _by_quantity(rules: Sequence[Rule], funnel: Funnel) -> dict[str, int]:
         name = f"lost/{quantity[stage.rule]}"
         lost[name] = lost.get(name, 0) + stage.pictures
     return lost
-
-
-# How many pictures share a caption is known only once all shards have been read.
-
-
-@dataclass(frozen=True, kw_only=True)
-class _CountTask:
-    images: Path
-    name: str
-
-
-def _count_captions(task: _CountTask) -> pa.Table:
-    keys, counts = caption_counts(_fetched(task.images, task.name, ())[0]["captions"].combine_chunks())
-    return pa.table({"key": keys, "count": counts})
-
-
-def _count_shared(images: Path, names: Sequence[str], path: Path) -> None:
-    """Write the captions that more than one picture has, by key: 16 bytes for each that is seen while counting."""
-    total = pa.table({"key": pa.array([], pa.uint64()), "count": pa.array([], pa.int64())})
-    waiting = [total]
-    rows = 0
-    for _, counts in map_shards(_count_captions, [_CountTask(images=images, name=name) for name in names]):
-        waiting.append(counts)
-        rows += len(counts)
-        if rows > max(2**20, len(total)):
-            total, rows = _added_up(waiting), 0
-            waiting = [total]
-    total = _added_up(waiting)
-    write_table(path, total.filter(pc.greater(total["count"], 1)).sort_by("key"))
-
-
-def _added_up(tables: Sequence[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables).group_by("key").aggregate([("count", "sum")]).rename_columns(["key", "count"])
-
-
-def _read_shared(path: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    if path is None:
-        return np.empty(0, np.uint64), np.empty(0, np.int64)
-    table = pq.read_table(path)
-    return table["key"].to_numpy(), table["count"].to_numpy()

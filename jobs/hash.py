@@ -1,4 +1,4 @@
-"""A perceptual hash and a colour signature of each picture, as columns beside the pictures."""
+"""What each picture looks like (perceptual hash, colour signature, grey thumbnail), as columns beside the pictures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.shards import map_shards
-from vlp_core.curation.hashes import colours, phash, thumbnail
+from vlp_core.curation.hashes import colours, grey, phash, thumbnail
 from vlp_core.data.index import Reader
 from vlp_core.data.layout import HASHES, SUCCESS, read_shards, shard_names
 from vlp_core.data.stored import index_shard, read_rows
@@ -16,7 +16,7 @@ from vlp_core.errors import UserError
 from vlp_core.files import wide, write_table
 from vlp_core.tracker import Progress, Summary, Tracker
 
-VERSION = "1"
+VERSION = "2"
 RESUMABLE = True
 
 
@@ -65,7 +65,7 @@ def _hashes(task: _Task, file: Path, index: pa.Table) -> pa.Table:
     rows = rows.filter(pc.equal(rows["status"], SUCCESS))
     sizes = rows.take(pc.index_in(index["uid"], value_set=rows["uid"].combine_chunks()))
     reader = Reader(open_files=1)
-    hashes, signatures = [], []
+    hashes, signatures, greys = [], [], []
     for uid, offset, length in zip(*(index[name].to_pylist() for name in ("uid", "offset", "length")), strict=True):
         try:
             small = thumbnail(reader.read(file, offset, length))
@@ -75,7 +75,9 @@ def _hashes(task: _Task, file: Path, index: pa.Table) -> pa.Table:
             ) from error
         hashes.append(phash(small))
         signatures.append(colours(small))
-    columns = [index["uid"], index["sha256"], pa.array(hashes, pa.uint64()), pa.array(signatures, pa.binary(192))]
+        greys.append(grey(small))
+    looks = [pa.array(hashes, pa.uint64()), pa.array(signatures, pa.binary(192)), pa.array(greys, pa.binary(256))]
+    columns = [index["uid"], index["sha256"], *looks]
     columns += [sizes["original_width"].cast(pa.int32()), sizes["original_height"].cast(pa.int32())]
     return pa.table(columns, schema=HASHES)
 

@@ -22,17 +22,23 @@ _RESERVED = frozenset([*PAIRS.names, *IMAGES.names, *INDEX.names])
 
 
 def run(
-    *, sources: tuple[Path, ...] | Path, ingest: Ingest, out: Path, tracker: Tracker, recognise: bool = False
+    *,
+    sources: tuple[Path, ...] | Path,
+    ingest: Ingest,
+    out: Path,
+    tracker: Tracker,
+    recognise: bool = False,
+    files: bool = False,
 ) -> Summary:
     """Read Parquet, csv, tsv and jsonl lists (or folders of them) into `out/00000.parquet`, … of `shard_size` pairs.
 
     A further column comes along with the first value that the lists have for a url; `source` names the list a url was
     first seen in. With `recognise`, a list that lacks a column which `ingest` names is read as if none were named: for
-    evaluation lists, which have other makers. UserError where a list is missing, of no known format, without its
-    columns, unreadable or empty.
+    evaluation lists, which have other makers. With `files`, they are caption tables (see `open_list`). UserError where
+    a list is missing, of no known format, without its columns, unreadable or empty.
     """
     given = (sources,) if isinstance(sources, Path) else tuple(sources)
-    lists = [open_list(path, ingest, recognise=recognise) for path in files_of(given)]
+    lists = [open_list(path, ingest, recognise=recognise, files=files) for path in files_of(given)]
     merge = Merge(lists=lists, seed=ingest.seed, needs_caption=ingest.needs_caption, reserved=_RESERVED)
     scratch = out / "_buckets"
     scratch.mkdir(parents=True)

@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.shards import map_shards
+from vlp_core.data.adopted import shard_of
 from vlp_core.data.index import ROW_GROUP, Reader, index_rows
 from vlp_core.data.layout import CAPTIONS, INDEX, SUCCESS, shard_name
 from vlp_core.data.settings import Shard
-from vlp_core.data.stored import MANIFEST_FILE, join, read_rows
+from vlp_core.data.stored import MANIFEST_FILE, join, read_rows, selection_count, stored_count
 from vlp_core.errors import UserError
 from vlp_core.files import replacing, write_table, write_text
 from vlp_core.identity import canonical_json, sha256_of_file
@@ -50,14 +51,17 @@ def run(*, images: Path, selection: Path, shard: Shard, out: Path, tracker: Trac
     """
     for leftover in out.glob(".*.tmp"):  # of an attempt that was killed
         leftover.unlink()
-    files, samples, stored = join(images, selection)
-    if not len(samples):
+    stored, selected = stored_count(images), selection_count(selection)
+    if not selected:
         raise UserError(f"{selection}: it keeps no picture; loosen the filters")
-    format, reason = _decide(shard, len(samples), stored)
-    shards = _write_all(files, samples, shard.size, format, out, tracker) if format else []
+    format, reason = _decide(shard, selected, stored)
+    shards = []
+    if format:
+        files, samples, _ = join(images, selection)
+        shards = _write_all(files, samples, shard.size, format, out, tracker)
     manifest = {"resharded": format is not None, "format": format, "reason": reason, "shards": shards}
     write_text(out / MANIFEST_FILE, canonical_json(manifest) + "\n")
-    return Summary(counts={"pictures/stored": stored, "pictures/selected": len(samples), "shards": len(shards)})
+    return Summary(counts={"pictures/stored": stored, "pictures/selected": selected, "shards": len(shards)})
 
 
 def _decide(shard: Shard, selected: int, stored: int) -> tuple[str | None, str]:
@@ -136,7 +140,7 @@ def _rows(task: _Task) -> pa.Table:
     tables = []
     for number in dict.fromkeys(task.samples["file"].to_pylist()):
         file = task.files[number]
-        rows = read_rows(file.parent, file.name.split(".", 1)[0])
+        rows = read_rows(*shard_of(file))
         tables.append(rows.filter(pc.equal(rows["status"], SUCCESS)))
     rows = pa.concat_tables(tables, promote_options="permissive")
     rows = rows.take(pc.index_in(task.samples["uid"].cast(pa.string()), value_set=rows["uid"].combine_chunks()))

@@ -51,7 +51,7 @@ def map_shards(
             done, _ = ray.wait(list(running), num_returns=1)
             for reference in done:
                 item = running.pop(reference)
-                yield item, _result(ray, reference)
+                yield item, result_of(reference)
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
@@ -72,7 +72,10 @@ def submittable(function: Callable[..., Any], task: ShardTask) -> Any:
     return ray.remote(**options)(function)
 
 
-def _result(ray: Any, reference: Any) -> Any:
+def result_of(reference: Any) -> Any:
+    """What a task returned, or its exception: a UserError and what the system refused as themselves."""
+    import ray
+
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:

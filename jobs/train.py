@@ -65,7 +65,8 @@ def run(
     images = _rewritten(shards) or images
     gpu = ray.cluster_resources().get("GPU", 0) > 0 if train.gpu is None else train.gpu
     _check_room(train, gpu, ray.cluster_resources())
-    _look_at(images, selection, recipe, train, tokenizer, tracker)
+    check_size(selection, train)
+    _tell_cut(selection, recipe, tokenizer, tracker)
     work = _Work(
         images=images,
         selection=selection,
@@ -187,23 +188,27 @@ def check(recipe: Any, train: Train) -> None:
         check_start(recipe, train.start)
 
 
-def _look_at(
-    images: Path, selection: Path, recipe: Any, train: Train, tokenizer: Path | None, tracker: Tracker
-) -> None:
-    """Says so before workers are started where there are fewer samples than one batch, or captions are cut."""
-    from vlp_core.data.samples import Samples
-    from vlp_core.data.tokens import tokenizer_of
-    from vlp_core.sizes import config_of
-    from vlp_core.train.cut import tell_cut
+def check_size(selection: Path, train: Train) -> None:
+    """UserError, before workers are started, where there are fewer samples than one batch."""
+    from vlp_core.data.stored import selection_count
 
-    samples = Samples.open(images, selection)
-    samples.close()
-    if len(samples) < train.batch_size:
+    samples = selection_count(selection)
+    if samples < train.batch_size:
         raise UserError(
-            f"{selection}: {len(samples)} samples are fewer than one batch of {train.batch_size}; "
+            f"{selection}: {samples} samples are fewer than one batch of {train.batch_size}; "
             "lower --train.batch-size or give more data"
         )
-    tell_cut(samples, recipe, tokenizer_of(config_of(recipe)["tokenizer"], tokenizer), tracker)
+
+
+def _tell_cut(selection: Path, recipe: Any, tokenizer: Path | None, tracker: Tracker) -> None:
+    """Says so, once and before workers are started, where captions are cut."""
+    from vlp_core.data.stored import some_captions
+    from vlp_core.data.tokens import tokenizer_of
+    from vlp_core.sizes import config_of
+    from vlp_core.train.cut import COUNTED, tell_cut
+
+    captions = some_captions(selection, COUNTED)
+    tell_cut(captions, recipe, tokenizer_of(config_of(recipe)["tokenizer"], tokenizer), tracker)
 
 
 def _fit(work: _Work) -> None:

@@ -13,63 +13,23 @@ from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from jobs import (
-    capfilt,
-    captions,
-    corpus,
-    dedup,
-    download,
-    evaluate,
-    filter,
-    hash,
-    ingest,
-    register,
-    select,
-    shard,
-    tokenizer,
-    train,
-)
+from jobs import capfilt, captions, evaluate, register, shard, tokenizer, train
+from pipelines.data import Curate, Inputs, check_data, fetched, inputs_of, reported, selected
 from pipelines.workflow.cli import run_pipeline
-from pipelines.workflow.step import ResultFile, Step, step
-from vlp_core.curation.settings import CapFilt, Dedup, Filter, Ingest, Select
+from pipelines.workflow.step import Step, step
+from vlp_core.curation.settings import CapFilt
 from vlp_core.data.settings import Data, Shard, Words
 from vlp_core.errors import UserError, public_text
 from vlp_core.evals.classes import Classes, check_labels
 from vlp_core.evals.settings import Evaluate, Register
-from vlp_core.miniature.settings import Corpus
 from vlp_core.recipes.recipe import Needs, Recipe
 from vlp_core.train.settings import Train, sources_of
-from vlp_core.web.settings import Fetch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sets:
-    """Evaluation sets of one's own: lists that come in as the training list does and are never trained on."""
-
-    retrieval: Path | None = None
-    """List of (url, caption): retrieval in both directions."""
-    zero_shot: Path | None = None
-    """List of (url, label), and `group` where accuracy is wanted by group."""
-    classes: Path | None = None
-    """JSON of {"classes": [...], "templates": ["a photo of a {}.", ...]} for the zero-shot list."""
-
-    def __post_init__(self) -> None:
-        if (self.zero_shot is None) != (self.classes is None):
-            raise UserError("--eval.zero-shot and --eval.classes go together; give both, or neither")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pretrain:
+class Pretrain(Curate):
     """Train a system on (url, caption) lists, evaluate it and register it. Without --source: on the embedded corpus."""
 
-    source: tuple[Path, ...] = ()
-    """Lists of (url, caption): Parquet, csv, tsv or jsonl files, or folders of them."""
-    corpus: Corpus = Corpus()
-    ingest: Ingest = Ingest()
-    fetch: Fetch = Fetch()
-    filter: Filter = Filter()
-    dedup: Dedup = Dedup()
-    select: Select = Select()
     shard: Shard = Shard()
     words: Words = Words()
     model: Any = None
@@ -77,7 +37,6 @@ class Pretrain:
     data: Data = Data()
     capfilt: ClassVar[CapFilt | None] = None  # a setting, with flags, where the recipe has it
     starts: ClassVar[tuple[str, ...]] = ()  # as the recipe says
-    eval: Sets = Sets()
     dual: Path | None = None
     """A dual encoder (a model folder or an open_clip export) whose best are what a fusion ranks that has no towers of
     its own to find them with."""
@@ -102,48 +61,13 @@ def configuration(name: str, recipe: Recipe) -> type[Pretrain]:
     return made
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """Where the lists come from: files of the user's, or the embedded corpus, which also serves its pictures."""
-
-    pairs: tuple[Path, ...] | ResultFile
-    retrieval: Path | ResultFile | None
-    zero_shot: Path | ResultFile | None
-    classes: Path | ResultFile | None
-    serve: Step | None
-
-
-def inputs_of(config: Pretrain) -> Inputs:
-    if config.source:
-        sets = config.eval
-        return Inputs(
-            pairs=config.source, retrieval=sets.retrieval, zero_shot=sets.zero_shot, classes=sets.classes, serve=None
-        )
-    if config.eval != Sets():
-        raise UserError(
-            "--eval.… is for lists of one's own: give --source too (the embedded corpus brings its own sets)"
-        )
-    made = step("corpus", corpus.run, corpus=config.corpus)
-    return Inputs(
-        pairs=made.file("train.parquet"),
-        retrieval=made.file("retrieval.parquet"),
-        zero_shot=made.file("zero_shot.parquet"),
-        classes=made.file("classes.json"),
-        serve=made,
-    )
-
-
 def check(config: Pretrain, inputs: Inputs) -> None:
     """Tell now what would otherwise be told after the download, or the training."""
-    filter.check_detector(config.filter)
+    check_data(config)
     train.check(config.model, config.train)
     tokenizer.check(config.words, config.model.needs.tokenizer)
     if config.capfilt is not None:
         check_longest(config.capfilt, config.model.needs)
-    if config.source and config.corpus != Corpus():
-        raise UserError(
-            "--corpus.… is for the embedded corpus, which --source takes the place of; leave out one of them"
-        )
     if config.dual is not None:
         if inputs.retrieval is None:
             raise UserError(f"--dual {config.dual}: it brings candidates for --eval.retrieval; give that too")
@@ -176,37 +100,16 @@ def check_longest(settings: CapFilt, needs: Needs) -> None:
 
 
 def build(config: Pretrain) -> list[Step]:
-    """The DAG. Without an evaluation set it ends at `train`."""
+    """The DAG. Without an evaluation set it ends at `train`; the report ends a branch of its own."""
     inputs = inputs_of(config)
     check(config, inputs)
     tell_fresh(config)
 
-    def fetched(name: str, source: object, settings: Ingest) -> Step:
-        # Columns are named for the training list; an evaluation list that lacks them is recognised by itself.
-        pairs = step(f"ingest{name}", ingest.run, sources=source, ingest=settings, recognise=bool(name))
-        return step(f"download{name}", download.run, pairs=pairs, fetch=config.fetch, serve=inputs.serve)
-
-    images = fetched("", inputs.pairs, config.ingest)
-    sets: dict[str, Step] = {}
-    if inputs.retrieval is not None:
-        sets["retrieval"] = fetched("-retrieval", inputs.retrieval, config.ingest)
-    if inputs.zero_shot is not None:
-        labelled = replace(config.ingest, needs_caption=False)
-        sets["zero_shot"] = fetched("-zero-shot", inputs.zero_shot, labelled)
-
-    hashes = step("hash", hash.run, images=images)
-    seen = tuple(step(f"hash-{name.replace('_', '-')}", hash.run, images=found) for name, found in sets.items())
-    verdicts = step("filter", filter.run, images=images, filter=config.filter)
-    copies = step("dedup", dedup.run, images=images, hashes=hashes, verdicts=verdicts, dedup=config.dedup)
-    selection = step(
-        "select",
-        select.run,
-        verdicts=verdicts,
-        copies=copies,
-        hashes=hashes,
-        evaluations=seen,
-        select=config.select,
-    )
+    data_set = fetched(config, inputs)
+    images, sets = data_set.images, data_set.sets
+    columns: dict[str, Step] = {}
+    selection = selected(config, data_set, columns)
+    page = reported(config, inputs, data_set, selection, columns)
     shards = step("shard", shard.run, images=images, selection=selection, shard=config.shard)
     # A recipe says which tokenizer it reads with; word pieces are made of the corpus, where none are named.
     pieces = {}
@@ -223,12 +126,13 @@ def build(config: Pretrain) -> list[Step]:
         selection = bootstrapped(config.capfilt, first, images, selection)
     model = trained("train", selection, config.train)
     if not sets:
-        return [model]
+        return [page, model]
     evaluation: dict[str, Any] = {**sets, "classes": inputs.classes}
     if config.dual is not None:
         evaluation["dual"] = config.dual
     scores = step("evaluate", evaluate.run, model=model, evaluate=config.evaluate, **evaluation)
     return [
+        page,
         step(
             "register",
             register.run,
@@ -239,7 +143,7 @@ def build(config: Pretrain) -> list[Step]:
             evaluate=config.evaluate,
             registry=_registry(),
             **evaluation,
-        )
+        ),
     ]
 
 
@@ -256,18 +160,18 @@ def _registry() -> str | None:
     return public_text(uri) if uri else None
 
 
-def split_size(words: list[str]) -> tuple[str, list[str]]:
-    """What --size says, wherever it stands, and the other words: it decides what the other flags start from."""
-    sizes, others, left = [], [], iter(words)
+def split_flag(words: list[str], name: str, default: str) -> tuple[str, list[str]]:
+    """What a flag says, wherever it stands, and the other words: it decides what the other flags start from."""
+    found, others, left = [], [], iter(words)
     for word in left:
-        flag, given, size = word.partition("=")
-        if flag == "--size":
-            sizes.append((size if given else next(left, "")) or "(nothing)")
+        flag, given, value = word.partition("=")
+        if flag == name:
+            found.append((value if given else next(left, "")) or "(nothing)")
         else:
             others.append(word)
-    if len(sizes) > 1:
-        raise UserError("--size: given twice; leave out one of them")
-    return (sizes or ["tiny"])[0], others
+    if len(found) > 1:
+        raise UserError(f"{name}: given twice; leave out one of them")
+    return (found or [default])[0], others
 
 
 HEADLINE = ("capfilt", "train", "evaluate")
@@ -290,7 +194,7 @@ def main(words: list[str]) -> int:
         return 2
     name = words[0]
     try:
-        size, flags = split_size(words[1:])
+        size, flags = split_flag(words[1:], "--size", "tiny")
         recipe = recipe_of(name, size)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -19,6 +19,7 @@ from pipelines.pretrain import HEADLINE, Pretrain, build, configuration
 from pipelines.workflow.cli import FAULT, INTERRUPTED, OK, USER_FAULT, open_root, parse, run_pipeline
 from pipelines.workflow.plan import folders_made
 from pipelines.workflow.record import RUN
+from pipelines.workflow.registered import resolved
 from pipelines.workflow.step import Step, step, walk
 from vlp_core.errors import UserError
 from vlp_core.evals.settings import Evaluate
@@ -76,7 +77,8 @@ def make(name: str, words: list[str]) -> tuple[int, dict[str, Path], Evaluate]:
     if code:
         return code, {}, Evaluate()
     settings, workflow = parse(config, words, "pretrain")
-    return 0, folders_made(walk(with_untrained(settings)), open_root(workflow.root)), settings.evaluate
+    root = open_root(workflow.root)
+    return 0, folders_made(walk(with_untrained(resolved(settings, root))), root), settings.evaluate
 
 
 def ranks_anothers(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 A plain field is part of a step's fingerprint. `execution(...)` marks what only changes how the result is made
 (time-outs, worker counts, resolver maps); `extends(...)` marks what a finished result can be carried on to (steps);
-`path_or_name(...)` marks a text, or several, that may name a file.
+`path_or_name(...)` marks a text, or several, that may name a file; `by_content(...)` files whose names do not count.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import Any
 EXECUTION = "execution"
 EXTENDS = "extends"
 PATH_OR_NAME = "path or name"
+BY_CONTENT = "by content"
 HUB = "timm:"
 """What begins the name of one of timm's encoders among sources of weights."""
 
@@ -37,6 +38,11 @@ def path_or_name(default: Any = None) -> Any:
     """A field of a text, or a tuple of them, that may name a file or folder (also as PART=FILE or NAME:FILE), whose
     content is then what counts."""
     return _marked(PATH_OR_NAME, default, None)
+
+
+def by_content(default: Any = None) -> Any:
+    """A field of a tuple of files: what is in them counts, not what they are called."""
+    return _marked(BY_CONTENT, default, None)
 
 
 def named_path(text: str) -> tuple[str, Path | None]:

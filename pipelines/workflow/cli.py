@@ -20,6 +20,7 @@ from typing import Annotated, Any
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import Decision, Planner
 from pipelines.workflow.progress import Display, clock
+from pipelines.workflow.registered import resolved
 from pipelines.workflow.results import Results
 from pipelines.workflow.runner import Failure, Runner
 from pipelines.workflow.step import Step, find, outside_paths, walk
@@ -146,7 +147,7 @@ class Invocation:
 
     def _steps(self) -> list[Step]:
         """The DAG as far as it is wanted."""
-        steps = walk(list(self.build(self.config)))
+        steps = walk(list(self.build(resolved(self.config, self.root))))
         for forced in self.workflow.force:
             find(steps, forced, "--force")
         if self.workflow.until:

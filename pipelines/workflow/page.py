@@ -12,7 +12,7 @@ from pipelines.workflow.results import Results
 from pipelines.workflow.step import Step
 from pipelines.workflow.tracking import Tracking
 
-LINKS = "_LINKS.json"
+LINKS, TAGS = "_LINKS.json", "_TAGS.json"
 CHANCE = "_chance"
 """How scores of guessing are named: they stand beside the others on the step's own run."""
 
@@ -47,6 +47,11 @@ class Page:
             if not key.endswith(CHANCE)
         }
 
+    def tags(self) -> dict[str, str]:
+        """What steps left in `_TAGS.json` (name -> text): how the run is found by what came of it."""
+        folders = [self.results.folder(name, record.fingerprint) for name, record in self.records.items()]
+        return {name: text for folder in folders for name, text in _left_in(folder / TAGS).items()}
+
     def note(self, pipeline: str, pictures: list[Path], tracking: Tracking) -> str:
         """Markdown: links to pictures, to what was registered, and to each step's run."""
         rows, links = [], []
@@ -71,8 +76,11 @@ def describe(counts: Mapping[str, float]) -> str:
 
 def _links(folder: Path) -> list[str]:
     """Links into the MLflow UI that a step left in `_LINKS.json` (text -> address), as Markdown."""
+    return [f"[{text}]({address})" for text, address in _left_in(folder / LINKS).items()]
+
+
+def _left_in(path: Path) -> dict[str, str]:
     try:
-        found = json.loads((folder / LINKS).read_text())
+        return dict(json.loads(path.read_text()))
     except (OSError, ValueError):
-        return []
-    return [f"[{text}]({address})" for text, address in found.items()]
+        return {}

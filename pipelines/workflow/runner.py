@@ -137,7 +137,9 @@ class Runner:
                 self.display.line(f"! the pictures of the run's page could not be made ({first_line(error)})")
                 pictures = []
             note = page.note(pipeline, pictures, self.tracking)
-            self.tracking.close(status=status, pictures=pictures, headline=page.headline(headline), note=note)
+            self.tracking.close(
+                status=status, pictures=pictures, headline=page.headline(headline), note=note, tags=page.tags()
+            )
 
     def _advance(self, step: Step) -> bool:
         """Move a waiting step on as far as it goes; True when it needs no more waiting for its turn."""

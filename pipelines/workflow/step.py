@@ -11,7 +11,7 @@ from typing import Any
 
 from vlp_core.errors import UserError, nearest
 from vlp_core.identity import digest_of
-from vlp_core.settings import EXECUTION, EXTENDS, PATH_OR_NAME, named_path
+from vlp_core.settings import BY_CONTENT, EXECUTION, EXTENDS, PATH_OR_NAME, named_path
 from vlp_core.tracker import Summary
 
 
@@ -154,7 +154,10 @@ class Canonical:
         for field in dataclasses.fields(value):
             if field.metadata.get(EXECUTION):
                 continue
-            item = self.of(_as_path(getattr(value, field.name), field), f"{where}.{field.name}")
+            if field.metadata.get(BY_CONTENT):
+                item: Any = [self._digest_of_path(path) for path in getattr(value, field.name)]
+            else:
+                item = self.of(_as_path(getattr(value, field.name), field), f"{where}.{field.name}")
             if field.metadata.get(EXTENDS):
                 self.extends[f"{where}.{field.name}"] = item
             else:
@@ -177,7 +180,8 @@ def _absolute(value: Any, field: dataclasses.Field[Any]) -> Any:
     """A path that is still right in another folder: workers have their own."""
     if isinstance(value, Path):
         return value.absolute()
-    if field.metadata.get(PATH_OR_NAME) and isinstance(value, tuple):
+    marked = field.metadata.get(PATH_OR_NAME) or field.metadata.get(BY_CONTENT)
+    if marked and isinstance(value, tuple):
         return tuple(_absolute(item, field) for item in value)
     if field.metadata.get(PATH_OR_NAME) and isinstance(value, str):
         before, path = named_path(value)

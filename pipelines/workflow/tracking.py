@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pipelines.workflow.environment import environment_kept, prepare_environment
@@ -284,8 +285,16 @@ class Tracking:
         self._of(step, tell)
         self._end(step, status)
 
-    def close(self, *, status: str, pictures: Iterable[Path], headline: Mapping[str, float], note: str) -> None:
-        """Pictures, the headline metrics and the map of child runs on the parent, which ends.
+    def close(
+        self,
+        *,
+        status: str,
+        pictures: Iterable[Path],
+        headline: Mapping[str, float],
+        note: str,
+        tags: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Pictures, the headline metrics, the map of child runs and `tags` on the parent, which ends.
 
         A headline metric that has a curve here is left to it: a last point at step 0 would be drawn into the curve.
         """
@@ -293,7 +302,8 @@ class Tracking:
         for path in pictures:
             self._of(None, partial(self._client.log_artifact, local_path=str(path)))
         self._of(None, lambda run: self._metrics(run, numbers, 0))
-        self._of(None, lambda run: self._client.set_tag(run, "mlflow.note.content", note))
+        for key, value in {**tags, "mlflow.note.content": note}.items():
+            self._of(None, partial(self._client.set_tag, key=key, value=value))
         self._end(None, status)
         if self._lock is None:
             return

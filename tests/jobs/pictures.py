@@ -55,11 +55,13 @@ def _row(key: str, picture: Picture) -> dict:
         return row | {"status": "failed_to_download", "error_message": "404", "http_status": 404}
     with Image.open(io.BytesIO(picture.body)) as image:
         width, height = image.size
+        kind = (image.format or "").lower()
     return row | {
         "status": SUCCESS,
         "original_width": width,
         "original_height": height,
         "sha256": sha256_of(picture.body),
         "bytes": len(picture.body),
+        "format": kind,
         "http_status": 200,
     }

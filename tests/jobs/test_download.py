@@ -128,7 +128,7 @@ def test_a_shard_has_img2datasets_layout_in_list_order_with_every_reason(site: S
     for key in kept:
         row = rows[key]
         body = picture(400, 300, seed=int(row["url"].rpartition("/")[2].partition(".")[0]))
-        assert (row["sha256"], row["bytes"]) == (sha256_of(body), len(body))
+        assert (row["sha256"], row["bytes"], row["format"]) == (sha256_of(body), len(body), "jpeg")
         assert (row["original_width"], row["original_height"], row["width"], row["height"]) == (400, 300, 341, 256)
         assert Image.open(io.BytesIO(bodies[f"{key}.jpg"])).size == (341, 256)
         assert bodies[f"{key}.txt"].decode() == row["caption"] == row["captions"][0]

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from jobs import filter as filter_stage
+from tests.jobs.filtered import filtered
 from tests.jobs.pictures import Picture, write_images
 from tests.vlp_core.curation.drawings import blotches, jpeg
 from vlp_core.curation.settings import Filter
@@ -43,8 +44,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def judged(images: Path, out: Path, *rules: str) -> dict[int, tuple[str | None, list[str]]]:
-    out.mkdir()
-    filter_stage.run(images=images, filter=Filter(rules=rules), out=out, tracker=Silent())
+    filtered(images, out, Filter(rules=rules))
     table = read_shards(out)
     assert table.schema.equals(VERDICTS)
     numbers = {uid_of(f"http://h.test/{number}"): number for number in range(8)}
@@ -81,7 +81,7 @@ def test_verdicts_name_the_rule_that_took_a_picture_and_the_captions_that_pass(
 
 def test_counts_have_names_that_metrics_may_have(images: Path, tmp_path: Path, cluster: str) -> None:
     rules = ("side>=200", "side!=240", "words>=2")
-    counts = filter_stage.run(images=images, filter=Filter(rules=rules), out=tmp_path, tracker=Silent()).counts
+    counts = filtered(images, tmp_path / "out", Filter(rules=rules))
     assert all(re.fullmatch(r"[\w/]+", name) for name in counts)
     assert (counts["lost/captions"], counts["lost/side"], counts["pictures/kept"]) == (1, 6, 0)
 
@@ -90,6 +90,14 @@ def test_pictures_that_share_a_caption_are_counted_over_all_shards(images: Path,
     loose = judged(images, tmp_path / "three", "shared<=3")
     strict = judged(images, tmp_path / "two", "shared<3")
     assert loose[2] == (None, ["buy now online"]) and strict[2] == ("shared<3", [])
+
+
+def test_a_share_of_all_is_taken_over_all_shards_whatever_other_rules_take(
+    images: Path, tmp_path: Path, cluster: str
+) -> None:
+    """Of ten captions the three longest are GOOD, twice, and one of 28 letters; a small picture has one of them."""
+    counts = filtered(images, tmp_path / "out", Filter(rules=("side>=200", "chars>=top30%")))
+    assert (counts["threshold/chars"], counts["captions/kept"], counts["pictures/kept"]) == (28, 2, 2)
 
 
 def test_equal_input_gives_equal_files_and_a_picture_of_the_funnel(images: Path, tmp_path: Path, cluster: str) -> None:
@@ -108,6 +116,7 @@ def test_equal_input_gives_equal_files_and_a_picture_of_the_funnel(images: Path,
         ("original_width", "ratio<=3", ("bytes>=1", "words>2")),
         ("original_height", "side>=200", ("bytes>=1",)),
         ("bytes", "bytes>=1", ("side>=200",)),
+        ("format", "format=jpeg", ("side>=200",)),
     ],
 )
 def test_only_the_columns_that_rules_ask_for_must_be_there(
@@ -118,8 +127,16 @@ def test_only_the_columns_that_rules_ask_for_must_be_there(
     for shard in tmp_path.glob("images/0000?.parquet"):
         pq.write_table(pq.read_table(shard).drop_columns(lacking), shard)
     judged(tmp_path / "images", tmp_path / "out", *others)
-    with pytest.raises(UserError, match=rf"0000\d\.parquet: no column '{lacking}', which '{rule}' asks for"):
+    with pytest.raises(UserError, match=rf"0000\d\.parquet: no column .*{lacking}.*, which '{rule}' asks for"):
         judged(tmp_path / "images", tmp_path / "refused", *others, rule)
+
+
+def test_columns_of_other_pictures_are_refused(images: Path, tmp_path: Path, cluster: str) -> None:
+    filtered(write_images(tmp_path / "others", [picture(0, GOOD)] * 3, shard_size=1), tmp_path / "out", Filter())
+    with pytest.raises(UserError, match="measured of other pictures"):
+        filter_stage.run(
+            images=images, columns=(tmp_path / "out-columns",), filter=Filter(), out=tmp_path / "out", tracker=Silent()
+        )
 
 
 @pytest.mark.parametrize(
@@ -130,18 +147,18 @@ def test_an_unknown_rule_or_none_is_refused_when_it_is_written_down(rules: tuple
         Filter(rules=rules)
 
 
-def test_an_unknown_detector_is_refused_before_any_work(images: Path, tmp_path: Path) -> None:
+def test_an_unknown_detector_is_refused_before_any_work() -> None:
     settings = Filter(detector="no_such:detector")
     with pytest.raises(UserError, match="language detector 'no_such:detector'"):
-        filter_stage.run(images=images, filter=settings, out=tmp_path, tracker=Silent())
-    assert not list(tmp_path.iterdir())
+        filter_stage.check_detector(settings)
 
 
 def test_a_detector_that_no_rule_asks_for_is_not_looked_for(images: Path, tmp_path: Path, cluster: str) -> None:
     settings = Filter(rules=("words>=2",), detector="no_such:detector")
-    assert filter_stage.run(images=images, filter=settings, out=tmp_path, tracker=Silent()).counts["pictures/kept"] == 5
+    filter_stage.check_detector(settings)
+    assert filtered(images, tmp_path / "out", settings)["pictures/kept"] == 5
 
 
 def test_a_folder_without_shards_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no shards of pictures"):
-        filter_stage.run(images=tmp_path, filter=Filter(), out=tmp_path, tracker=Silent())
+        filter_stage.run(images=tmp_path, columns=(), filter=Filter(), out=tmp_path, tracker=Silent())

@@ -7,7 +7,7 @@ import pytest
 from jobs import hash as hash_stage
 from tests.jobs.pictures import Picture, stored, write_images
 from tests.vlp_core.curation.drawings import blotches, jpeg
-from vlp_core.curation.hashes import colours, phash, thumbnail
+from vlp_core.curation.hashes import colours, grey, phash, thumbnail
 from vlp_core.data.layout import HASHES, read_shards
 from vlp_core.errors import UserError
 from vlp_core.identity import sha256_of
@@ -34,7 +34,7 @@ def test_each_fetched_picture_has_the_hashes_of_what_is_stored_and_the_size_it_c
     for row, (picture, body) in zip(found.to_pylist(), fetched, strict=True):
         small = thumbnail(stored(body, 64))
         assert (row["uid"], row["sha256"]) == (picture.uid, sha256_of(body))
-        assert (row["phash"], row["colour"]) == (int(phash(small)), colours(small))
+        assert (row["phash"], row["colour"], row["grey"]) == (int(phash(small)), colours(small), grey(small))
         assert (row["width"], row["height"]) == (200 + int(picture.url.rpartition("/")[2]), 240)
 
 

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import hash, select
+from jobs import hash, matches, select
+from jobs.semantic import SEMANTIC
 from tests.jobs.pictures import Picture, write_images
 from tests.jobs.test_dedup import deduplicated
 from tests.vlp_core.curation.drawings import altered, blotches, jpeg
@@ -45,16 +47,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory, cluster: str) -> Path:
     )
     (folder / "evaluation_hashes").mkdir()
     hash.run(images=images, out=folder / "evaluation_hashes", tracker=Silent())
+    matched(folder, folder / "evaluation_hashes", folder / "matches")
     return folder
 
 
-def selected(folder: Path, out: Path, **settings: object) -> tuple[list[str], Summary]:
+def matched(folder: Path, others: Path, out: Path, near: Near | None = None) -> Path:
+    """What the pictures of a folder have in common with a set named 'eval'."""
+    out.mkdir(parents=True)
+    matches.run(hashes=folder / "hashes", others=others, name="eval", near=near or Near(), out=out, tracker=Silent())
+    return out
+
+
+def selected(
+    folder: Path,
+    out: Path,
+    evaluations: tuple[Path, ...] | None = None,
+    against: tuple[Path, ...] = (),
+    semantic: Path | None = None,
+    **settings: object,
+) -> tuple[list[str], Summary]:
     out.mkdir(parents=True, exist_ok=True)
     summary = select.run(
         verdicts=folder / "verdicts",
         copies=folder / "copies",
         hashes=folder / "hashes",
-        evaluations=(folder / "evaluation_hashes",),
+        evaluations=(folder / "matches",) if evaluations is None else evaluations,
+        against=against,
+        semantic=semantic,
         select=Select(**settings),  # type: ignore[arg-type]
         out=out,
         tracker=Silent(),
@@ -70,14 +89,14 @@ def test_evaluation_pictures_and_the_clusters_they_are_in_are_taken_out(folder: 
     found, summary = selected(folder, tmp_path)
     assert found == uids("plain", "twin")
     removed = {
-        row["uid"]: (row["evaluation_uid"], row["reason"])
-        for row in pq.read_table(tmp_path / "removed.parquet").to_pylist()
+        row["uid"]: (row["other_uid"], row["reason"]) for row in pq.read_table(tmp_path / "removed.parquet").to_pylist()
     }
     assert removed == {
         uid_of(url("leaked")): (uid_of(url("eval0")), "exact"),
         uid_of(url("leaked_near")): (uid_of(url("eval1")), "near"),
         uid_of(url("kept_of_leak")): (uid_of(url("eval2")), "exact"),
     }
+    assert set(pq.read_table(tmp_path / "removed.parquet")["against"].to_pylist()) == {"eval"}
     assert summary.counts == {
         "pictures/selected": 2,
         "captions/selected": 3,
@@ -88,10 +107,38 @@ def test_evaluation_pictures_and_the_clusters_they_are_in_are_taken_out(folder: 
     }
 
 
+def test_what_shows_the_same_as_another_goes_and_is_counted_where_nothing_else_took_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "semantic").mkdir()
+    gone = [uid_of(url(name)) for name in ("plain", "leaked")]
+    table = pa.table([gone, [uid_of(url("twin"))] * 2, [0, 1], [6, 6]], schema=SEMANTIC)
+    pq.write_table(table, tmp_path / "semantic" / "00000.parquet")
+    found, summary = selected(folder, tmp_path / "out", semantic=tmp_path / "semantic")
+    assert found == uids("twin") and summary.counts["removed/semantic"] == 1
+
+
 def test_a_picture_goes_with_the_copy_it_stands_for_where_it_is_not_itself_near(folder: Path, tmp_path: Path) -> None:
     """By bytes alone: the evaluation has what was absorbed, not what stays."""
-    found, _ = selected(folder, tmp_path, near=Near(bits=0, colour=0))
+    by_bytes = matched(folder, folder / "evaluation_hashes", tmp_path / "exact", Near(bits=0, colour=0, alike=1))
+    found, _ = selected(folder, tmp_path, evaluations=(by_bytes,))
     assert found == uids("plain", "leaked_near", "twin")
+
+
+def test_pictures_of_other_data_sets_go_whether_or_not_those_of_evaluation_sets_do(
+    folder: Path, tmp_path: Path
+) -> None:
+    everything, summary = selected(folder, tmp_path / "all", against=(folder / "matches",), decontaminate=False)
+    assert everything == uids("plain", "twin") and summary.counts["removed/evaluation"] == 3
+
+
+def test_what_is_left_is_balanced_with_the_captions_of_copies_and_then_cut(folder: Path, tmp_path: Path) -> None:
+    """The twin that stays has matches by the caption of the other alone."""
+    (tmp_path / "entries.txt").write_text("twin_copy\n")
+    found, summary = selected(folder, tmp_path / "out", balance=tmp_path / "entries.txt", at_most=1)
+    assert found == uids("twin") and summary.counts["removed/balance"] == 1
+    table = pq.read_table(tmp_path / "out" / "selection.parquet")
+    assert table["captions"].to_pylist() == [["a caption of twin_copy"]] and table.schema == SELECTION
 
 
 def test_decontamination_can_be_left_out(folder: Path, tmp_path: Path) -> None:
@@ -144,8 +191,7 @@ def test_a_url_that_a_folder_holds_twice_is_selected_once(folder: Path, tmp_path
         Picture(url=url("changed"), body=jpeg(blotches(3)), captions=["after"]),
     ]
     deduplicated(pictures, tmp_path)
-    (tmp_path / "evaluation_hashes").symlink_to(folder / "evaluation_hashes")
-    found, summary = selected(tmp_path, tmp_path / "out", decontaminate=False)
+    found, summary = selected(tmp_path, tmp_path / "out", evaluations=())
     assert (found, summary.counts["removed/copies"]) == (uids("same", "changed"), 2)
     samples = Samples.open(tmp_path / "images", tmp_path / "out")
     captions = {samples.uid(row): samples.captions(row) for row in range(len(samples))}
@@ -154,15 +200,16 @@ def test_a_url_that_a_folder_holds_twice_is_selected_once(folder: Path, tmp_path
 
 def test_an_empty_selection_says_what_took_the_rows(tmp_path: Path, folder: Path, cluster: str) -> None:
     deduplicated([Picture(url=url("tiny"), body=jpeg(blotches(1)))], tmp_path, "side>=5000")
-    (tmp_path / "evaluation_hashes").symlink_to(folder / "evaluation_hashes")
     with pytest.raises(UserError, match="rules took 1, copies 0, evaluation sets 0"):
-        selected(tmp_path, tmp_path / "out")
+        selected(tmp_path, tmp_path / "out", evaluations=())
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_hashes_of_other_images_are_refused(folder: Path, tmp_path: Path, cluster: str) -> None:
     deduplicated([Picture(url=url("other"), body=jpeg(blotches(1)))], tmp_path)
-    with pytest.raises(UserError, match=rf"hashes: 1 pictures of {tmp_path}/copies have no hash; hash the images"):
+    with pytest.raises(UserError, match=rf"matches: of other pictures than {tmp_path}/verdicts"):
+        selected(tmp_path, tmp_path, evaluations=(folder / "matches",))
+    with pytest.raises(UserError, match=rf"hashes: of other pictures than {tmp_path}/verdicts; make it of the images"):
         select.run(
             verdicts=tmp_path / "verdicts",
             copies=tmp_path / "copies",

@@ -7,6 +7,7 @@ import pytest
 import webdataset
 
 from jobs import shard as job
+from tests.jobs.adopted import adopted
 from tests.vlp_core.data.folders import write_images, write_selection
 from vlp_core.data.index import ROW_GROUP, Reader
 from vlp_core.data.layout import shard_names
@@ -21,11 +22,11 @@ pytestmark = pytest.mark.usefixtures("cluster")
 SETTINGS = Shard(format="webdataset", size=40)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["own", "img2dataset's"])
+@pytest.fixture(scope="module", params=["own", "img2dataset's", "adopted"])
 def images(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
-    write_images(folder, [70, 80, 50], failed=[3, 4, 90], foreign=request.param)
-    return folder
+    write_images(folder, [70, 80, 50], failed=[3, 4, 90], foreign=request.param != "own")
+    return adopted(folder, tmp_path_factory.mktemp("adopted")) if request.param == "adopted" else folder
 
 
 @pytest.fixture(scope="module")

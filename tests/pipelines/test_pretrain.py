@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.pretrain import main, split_size
+from pipelines.pretrain import main, split_flag
 from tests.infra.places import INFRA
 from vlp_core.model_folder import write_folder
 from vlp_core.recipes.catalogue import RECIPES, table
@@ -24,6 +24,9 @@ from vlp_core.sizes import config_of
         (["vilt", "--size="], "--size (nothing): no such size"),
         (["vilt", "--size", "tiny", "--size=paper"], "--size: given twice"),
         (["vilt", "--train.stpes", "3"], "did you mean '--train.steps'?; pretrain vilt --help lists all"),
+        (["vilt", "--filter.rules", "laion4000m"], "did you mean 'laion400m'"),
+        (["vilt", "--select.balance", "no.txt"], "no.txt: not a readable list of entries"),
+        (["vilt", "--select.balance-t", "5"], "--select.balance-t is for balancing: give --select.balance"),
         (["vilt", "--until", "trian"], "--until trian: no such step; did you mean 'train'?"),
         (["albef", "--train.zero-stage", "3"], "--train.zero-stage 3: this system has a momentum twin"),
         (["blip", "--size", "paper", "--train.zero-stage", "3"], "which follows whole weights"),
@@ -84,8 +87,8 @@ def test_what_another_recipe_has_trained_is_refused_by_name_before_anything_is_f
 def test_the_size_may_stand_anywhere(size: tuple[str, ...]) -> None:
     flags = ["--explain", "--train.steps", "3"]
     for place in (0, 1, 3):
-        assert split_size([*flags[:place], *size, *flags[place:]]) == ("paper", flags)
-    assert split_size(flags) == ("tiny", flags)
+        assert split_flag([*flags[:place], *size, *flags[place:]], "--size", "tiny") == ("paper", flags)
+    assert split_flag(flags, "--size", "tiny") == ("tiny", flags)
 
 
 @pytest.mark.parametrize("name", RECIPES)

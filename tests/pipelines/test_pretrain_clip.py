@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.pretrain import Sets, build
+from pipelines.data import Sets
+from pipelines.pretrain import build
 from pipelines.pretrain_clip import PretrainClip
 from pipelines.workflow.record import RECORD
 from pipelines.workflow.tracking import store_of
@@ -34,7 +35,23 @@ SMALL = (
     *("--train.steps", "30", "--train.batch-size", "32", "--train.warmup", "5", "--train.checkpoint-every", "10"),
     *("--model.vision-layers", "1", "--model.text-layers", "1", "--model.tower", "vit", "--model.vision-width", "64"),
 )
-STAGES = ("corpus", "ingest", "download", "hash", "filter", "dedup", "select", "shard", "train", "evaluate", "register")
+STAGES = (
+    "corpus",
+    "ingest",
+    "download",
+    "hash",
+    "near",
+    "measure",
+    "measure-language",
+    "filter",
+    "dedup",
+    "select",
+    "report",
+    "shard",
+    "train",
+    "evaluate",
+    "register",
+)
 CLASSES = '{"classes": ["a dog"], "templates": ["{}"]}'
 
 
@@ -74,7 +91,7 @@ def test_every_stage_is_a_child_run_and_the_model_is_in_the_registry(finished: C
     children = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
     assert set(STAGES) <= set(children)
     assert all(run.info.status == "FINISHED" for run in runs)
-    shown = {"dag.png", "filter-funnel.png", "train-curve.png", "evaluate-queries.png"}
+    shown = {"dag.png", "filter-funnel.png", "report-report.html", "train-curve.png", "evaluate-queries.png"}
     assert shown <= {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert all(f"/artifacts/{name}" in parent.data.tags["mlflow.note.content"] for name in shown)
     assert "funnel.png" in [file.path for file in client.list_artifacts(children["filter"].info.run_id)]

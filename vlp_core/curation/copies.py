@@ -1,130 +1,127 @@
 """Which pictures are copies of which, and which of them stays.
 
-Rank decides: the larger original picture comes first, then the one that stands earlier in the list. Going down the
-ranks, a picture that nothing before it has claimed stays and claims all unclaimed copies within reach of itself: stars,
-not chains, so that two pictures are never merged for a third that lies between them.
+Rank decides: the larger original picture comes first, then the better score, then the one that stands earlier in the
+list. Going down the ranks, a picture that nothing before it has claimed stays and claims all unclaimed copies within
+reach of itself: stars, not chains, so that two pictures are never merged for a third that lies between them.
+
+What looks alike is known of all fetched pictures before any rule is asked (`Alike`); what the rules leave of it is
+walked here, in whole columns.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from vlp_core.curation.near import Looks, Rows, between, within
-from vlp_core.curation.settings import Near
+from vlp_core.errors import UserError
+from vlp_core.files import write_table
 
-_WINDOW = 2**16  # pictures whose near copies are looked for at a time, to begin with
-_MOST_PAIRS = 2**25  # half a gigabyte
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 EXACT = "exact"
 NEAR = "near"
 
+_GROUPS_FILE, _PAIRS_FILE = "groups.parquet", "pairs.parquet"
+_GROUPS = pa.schema([("same", pa.int32()), ("look", pa.int32()), ("area", pa.int64())])
+_PAIRS = pa.schema([("left", pa.int32()), ("right", pa.int32())])
 
-def ranks(width: Rows, height: Rows) -> Rows:
-    """The rows in order of rank: larger original pictures first, equal ones in list order."""
-    return np.argsort(-(width.astype(np.int64) * height.astype(np.int64)), kind="stable")
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Alike:
+    """What is alike among the fetched pictures, which are known by their rows: their places over all shards."""
+
+    same: NDArray[np.int32]
+    """[N]: the first row with the same bytes (or of the same url)."""
+    look: NDArray[np.int32]
+    """[N]: the row that stands for all that look the same, itself among them."""
+    area: Rows
+    """[N]: pixels of the original picture."""
+    left: NDArray[np.int32]
+    """[P]: a look that is near `right`; each pair once."""
+    right: NDArray[np.int32]
+    """[P]"""
+
+    def write(self, folder: Path) -> None:
+        write_table(folder / _GROUPS_FILE, pa.table([self.same, self.look, self.area], schema=_GROUPS))
+        write_table(folder / _PAIRS_FILE, pa.table([self.left, self.right], schema=_PAIRS))
+
+    @staticmethod
+    def read(folder: Path) -> "Alike":
+        """What `write` wrote; UserError where it is not there."""
+        try:
+            tables = [pq.read_table(folder / name) for name in (_GROUPS_FILE, _PAIRS_FILE)]
+            return Alike(**{name: table[name].to_numpy() for table in tables for name in table.column_names})
+        except (OSError, pa.ArrowException, TypeError) as error:
+            raise UserError(f"{folder}: not a readable list of near pictures ({error}); run that step again") from error
 
 
-def kept_rows(same: Rows, looks: Looks, order: Rows, near: Near) -> Rows:
-    """For each row the row that stays for it, itself where it stays.
+def kept_rows(passed: NDArray[np.bool_], alike: Alike, score: Floats) -> Rows:
+    """[N]: for each row that passed the row that stays for it, itself where it stays; -1 for any other row.
 
-    `same` [N] numbers the pictures by their bytes (equal number = equal bytes), `order` is the rows by rank.
+    `score` [N] decides between originals of one size; nan is below all.
     """
-    exact = _best(same, order)
-    order = order[exact[order] == order]
-    alike = _best(_numbered(looks), order)  # merged first: no bucket is full of equals
-    order = order[alike[order] == order]
-    star = np.arange(len(same))
-    star[order] = order[stars(looks.take(order), near)]
-    return star[alike[exact]]
+    rows = np.flatnonzero(passed)
+    kept = np.full(len(passed), -1, np.int64)
+    kept[rows] = rows
+    size = np.bincount(alike.look[rows], minlength=len(passed))
+    there = (size[alike.left] > 0) & (size[alike.right] > 0)
+    left, right = alike.left[there], alike.right[there]
+    in_question = size > 1
+    in_question[left] = in_question[right] = True
+    rows = rows[in_question[alike.look[rows]]]
+    rows = rows[_ranked(alike.area[rows], score[rows])]
+    looks, first, look = np.unique(alike.look[rows], return_index=True, return_inverse=True)
+    by_rank = np.argsort(first)  # the looks that are in question are numbered by the rank of their best
+    number = np.empty(len(looks), np.int64)
+    number[by_rank] = np.arange(len(looks))
+    place = [number[np.searchsorted(looks, end)] for end in (left, right)]
+    star = stars(len(looks), np.minimum(*place), np.maximum(*place))
+    best = rows[first[by_rank]]
+    kept[rows] = best[star[number[look]]]
+    return kept
 
 
-def stars(looks: Looks, near: Near) -> Rows:
-    """For each picture (0 is the first in rank) the centre that claims it.
+def _ranked(area: Rows, score: Floats) -> Rows:
+    """Places in order of rank; equal ones as they stand."""
+    known = np.where(np.isnan(score), -np.inf, score)
+    return np.lexsort((-known, -area))
 
-    Goes down the ranks a window at a time: what a window claims takes no part in those after it, so that a thousand
-    near copies are not a million pairs. A window whose pairs are too many to hold is cut.
+
+def stars(count: int, left: Rows, right: Rows) -> Rows:
+    """[count]: for each of them, numbered by rank, the centre that claims it; `left` < `right` are near one another.
+
+    In rounds: whoever has none before it that may yet stay, stays; whom those claim, goes. Random ranks make for
+    O(log n) rounds (Fischer and Noever, Tight Analysis of Parallel Randomized Greedy MIS, 2018).
     """
-    centre = np.arange(len(looks))
-    free = centre.copy()
-    size = _WINDOW
-    while len(free):
-        pairs = _held(_pairs_of(looks, free, size, near), _MOST_PAIRS if size > 1 else None)
-        if pairs is None:
-            size = max(1, size // 8)
-            continue
-        _claim(centre, free[pairs[0]], free[pairs[1]])
-        free = free[size:]
-        free = free[centre[free] == free]
-        size *= 2
+    open_, stays = np.ones(count, dtype=bool), np.zeros(count, dtype=bool)
+    first, second = left, right
+    while len(first):
+        before = np.zeros(count, dtype=bool)
+        before[second] = True
+        stays |= open_ & ~before
+        open_ &= before
+        open_[second[stays[first]]] = False
+        undecided = open_[first] & open_[second]
+        first, second = first[undecided], second[undecided]
+    stays |= open_
+    centre = np.arange(count)
+    claims = stays[left] & ~stays[right]
+    centre[~stays] = count
+    np.minimum.at(centre, right[claims], left[claims])
     return centre
 
 
-def _pairs_of(looks: Looks, free: Rows, size: int, near: Near) -> Iterator[tuple[Rows, Rows]]:
-    """Near pairs i < j of places in `free` whose first is one of the first `size`."""
-    window = looks.take(free[:size])
-    yield from within(window, near)
-    if size < len(free):
-        for left, right in between(window, looks.take(free[size:]), near):
-            yield left, right + size
+def handed_over(captions: pa.LargeListArray, kept: Rows) -> pa.LargeListArray:
+    """[N]: of each row that stays its own captions, then those of its copies in order, each once; of copies none.
 
-
-def _held(pairs: Iterator[tuple[Rows, Rows]], most: int | None) -> Rows | None:
-    """All pairs as [2, P]; None where they are more than `most`."""
-    chunks, count = [np.empty((2, 0), np.int64)], 0
-    for left, right in pairs:
-        count += len(left)
-        if most is not None and count > most:
-            return None
-        chunks.append(np.stack([left, right]))
-    return np.concatenate(chunks, axis=1)
-
-
-def _claim(centre: Rows, left: Rows, right: Rows) -> None:
-    """Each of `left` in order of rank, where none has claimed it, claims those of its `right` that are free."""
-    by_left = np.argsort(left, kind="stable")
-    firsts, starts = np.unique(left[by_left], return_index=True)
-    for first, reach in zip(firsts.tolist(), np.split(right[by_left], starts[1:]), strict=False):
-        if centre[first] == first:
-            centre[reach[centre[reach] == reach]] = first
-
-
-def _best(group: Rows, order: Rows) -> Rows:
-    """For each row in `order` the first of its group there; itself for any other row."""
-    _, first, inverse = np.unique(group[order], return_index=True, return_inverse=True)
-    best = np.arange(len(group))
-    best[order] = order[first[inverse]]
-    return best
-
-
-def _numbered(looks: Looks) -> Rows:
-    """Equal numbers for equal hash and colours."""
-    packed = np.concatenate([looks.phash[:, None].view(np.uint8).reshape(-1, 8), looks.colour], axis=1)
-    rows = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
-    return np.unique(rows, return_inverse=True)[1]
-
-
-def copies_table(uids: pa.Array, sha256: pa.Array, captions: pa.LargeListArray, kept: Rows) -> pa.Table:
-    """uid, kept_uid, reason (null, exact: the same bytes as the one that stays, near) and captions of each row.
-
-    A picture that stays has its own captions, then those of its copies in list order, each once; copies have none.
+    `kept` [N] is the place, among these rows, of the one that stays.
     """
-    rows = np.arange(len(kept))
-    stays = kept == rows
-    equal = pc.equal(sha256, sha256.take(pa.array(kept))).to_numpy(zero_copy_only=False)
-    reason = np.where(equal, EXACT, NEAR)
-    return pa.table(
-        {
-            "uid": uids,
-            "kept_uid": uids.take(pa.array(kept)),
-            "reason": pa.array(reason, pa.string(), mask=stays),
-            "captions": _handed_over(captions, kept),
-        }
-    )
-
-
-def _handed_over(captions: pa.LargeListArray, kept: Rows) -> pa.LargeListArray:
     own = pc.list_parent_indices(captions).to_numpy()
     words = pc.dictionary_encode(pc.list_flatten(captions))
     code = words.indices.to_numpy()
@@ -134,3 +131,16 @@ def _handed_over(captions: pa.LargeListArray, kept: Rows) -> pa.LargeListArray:
     at.sort()
     offsets = np.concatenate([[0], np.cumsum(np.bincount(owner[at], minlength=len(kept)))])
     return pa.LargeListArray.from_arrays(pa.array(offsets), words.dictionary.take(pa.array(code[at])))
+
+
+def groups_to_show(kept: Rows, near: NDArray[np.bool_], most: int, members: int) -> list[Sequence[int]]:
+    """The one that stays and some of its copies, of a few groups: those with near copies first, then the largest.
+
+    `kept` [N] names for each row the one that stays (-1: it did not pass), `near` [N] whether it is a near copy.
+    """
+    copies = np.flatnonzero((kept >= 0) & (kept != np.arange(len(kept))))
+    stays, group = np.unique(kept[copies], return_inverse=True)
+    size = np.bincount(group, minlength=len(stays))
+    with_near = np.bincount(group[near[copies]], minlength=len(stays))
+    chosen = np.lexsort((-size, -np.minimum(with_near, 1)))[:most].tolist()
+    return [[int(stays[one]), *copies[group == one][: members - 1].tolist()] for one in chosen]

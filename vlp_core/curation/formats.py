@@ -157,3 +157,10 @@ SCHEMAS: dict[str, Callable[[Path], pa.Schema]] = {
     ".jsonl": _json_schema,
     ".ndjson": _json_schema,
 }
+
+
+def first_columns(path: Path) -> list[str]:
+    """The names of a list's columns, at little cost: of lines of JSON, those of the first block of them."""
+    if SCHEMAS[suffix_of(path)] is not _json_schema:
+        return SCHEMAS[suffix_of(path)](path).names
+    return next((block.column_names for block in _json_blocks(path, None)), [])

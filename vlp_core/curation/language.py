@@ -7,6 +7,7 @@ from typing import Any
 
 from vlp_core.errors import UserError
 
+FASTTEXT = "vlp_core.curation.language:fasttext"
 Detector = Callable[[Sequence[str]], list[str]]
 
 

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vlp_core.curation.formats import READERS, SCHEMAS, is_list, plain, suffix_of
+from vlp_core.curation.formats import READERS, SCHEMAS, first_columns, is_list, plain, suffix_of
 from vlp_core.curation.settings import Ingest
 from vlp_core.errors import UserError, first_line, nearest
 
 URL_NAMES = ("url", "image_url", "img_url", "uri", "link")
 CAPTION_NAMES = ("caption", "captions", "text", "texts", "alt", "alt_text", "alttext", "title", "description")
+FILE_NAMES = ("file_name", "filename", "file", "file_path", "filepath", "image", "image_file", "image_path", "path")
 SUFFIXES = tuple(SCHEMAS)
 
 _UNREADABLE = (pa.ArrowException, OSError, UnicodeError)
@@ -30,6 +31,8 @@ class SourceList:
     schema: pa.Schema
     url: str
     caption: str | None
+    begins: str = ""
+    """What stands before each url: of a caption table, whose pictures are files, the name of its folder."""
 
     @property
     def name(self) -> str:
@@ -55,6 +58,11 @@ class SourceList:
                 yield table
         except _UNREADABLE as error:
             raise _unreadable(self.path, error) from error
+
+    def urls(self, batch: pa.Table) -> pa.ChunkedArray:
+        """The urls of some of its rows; null where there is none."""
+        urls = self.text(self.url, batch[self.url])
+        return pc.binary_join_element_wise(self.begins, urls, "") if self.begins else urls
 
     def text(self, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         """A column, or the items of one, as text without the white space around it; null where nothing is left."""
@@ -89,10 +97,11 @@ def files_of(sources: Sequence[Path]) -> list[Path]:
     return files
 
 
-def open_list(path: Path, ingest: Ingest, *, recognise: bool = False) -> SourceList:
+def open_list(path: Path, ingest: Ingest, *, recognise: bool = False, files: bool = False) -> SourceList:
     """Look at a list's columns; UserError where its format or columns are not known or it cannot be read.
 
-    With `recognise`, a list that lacks a column which `ingest` names is read as if none had been named.
+    With `recognise`, a list that lacks a column which `ingest` names is read as if none had been named. With `files` it
+    is a caption table: the column of urls holds names of files, and a url is `file:FOLDER/NAME`.
     """
     suffix = suffix_of(path)
     if suffix not in READERS:
@@ -110,15 +119,33 @@ def open_list(path: Path, ingest: Ingest, *, recognise: bool = False) -> SourceL
     wanted = [
         None if recognise and name not in schema.names else name for name in (ingest.url_column, ingest.caption_column)
     ]
-    url = _column(path, schema.names, wanted[0], URL_NAMES, "url")
+    url = _column(path, schema.names, wanted[0], FILE_NAMES if files else URL_NAMES, "file name" if files else "url")
     if url is None:
         raise _no_column(path, schema.names, URL_NAMES, "url")
     caption = _column(path, schema.names, wanted[1], CAPTION_NAMES, "caption")
     if caption is None and ingest.needs_caption:
         raise _no_column(path, schema.names, CAPTION_NAMES, "caption")
-    found = SourceList(path=path, schema=schema, url=url, caption=caption)
+    begins = f"file:{path.absolute().parent.name}/" if files else ""
+    found = SourceList(path=path, schema=schema, url=url, caption=caption, begins=begins)
     _check_types(found)
     return found
+
+
+def is_table(path: Path, file_column: str | None = None) -> bool:
+    """Whether a list is a caption table: it has this column, or one of file names and none of urls.
+
+    What cannot be read is none; it is told when it is read as a list.
+    """
+    if suffix_of(path) not in READERS:
+        return False
+    try:
+        names = first_columns(path)
+    except _UNREADABLE:
+        return False
+    if file_column is not None:
+        return file_column in names
+    lower = {name.lower() for name in names}
+    return not lower.isdisjoint(FILE_NAMES) and lower.isdisjoint(URL_NAMES)
 
 
 def _check_types(found: SourceList) -> None:

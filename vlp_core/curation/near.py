@@ -1,26 +1,25 @@
 """All pairs of near pictures, none missed, without comparing all with all.
 
-Two hashes that differ in at most b bits agree wholly in one of b + 1 bands of their bits (pigeonhole principle), so
-that only pairs which share a band, and whose colours agree in sum, are compared; a pair is reported at the first band
-that it shares. Large buckets are cut up, and nothing of the size of all pairs is ever held.
+Two pictures are near if their hashes differ in few bits (`hamming`) and their colours agree. Equal hashes are merged
+before hashes are compared. Among pictures of one hash, and of two hashes that are near, those whose colours differ too
+much in sum are passed over, and nothing of the size of all pairs is ever held.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vlp_core.curation.hashes import colour_distance, hamming, signatures
+from vlp_core.curation import hamming
+from vlp_core.curation.hamming import Hashes, Rows
+from vlp_core.curation.hashes import COLOUR_BYTES, signatures
 from vlp_core.curation.settings import Near
 
-Rows = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
-
 _CHUNK = 2**21  # pairs compared at a time
-_SPAN = 2**18  # above twice the largest sum of a colour signature (192 · 255): buckets never reach into one another
+_SPAN = 2**18  # above twice the largest sum of a colour signature (192 · 255): groups never reach into one another
+_MANY = 16  # pictures of one hash: fewer are sooner compared than looked up
 
 
 @dataclass(frozen=True)
@@ -43,53 +42,71 @@ def looks_of(hashes: pa.Table) -> Looks:
 
 
 def within(looks: Looks, near: Near) -> Iterator[tuple[Rows, Rows]]:
-    """All pairs i < j of near pictures, in chunks of two arrays; a pair comes once."""
-    for left, right in between(looks, looks, near, later=True):
-        yield np.minimum(left, right), np.maximum(left, right)
+    """All pairs i < j of near pictures, in chunks of two arrays; a pair comes once, equal looks give equal chunks."""
+    groups = _grouped(looks)
+    for left, right in _within(groups, near):
+        close = _close(looks, looks, left, right, near)
+        yield np.minimum(left, right)[close], np.maximum(left, right)[close]
 
 
-def between(looks: Looks, others: Looks, near: Near, *, later: bool = False) -> Iterator[tuple[Rows, Rows]]:
-    """All pairs (row of `looks`, row of `others`) of near pictures, in chunks of two arrays; a pair comes once.
-
-    With `later`, both are the same and a row meets only those behind it in its bucket.
-    """
-    reach = min(int(near.colour * looks.colour.shape[1]), _SPAN // 2)
-    sums, other_sums = _sums(looks), _sums(others)
-    for band, mask in enumerate(masks := _bands(near.bits)):
-        buckets, bucket = np.unique(others.phash & mask, return_inverse=True)
-        place = bucket * _SPAN + other_sums
-        order = np.argsort(place, kind="stable")
-        place = place[order]
-        if later:
-            rows, starts, wanted = order, np.arange(1, len(order) + 1), place
-        else:
-            rows, found = _rows_in(looks.phash & mask, buckets)
-            wanted = found * _SPAN + sums[rows]
-            starts = np.searchsorted(place, wanted - reach, "left")
-        ends = np.searchsorted(place, wanted + reach, "right")
-        for left, right in _expanded(starts, ends):
-            first, second = rows[left], order[right]
-            kept = _near(looks, others, first, second, near, masks[:band])
-            yield first[kept], second[kept]
+def between(looks: Looks, others: Looks, near: Near) -> Iterator[tuple[Rows, Rows]]:
+    """All pairs (row of `looks`, row of `others`) of near pictures, as `within` gives them."""
+    mine, theirs = _grouped(looks), _grouped(others)
+    for ours, other in hamming.between(mine.hashes, theirs.hashes, near.bits):
+        for left, right in _members(mine, ours, theirs, other, _reach(near)):
+            close = _close(looks, others, left, right, near)
+            yield left[close], right[close]
 
 
-def _sums(looks: Looks) -> Rows:
-    """A sum differs by no more than the summed differences: what is far in it need not be compared."""
-    return looks.colour.sum(axis=1, dtype=np.int64)
+@dataclass(frozen=True)
+class _Groups:
+    """Pictures by hash, and those of one hash by the sum of their colours."""
+
+    hashes: Hashes  # [G], distinct
+    rows: Rows  # [N] in that order
+    places: Rows  # [N] sorted: number of the group · _SPAN + sum; sums differ by no more than the summed differences
+    starts: Rows  # [G + 1] where each group begins
+
+    def inside(self, groups: Rows, sums: Rows, reach: int) -> tuple[Rows, Rows]:
+        """Where those of each group begin and end whose sum lies within reach of this one; of few all."""
+        starts, ends = self.starts[groups], self.starts[groups + 1]
+        many = np.flatnonzero(ends - starts > _MANY)
+        wanted = groups[many] * _SPAN + sums[many]
+        starts[many] = np.searchsorted(self.places, wanted - reach, "left")
+        ends[many] = np.searchsorted(self.places, wanted + reach, "right")
+        return starts, ends
 
 
-def _rows_in(keys: Hashes, buckets: Hashes) -> tuple[Rows, Rows]:
-    """The rows whose key is among the sorted buckets, and which one it is."""
-    at = np.searchsorted(buckets, keys)
-    rows = np.flatnonzero(np.append(buckets, 0)[at] == keys)
-    rows = rows[at[rows] < len(buckets)]
-    return rows, at[rows]
+def _grouped(looks: Looks) -> _Groups:
+    rows = np.argsort(looks.phash, kind="stable")
+    hashes = looks.phash[rows]
+    first = np.append(True, hashes[1:] != hashes[:-1])[: len(hashes)]
+    places = (np.cumsum(first) - 1) * _SPAN + looks.colour.sum(axis=1, dtype=np.int64)[rows]
+    order = np.argsort(places, kind="stable")
+    starts = np.append(np.flatnonzero(first), len(rows))
+    return _Groups(hashes[first], rows[order], places[order], starts)
 
 
-def _bands(bits: int) -> list[np.uint64]:
-    """Masks of bits + 1 disjoint runs that cover all 64 bits."""
-    edges = np.linspace(0, 64, bits + 2).astype(int).tolist()
-    return [np.uint64((1 << high) - (1 << low)) for low, high in pairwise(edges)]
+def _reach(near: Near) -> int:
+    return min(int(near.colour * COLOUR_BYTES), _SPAN // 2)
+
+
+def _within(groups: _Groups, near: Near) -> Iterator[tuple[Rows, Rows]]:
+    """Rows of pictures of one hash, then of two, whose colours may agree."""
+    several = np.flatnonzero(np.diff(groups.starts) > 1)
+    for _, first in _expanded(groups.starts[several], groups.starts[several + 1]):
+        ends = np.searchsorted(groups.places, groups.places[first] + _reach(near), "right")
+        for at, second in _expanded(first + 1, ends):
+            yield groups.rows[first[at]], groups.rows[second]
+    for one, other in hamming.within(groups.hashes, near.bits):
+        yield from _members(groups, one, groups, other, _reach(near))
+
+
+def _members(mine: _Groups, ours: Rows, theirs: _Groups, other: Rows, reach: int) -> Iterator[tuple[Rows, Rows]]:
+    """Rows of each pair of a picture of ours[i] and one of other[i] whose colours may agree."""
+    for pair, first in _expanded(mine.starts[ours], mine.starts[ours + 1]):
+        for at, second in _expanded(*theirs.inside(other[pair], mine.places[first] % _SPAN, reach)):
+            yield mine.rows[first[at]], theirs.rows[second]
 
 
 def _expanded(starts: Rows, ends: Rows) -> Iterator[tuple[Rows, Rows]]:
@@ -107,14 +124,8 @@ def _expanded(starts: Rows, ends: Rows) -> Iterator[tuple[Rows, Rows]]:
         low = high
 
 
-def _near(looks: Looks, others: Looks, left: Rows, right: Rows, near: Near, earlier: list[np.uint64]) -> Rows:
-    """Which of these pairs are near and share no earlier band, as positions."""
-    first, second = looks.phash[left], others.phash[right]
-    at = np.flatnonzero(hamming(first, second) <= near.bits)
-    for mask in earlier:
-        at = at[((first[at] ^ second[at]) & mask) != 0]
-    if not len(at):
-        return at
-    parts = np.array_split(at, -(-len(at) * looks.colour.shape[1] // (32 * _CHUNK)))
-    close = [colour_distance(looks.colour[left[part]], others.colour[right[part]]) <= near.colour for part in parts]
-    return at[np.concatenate(close)]
+def _close(looks: Looks, others: Looks, left: Rows, right: Rows, near: Near) -> NDArray[np.bool_]:
+    """Whether the colours of each pair agree."""
+    from vlp_core.curation.near_colours import close
+
+    return close(looks.colour, others.colour, left, right, near.colour)

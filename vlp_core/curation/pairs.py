@@ -116,7 +116,7 @@ class Merge:
         """Rows that count, with their place in the order; a list of captions becomes as many rows."""
         first_row = self.tally.rows
         self.tally.rows += len(batch)
-        url = source.text(source.url, batch[source.url])
+        url = source.urls(batch)
         valid = pc.fill_null(pc.match_substring_regex(url, _URL), False)
         self.tally.no_url += len(batch) - pc.sum(valid).as_py() if len(batch) else 0
         table = pa.table({"url": url, "row": np.arange(first_row, first_row + len(batch), dtype=np.int64)})

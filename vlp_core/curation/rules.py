@@ -3,9 +3,14 @@
 import operator
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vlp_core.curation.quantities import ANY_CODE, NUMBER, QUANTITIES, of_captions
+from vlp_core.curation.rule_sets import RULE_SETS
 from vlp_core.errors import UserError, nearest
 
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
@@ -17,36 +22,17 @@ COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
 }
 
-# Of a picture, and of each of its captions. Numbers compare in every way, words are equal or not.
-PICTURE_NUMBERS = {
-    "side": "smaller side of the original picture, in pixels",
-    "ratio": "longer side by shorter side",
-    "bytes": "size of the file as it came",
-    "captions": "how many captions the picture has",
-}
-CAPTION_NUMBERS = {
-    "chars": "characters of the caption",
-    "words": "words of the caption, parted by white space",
-    "shared": "how many pictures have this caption",
-}
-CAPTION_WORDS = {
-    "language": "code of the caption's language, such as en",
-    "filename": "yes if the caption is a file name or a url, else no",
-}
-QUANTITIES = {**PICTURE_NUMBERS, **CAPTION_NUMBERS, **CAPTION_WORDS}
-
-RULE_SETS: dict[str, tuple[str, ...]] = {
-    # DataComp's basic filtering (Gadre et al., 2023, arXiv:2304.14108, section 3.2; sides as in its apply_filter.py).
-    "datacomp_basic": ("side>=200", "ratio<=3", "words>2", "chars>5", "language=en"),
-}
-
 _EXPRESSION = re.compile(r"^\s*([A-Za-z_]+)\s*(>=|<=|!=|==|=|>|<)\s*(.+?)\s*$")
 _CODE = re.compile(r"^[a-z]{2,3}$")
+_TOP = re.compile(r"^top(\d+(?:\.\d+)?)%$")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Keeps what stands in this relation to a value."""
+    """Keeps what stands in this relation to a value.
+
+    `top30%` is the value that the highest 30 % of all fetched reach: a number once it is `placed`.
+    """
 
     quantity: str
     comparison: str
@@ -58,11 +44,30 @@ class Rule:
 
     @property
     def of_captions(self) -> bool:
-        return self.quantity not in PICTURE_NUMBERS
+        return of_captions(self.quantity)
+
+    @property
+    def top(self) -> float | None:
+        """The share of all that pass, 0 to 1; None where the value does not depend on the others."""
+        found = _TOP.match(self.value) if isinstance(self.value, str) else None
+        return float(found[1]) / 100 if found else None
+
+    def placed(self, values: NDArray[np.floating]) -> "Rule":
+        """The rule with the number that its share of all these values reaches; as it is, where it says a value."""
+        if self.top is None:
+            return self
+        known = values[~np.isnan(values)]
+        if not len(known):
+            return replace(self, value=0.0)
+        rank = min(len(known) - 1, max(0, len(known) - round(self.top * len(known))))
+        return replace(self, value=float(np.partition(known, rank)[rank]))
 
     def passes(self, values: Any) -> Any:
-        """Which of an array of this quantity's values pass."""
-        return COMPARISONS[self.comparison](values, self.value)
+        """Which of an array of this quantity's values pass; what is not known (nan, None) does not."""
+        passes = COMPARISONS[self.comparison](values, self.value)
+        if self.comparison != "!=":  # nothing else holds of what is not known
+            return passes
+        return passes & (values != np.array(None) if values.dtype.kind == "O" else values == values)
 
 
 def parse_rules(texts: Iterable[str]) -> tuple[Rule, ...]:
@@ -81,8 +86,10 @@ def _expressions(text: str) -> tuple[str, ...]:
     if _EXPRESSION.match(name):
         return (name,)
     if name in QUANTITIES:
-        example = f"{name}=en" if name == "language" else f"{name}=no" if name == "filename" else f"{name}>=1"
-        raise UserError(f"rule {text!r}: says nothing about {name} ({QUANTITIES[name]}); write it such as '{example}'")
+        known = QUANTITIES[name]
+        raise UserError(
+            f"rule {text!r}: says nothing about {name} ({known.about}); write it such as '{name}{known.example}'"
+        )
     raise UserError(
         f"rule {text!r} is not known{nearest(name, [*RULE_SETS, *QUANTITIES])}; "
         "a rule is a set's name or such as 'side>=200'"
@@ -96,8 +103,10 @@ def _parsed(expression: str) -> Rule:
     comparison = comparison.replace("==", "=")
     if quantity not in QUANTITIES:
         raise UserError(f"rule {expression!r}: no quantity {quantity!r}{nearest(quantity, QUANTITIES)}")
-    if quantity in CAPTION_WORDS:
-        return Rule(quantity, comparison, _word(expression, quantity, comparison, value))
+    if (words := QUANTITIES[quantity].words) is not NUMBER:
+        return Rule(quantity, comparison, _word(expression, quantity, comparison, value, words))
+    if value.startswith("top"):
+        return Rule(quantity, comparison, _share(expression, quantity, comparison, value))
     try:
         number = float(value.replace("_", ""))
     except ValueError:
@@ -107,11 +116,18 @@ def _parsed(expression: str) -> Rule:
     return Rule(quantity, comparison, number)
 
 
-def _word(expression: str, quantity: str, comparison: str, value: str) -> str:
+def _share(expression: str, quantity: str, comparison: str, value: str) -> str:
+    found = _TOP.match(value)
+    if comparison != ">=" or found is None or not 0 < float(found[1]) <= 100:
+        raise UserError(f"rule {expression!r}: the highest of all are asked for such as '{quantity}>=top30%'")
+    return value
+
+
+def _word(expression: str, quantity: str, comparison: str, value: str, words: tuple[str, ...]) -> str:
     if comparison not in ("=", "!="):
         raise UserError(f"rule {expression!r}: {quantity} is equal or not; use = or !=")
-    if quantity == "filename" and value not in ("yes", "no"):
-        raise UserError(f"rule {expression!r}: filename is yes or no")
-    if quantity == "language" and not _CODE.match(value):
+    if words and value not in words:
+        raise UserError(f"rule {expression!r}: {quantity} is {' or '.join(words)}")
+    if words == ANY_CODE and not _CODE.match(value):
         raise UserError(f"rule {expression!r}: {value!r} is no language's code; write it such as 'language=en'")
     return value

@@ -1,37 +1,66 @@
-"""Which pictures make a data set: which evaluation has already, how many are kept, and the digest of it all."""
+"""Which pictures make a data set: how many are kept, whose captions they have, and the digest of it all."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vlp_core.curation.near import Looks, Rows, between
-from vlp_core.curation.settings import Near
-from vlp_core.identity import canonical_json, key_of
+from vlp_core.curation.copies import Rows, handed_over
+from vlp_core.uids import Texts, draws, lengths_and_text, words
+
+_BLOCK = 2**16  # rows whose bytes are gathered at a time; part of what the digest is
 
 
-def matches(looks: Looks, sha256: pa.Array, others: Looks, other_sha256: pa.Array, near: Near) -> tuple[Rows, Rows]:
-    """For each picture the first of the others with its bytes, else the first that is near (-1: none); bytes or not."""
-    exact = pc.fill_null(pc.index_in(sha256, value_set=other_sha256), -1).to_numpy().astype(np.int64)
-    found = np.full(len(exact), len(others), dtype=np.int64)
-    for mine, theirs in between(looks, others, near):
-        np.minimum.at(found, mine, theirs)
-    found[found == len(others)] = -1
-    same = exact >= 0
-    return np.where(same, exact, found), same
-
-
-def first_in_order(uids: list[str], seed: int, at_most: int) -> Rows:
+def first_in_order(uids: Texts, seed: int, at_most: int) -> Rows:
     """The rows of the first `at_most` uids in the order of a seed, which does not depend on which others there are."""
-    places = np.fromiter((key_of(seed, uid) for uid in uids), dtype=np.uint64, count=len(uids))
-    return np.sort(np.argsort(places, kind="stable")[:at_most])
+    return np.sort(np.argsort(draws(uids, seed, "order"), kind="stable")[:at_most])
+
+
+def order_by_uid(uids: Texts) -> Rows:
+    """The rows in the order of their uids."""
+    found = words(uids)
+    if found is None:
+        return pc.sort_indices(uids).to_numpy()
+    order = np.argsort(found[:, 0], kind="stable")
+    if (found[order[1:], 0] == found[order[:-1], 0]).any():
+        order = np.lexsort((found[:, 1], found[:, 0]))
+    return order
+
+
+def captions_of(rows: Rows, captions: pa.LargeListArray, kept: Rows) -> pa.LargeListArray:
+    """The captions of these rows, those of their copies among them.
+
+    `captions` [N], and `kept` [N] the row that stays for each.
+    """
+    is_involved = kept != np.arange(len(kept))
+    is_involved[kept[is_involved]] = True
+    involved = np.flatnonzero(is_involved)
+    place = np.arange(len(kept))
+    place[involved] = np.arange(len(involved))
+    merged = handed_over(captions.take(pa.array(involved)), place[kept[involved]])
+    place[involved] += len(kept)
+    return pa.concat_arrays([captions, merged]).take(pa.array(place[rows]))
 
 
 def selection_digest(table: pa.Table) -> str:
     """sha256 over uid, weight, captions and sha256 of the rows by uid: of what is selected, not of how it is stored."""
-    digest = hashlib.sha256()
-    for batch in table.select(["uid", "weight", "captions", "sha256"]).sort_by("uid").to_batches(max_chunksize=10_000):
-        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            digest.update(canonical_json(row).encode() + b"\n")
-    return digest.hexdigest()
+    order = order_by_uid(table["uid"])
+    if (np.diff(order) != 1).any():
+        table = table.combine_chunks().take(pa.array(order))
+    whole = hashlib.sha256()
+    for start in range(0, len(table), _BLOCK):
+        block = table.slice(start, _BLOCK).combine_chunks()
+        uids, weights, captions, identities = (
+            block[name].combine_chunks() for name in ("uid", "weight", "captions", "sha256")
+        )
+        counts = pc.fill_null(pc.list_value_length(captions), 0).to_numpy().astype(np.int64)
+        for part in (weights.to_numpy(), counts, *map(_texts, (uids, pc.list_flatten(captions), identities))):
+            whole.update(part.tobytes() if isinstance(part, np.ndarray) else part)
+    return whole.hexdigest()
+
+
+def _texts(texts: pa.Array) -> Any:
+    lengths, text = lengths_and_text(texts)
+    return lengths.astype(np.int64).tobytes() + text.to_pybytes()

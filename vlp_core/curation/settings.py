@@ -1,11 +1,15 @@
 """What ingest, filter, dedup, select and the bootstrapping of captions can be told."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from vlp_core.curation.language import FASTTEXT
 from vlp_core.curation.rules import parse_rules
 from vlp_core.errors import UserError
 from vlp_core.settings import execution
+
+BALANCE_T = 20_000  # MetaCLIP's for 400 million pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +37,10 @@ class Filter:
     """Which pictures and captions are good enough."""
 
     rules: tuple[str, ...] = ("datacomp_basic",)
-    """Names of sets of rules, or rules such as 'side>=200', 'ratio<=3', 'words>2', 'language=en', 'shared<=10',
-    'filename=no'; a picture must pass all, and keeps the captions that do."""
-    detector: str = "vlp_core.curation.language:fasttext"
+    """Names of sets of rules (datacomp_basic, laion400m, laion5b, laion5b_multilingual, coyo, cc12m, cc3m, align), or
+    rules such as 'side>=200', 'ratio<=3', 'words>2', 'language=en', 'shared<=10', 'filename=no', 'clip>=0.28',
+    'clip>=top30%'; a picture must pass all, and keeps the captions that do."""
+    detector: str = FASTTEXT
     """What tells a caption's language: a function from a list of texts to a list of codes, as 'module:function'."""
 
     def __post_init__(self) -> None:
@@ -46,20 +51,27 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True)
 class Near:
-    """When two pictures are copies of one another: both must hold."""
+    """When two pictures are copies of one another: hash and colours agree, or one laid over the other does."""
 
-    bits: int = 8
+    bits: int = 4
     """Most bits in which their perceptual hashes may differ, 0 to 31."""
     colour: float = 8.0
     """Largest mean absolute difference of their colour signatures, in steps of 0 to 255."""
+    alike: float = 0.95
+    """Least correlation of their thumbnails, one laid over the other, mirrored or not, but for the quarter that agrees
+    worst; finds what is cropped, flipped or written over. 1: hash and colours alone."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.bits < 32:
             raise UserError(
-                f"bits {self.bits}: choose 0 to 31 of the hash's 64 bits (8 finds recompressed and cropped copies)"
+                f"bits {self.bits}: choose 0 to 31 of the hash's 64 bits (4 finds recompressed and resized copies)"
             )
         if self.colour < 0:
             raise UserError(f"colour {self.colour}: a distance is not negative (8 keeps distinct pictures apart)")
+        if not 0.9 <= self.alike <= 1:
+            raise UserError(
+                f"alike {self.alike}: choose a correlation of 0.9 to 1 (0.95 finds crops; 1 looks no further)"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +79,8 @@ class Dedup:
     """Which pictures are copies."""
 
     near: Near = Near()
+    against: tuple[Path, ...] = execution(())
+    """Other data sets, whose pictures go, and what is near to them: folders of hashes, or roots of earlier releases."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +90,20 @@ class Select:
     decontaminate: bool = True
     """Take out the pictures of the evaluation sets, and what is near to them."""
     near: Near = Near()
+    balance: Path | None = None
+    """Balance what is left over the entries of this file, one a line, or a JSON list (MetaCLIP)."""
+    balance_t: int = BALANCE_T
+    """An entry that more pairs match keeps each with probability t / matches, one that fewer match keeps all."""
     at_most: int | None = None
     """Keep the first so many in a seeded order; all where not given."""
     seed: int = 0
-    """Seed of that order."""
+    """Seed of that order, and of what balancing draws."""
 
     def __post_init__(self) -> None:
+        if self.balance_t < 1:
+            raise UserError(f"--select.balance-t {self.balance_t}: give 1 pair or more")
+        if self.balance is None and self.balance_t != BALANCE_T:
+            raise UserError("--select.balance-t is for balancing: give --select.balance ENTRIES.txt too")
         if self.at_most is not None and self.at_most < 1:
             raise UserError(f"at most {self.at_most} pictures: choose 1 or more, or leave it out to keep all")
 

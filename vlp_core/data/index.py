@@ -14,11 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vlp_core.data import store
+from vlp_core.data.adopted import Place, is_place, read_place
 from vlp_core.data.layout import INDEX, SUCCESS
-from vlp_core.data.tar import TarError, members
-from vlp_core.errors import UserError
+from vlp_core.data.tar import AHEAD, Read, TarError, members_ending
+from vlp_core.errors import UserError, first_line, public_text
 
 PICTURES = frozenset({"jpg", "jpeg", "png", "webp"})
+_ENDINGS = tuple(f".{extension}".encode() for extension in PICTURES)
 TAR_INDEX = pa.schema([("key", pa.string()), ("offset", pa.int64()), ("length", pa.int64())])
 ROW_GROUP = 32  # rows in a row group of a Parquet shard: what one random read costs at most
 
@@ -29,24 +32,31 @@ def index_tar(tar: Path) -> pa.Table:
     A key is a member's name up to the first dot after the last slash, as in WebDataset. Raises UserError for a tar
     that is missing, truncated, compressed or not one.
     """
-    keys: list[str] = []
-    offsets: list[int] = []
-    lengths: list[int] = []
     try:
-        for name, offset, length in members(tar):
-            key, extension = _split(name)
-            if extension in PICTURES:
-                keys.append(key)
-                offsets.append(offset)
-                lengths.append(length)
+        with store.reading(str(tar)) as read:
+            return index_pictures(read, tar.stat().st_size)
     except FileNotFoundError:
         raise UserError(f"{tar}: no such tar; fetch this shard again") from None
     except TarError as error:
         raise UserError(f"{tar}: truncated or not a tar ({error}); delete the shard and fetch it again") from None
+
+
+def index_pictures(read: Read, size: int, *, ahead: int = AHEAD) -> pa.Table:
+    """As `index_tar`, of a tar of so many bytes wherever it lies. Raises TarError."""
+    keys: list[str] = []
+    offsets: list[int] = []
+    lengths: list[int] = []
+    for name, offset, length in members_ending(read, size, _ENDINGS, ahead=ahead):
+        key, extension = parted_name(name)
+        if extension in PICTURES:
+            keys.append(key)
+            offsets.append(offset)
+            lengths.append(length)
     return pa.table([keys, offsets, lengths], schema=TAR_INDEX)
 
 
-def _split(name: str) -> tuple[str, str]:
+def parted_name(name: str) -> tuple[str, str]:
+    """The key of a member and its extension in small letters."""
     folder, slash, base = name.removeprefix("./").rpartition("/")
     stem, _, extension = base.partition(".")
     return folder + slash + stem, extension.lower()
@@ -57,8 +67,12 @@ def index_rows(tar: Path, rows: pa.Table) -> pa.Table:
 
     Raises UserError where such a row has no picture in the tar.
     """
+    return index_found(str(tar), index_tar(tar), rows)
+
+
+def index_found(tar: str, found: pa.Table, rows: pa.Table) -> pa.Table:
+    """As `index_rows`, of a tar whose TAR_INDEX is known."""
     rows = rows.filter(pc.equal(rows["status"], SUCCESS))
-    found = index_tar(tar)
     at = pc.index_in(rows["key"], value_set=found["key"].combine_chunks())
     if at.null_count:
         missing = rows["key"].filter(pc.is_null(at))
@@ -96,9 +110,13 @@ class _Recent(Generic[Value]):
 class _Descriptor:
     """An open file that closes when the last one who reads it lets go: eviction never closes under a reader."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str, size: int | None = None) -> None:
+        """OSError where it is not there, or has not the `size` that it should have."""
         self.fd = -1
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        found = os.fstat(self.fd).st_size
+        if size is not None and size != found:
+            raise OSError(f"{found} bytes where there were {size}")
 
     def __del__(self) -> None:
         if self.fd >= 0:
@@ -108,8 +126,8 @@ class _Descriptor:
 class _RowGroups:
     """An open Parquet shard of pictures, and in which row group each row lies."""
 
-    def __init__(self, path: Path) -> None:
-        self.file = pq.ParquetFile(path)
+    def __init__(self, path: Path | str) -> None:
+        self.file = pq.ParquetFile(store.open_binary(str(path)))
         metadata = self.file.metadata
         sizes = (metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
         self.starts = list(accumulate(sizes, initial=0))
@@ -125,12 +143,16 @@ class Reader:
     """Pictures' bytes by (file, offset, length), from any thread; keeps at most `open_files` files open.
 
     In a tar, `offset` counts bytes; in a Parquet shard, rows. A few row groups are kept, for neighbours come in runs.
+    A file may be one that says where the pictures lie (`vlp_core.data.adopted`): they are read there, from remote
+    stores by ranges.
     """
 
     def __init__(self, *, open_files: int = 64, row_groups: int = 8) -> None:
         self._sizes = {"open_files": open_files, "row_groups": row_groups}
         self._lock = Lock()
         self._descriptors: _Recent[_Descriptor] = _Recent(open_files)
+        self._places: _Recent[Place] = _Recent(open_files)
+        self._chunks = store.Chunks()
         self._parquet_lock = Lock()
         self._parquet: _Recent[_RowGroups] = _Recent(open_files)
         self._groups: _Recent[pa.ChunkedArray] = _Recent(row_groups)
@@ -141,6 +163,8 @@ class Reader:
 
     def read(self, path: Path, offset: int, length: int) -> bytes:
         """Raises UserError where the file is gone or does not hold these bytes."""
+        if is_place(path):
+            return self._elsewhere(path, offset, length)
         try:
             body = self._row(path, offset) if path.suffix == ".parquet" else self._bytes(path, offset, length)
         except (OSError, IndexError, pa.ArrowInvalid) as error:
@@ -154,20 +178,40 @@ class Reader:
     def close(self) -> None:
         with self._lock:
             self._descriptors.clear()
+            self._places.clear()
         with self._parquet_lock:
             self._groups.clear()
             self._parquet.clear()
 
-    def _bytes(self, path: Path, offset: int, length: int) -> bytes:
+    def _elsewhere(self, path: Path, offset: int, length: int) -> bytes:
+        file, again = str(path), "where it moved or changed, make the step again that adopted it"
+        try:
+            with self._lock:
+                place = self._places.get(path, lambda: read_place(path))
+            file = place.file if place.files is None else place.files[offset].as_py()
+            body = self._at(place, offset, length) if place.files is None else store.read_bytes(file)
+        except (OSError, IndexError, pa.ArrowInvalid) as error:
+            reason = first_line(error)
+            raise UserError(f"{public_text(file)}: cannot read picture {offset} ({reason}); {again}") from error
+        if len(body) != length:
+            raise UserError(f"{public_text(file)}: {len(body)} of {length} bytes of picture {offset}; {again}")
+        return body
+
+    def _at(self, place: Place, offset: int, length: int) -> bytes:
+        if place.column is not None:
+            return self._row(place.file, offset, place.column)
+        if store.is_url(place.file):
+            return self._chunks.read(place.file, offset, length)
+        return self._bytes(place.file, offset, length, place.size)
+
+    def _bytes(self, path: Path | str, offset: int, length: int, size: int | None = None) -> bytes:
         with self._lock:
-            descriptor = self._descriptors.get(path, lambda: _Descriptor(path))
+            descriptor = self._descriptors.get(path, lambda: _Descriptor(path, size))
         return os.pread(descriptor.fd, length, offset)
 
-    def _row(self, path: Path, row: int) -> bytes:
+    def _row(self, path: Path | str, row: int, column: str = "image") -> bytes:
         with self._parquet_lock:  # a ParquetFile is not for two threads at once
             shard = self._parquet.get(path, lambda: _RowGroups(path))
             group, within = shard.find(row)
-            images = self._groups.get(
-                (path, group), lambda: shard.file.read_row_group(group, columns=["image"])["image"]
-            )
+            images = self._groups.get((path, group), lambda: shard.file.read_row_group(group, columns=[column])[column])
         return images[within].as_py()

@@ -20,7 +20,8 @@ CAPTIONS = pa.list_(pa.string())
 PAIRS = pa.schema([("uid", pa.string()), ("url", pa.string()), ("captions", CAPTIONS), ("source", pa.string())])
 
 # What `images` holds at least; img2dataset's own columns first, then ours. A failed row keeps its reason in
-# `error_message` and has null sizes and sha256. `bytes` is the size of the body as it came.
+# `error_message` and has null sizes, sha256 and format. `bytes` is the size of the body as it came, `format` what it
+# was by its bytes (jpeg, png, webp, gif, bmp, tiff): as it is stored it is a JPEG.
 IMAGES = pa.schema(
     [
         ("key", pa.string()),
@@ -37,6 +38,7 @@ IMAGES = pa.schema(
         ("captions", CAPTIONS),
         ("source", pa.string()),
         ("bytes", pa.int64()),
+        ("format", pa.string()),
         ("http_status", pa.int32()),
         ("final_url", pa.string()),
     ]
@@ -65,6 +67,7 @@ HASHES = pa.schema(
         ("sha256", pa.string()),
         ("phash", pa.uint64()),
         ("colour", pa.binary(192)),
+        ("grey", pa.binary(256)),
         ("width", pa.int32()),
         ("height", pa.int32()),
     ]
@@ -81,7 +84,10 @@ CAPTIONED = pa.schema(
 )
 # One table for a whole data set, whose text outgrows offsets of 32 bits.
 _TEXT, _TEXTS = pa.large_string(), pa.large_list(pa.large_string())
-COPIES = pa.schema([("uid", _TEXT), ("kept_uid", _TEXT), ("reason", _TEXT), ("captions", _TEXTS)])
+# The pictures that are copies, and the one that stays for each; rows are their places among all that were fetched.
+COPIES = pa.schema(
+    [("uid", _TEXT), ("kept_uid", _TEXT), ("reason", _TEXT), ("row", pa.int64()), ("kept_row", pa.int64())]
+)
 SELECTION = pa.schema([("uid", _TEXT), ("weight", pa.float32()), ("captions", _TEXTS), ("sha256", _TEXT)])
 SELECTION_FILE = "selection.parquet"
 
@@ -107,6 +113,7 @@ def iterate_shards(folder: Path, columns: Sequence[str] | None = None) -> Iterat
     for name in shard_names(folder):
         path = folder / f"{name}.parquet"
         try:
-            yield pq.read_table(path, columns=list(columns) if columns else None)
+            with pq.ParquetFile(path) as file:  # half the time of read_table, of which there are thousands
+                yield file.read(columns=list(columns) if columns else None)
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{path}: not a readable Parquet shard ({error}); delete it and run again") from error

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from vlp_core.errors import UserError
 from vlp_core.identity import generator, key_of
+from vlp_core.uids import mix
 
 
 class Order:
@@ -59,7 +60,7 @@ class Order:
         """How often each sample appears in an epoch, int64 [N]."""
         if self._keys is None:
             return self._whole
-        draws = _mix(self._keys ^ np.uint64(key_of(self._seed, "weight", epoch)))
+        draws = mix(self._keys ^ np.uint64(key_of(self._seed, "weight", epoch)))
         return self._whole + ((draws >> np.uint64(11)) * 2.0**-53 < self._fraction)
 
     def _epoch(self, epoch: int) -> "_Epoch":
@@ -117,10 +118,3 @@ def _passes(repeats: np.ndarray) -> Iterator[np.ndarray]:
 def _keys(uids: pa.Array) -> np.ndarray:
     """uint64 [N]: a key of each uid, for draws by array."""
     return np.fromiter((key_of(uid) for uid in uids.to_pylist()), np.uint64, len(uids))
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele et al., 2014): neighbouring keys give unrelated draws."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vlp_core.data.index import Reader
-from vlp_core.data.stored import join
-from vlp_core.identity import generator, key_of
+from vlp_core.data.stored import drawn, join
+from vlp_core.identity import key_of
+from vlp_core.uids import SHA256_DIGITS, keys
 
 
 class Samples:
@@ -61,8 +62,9 @@ class Samples:
             whole.update(np.ascontiguousarray(column).tobytes())
         for column in (self.uids, pc.list_flatten(self._captions)):
             for start in range(0, len(column), 65_536):
-                part = column.slice(start, 65_536).to_pylist()
-                whole.update("\0".join(text or "" for text in part).encode())
+                part = pc.fill_null(column.slice(start, 65_536).cast(pa.string()), "")
+                joined = pc.binary_join(pa.ListArray.from_arrays([0, len(part)], part), "\0")
+                whole.update(joined[0].as_buffer())
         return whole.hexdigest()
 
     def uid(self, i: int) -> str:
@@ -73,10 +75,7 @@ class Samples:
 
     def some_captions(self, most: int) -> list[str]:
         """All captions, or so many of them that a seed draws where there are more."""
-        every = pc.list_flatten(self._captions)
-        if len(every) > most:
-            every = every.take(pa.array(generator("captions").choice(len(every), most, replace=False)))
-        return every.to_pylist()
+        return drawn(pc.list_flatten(self._captions), most)
 
     def file(self, i: int) -> Path:
         """The shard that holds sample i."""
@@ -92,10 +91,7 @@ class Samples:
 
 def image_ids(sha256: pa.ChunkedArray) -> np.ndarray:
     """int64 [N]: the first 64 bits of each hex sha256."""
-    digits = np.array(pc.utf8_slice_codeunits(sha256, 0, 16).to_numpy(), dtype="S16").view(np.uint8).reshape(-1, 16)
-    values = np.where(digits >= ord("a"), digits - (ord("a") - 10), digits - ord("0")).astype(np.uint64)
-    shifts = np.arange(60, -4, -4, dtype=np.uint64)
-    return (values << shifts).sum(axis=1, dtype=np.uint64).view(np.int64)
+    return keys(sha256, SHA256_DIGITS).view(np.int64)
 
 
 def text_id(caption: str) -> int:

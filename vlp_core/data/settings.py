@@ -1,6 +1,7 @@
 """How training reads its data, and how it is rewritten before."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from vlp_core.errors import UserError
@@ -37,6 +38,19 @@ class Data:
                 raise UserError(f"--data.{name} {getattr(self, name)}: give 1 or more")
         if self.keep_mb < 0:
             raise UserError(f"--data.keep-mb {self.keep_mb}: give 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopt:
+    """How data that is there already becomes a data set: no picture of it is copied."""
+
+    file_column: str | None = None
+    """Column of a caption table that names each picture's file; recognised (file_name, image, …) where not given and
+    where the table has no url column."""
+    pictures: Path | None = execution(None)
+    """The folder that those names start from; without it the one in which the table lies."""
+    skip_damaged: bool = False
+    """Leave out shards that cannot be read, with a warning for each, where else the first of them ends the run."""
 
 
 @dataclass(frozen=True, kw_only=True)

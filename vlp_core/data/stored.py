@@ -9,13 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vlp_core.data.adopted import find_place
 from vlp_core.data.index import Reader, index_rows
-from vlp_core.data.layout import CAPTIONS, INDEX, SELECTION_FILE, shard_names
+from vlp_core.data.layout import CAPTIONS, INDEX, SELECTION_FILE, SUCCESS, shard_names
 from vlp_core.errors import UserError
 from vlp_core.files import wide
-from vlp_core.identity import sha256_of, uid_of
+from vlp_core.identity import generator, sha256_of, uid_of
+from vlp_core.uids import firsts, names, positions
 
 MANIFEST_FILE = "manifest.json"
+_LOOKED_INTO = 4  # parts of a selection that stand for all: its rows are in no order of length
 
 
 def join(images: Path | Sequence[Path], selection: Path | None = None) -> tuple[list[Path], pa.Table, int]:
@@ -24,18 +27,57 @@ def join(images: Path | Sequence[Path], selection: Path | None = None) -> tuple[
     Rows have INDEX, weight, and file (place in the list of files).
     """
     folders = [images] if isinstance(images, Path) else list(images)
-    chosen = None if selection is None else read_selection(selection)
-    files, stored = _stored(folders)
-    stored = _first_of_each(stored)
-    if selection is None or chosen is None:
+    if selection is None:
+        files, stored = _stored(folders)
+        stored = _first_of_each(stored)
         return files, stored.append_column("weight", pa.array(np.ones(len(stored), np.float32))), len(stored)
-    at = pc.index_in(stored["uid"], value_set=chosen["uid"].combine_chunks())
-    found = stored.drop_columns("captions").filter(pc.is_valid(at))
-    if len(found) != len(chosen):
-        _refuse_missing(chosen, found, selection, folders)
-    rows = chosen.take(at.drop_null())
-    found = found.append_column("captions", rows["captions"]).append_column("weight", rows["weight"])
+    chosen = read_selection(selection)
+    files, stored = _stored(folders, [name for name in INDEX.names if name != "captions"])
+    at = positions(stored["uid"], chosen["uid"])
+    rows = np.flatnonzero(at >= 0)
+    if len(rows) > len(chosen):  # each uid where it is found first
+        rows = rows[np.sort(np.unique(at[rows], return_index=True)[1])]
+    if len(rows) != len(chosen):
+        _refuse_missing(chosen, stored, selection, folders)
+    found = stored if len(rows) == len(stored) else stored.take(pa.array(rows))
+    chosen = chosen.take(pa.array(at[rows]))
+    found = found.append_column("captions", chosen["captions"]).append_column("weight", chosen["weight"])
     return files, found, len(stored)
+
+
+def stored_count(images: Path | Sequence[Path]) -> int:
+    """How many pictures folders hold, without reading their indexes."""
+    count = 0
+    for folder in [images] if isinstance(images, Path) else images:
+        for name in [] if _left_as_they_are(folder) else shard_names(folder):
+            index = folder / f"{name}_index.parquet"
+            if index.exists():
+                count += pq.read_metadata(index).num_rows
+            else:
+                status = read_rows(folder, name, ["status"])["status"]
+                count += pc.sum(pc.equal(status, SUCCESS), min_count=0).as_py()
+    return count
+
+
+def selection_count(selection: Path) -> int:
+    """How many pictures a selection keeps."""
+    return len(read_selection(selection, ["weight"]))
+
+
+def some_captions(selection: Path, most: int) -> list[str]:
+    """All captions of a selection, or so many of them that a seed draws of a few parts of its file."""
+    path = selection / SELECTION_FILE if selection.is_dir() else selection
+    with pq.ParquetFile(path) as file:
+        spread = np.linspace(0, file.num_row_groups - 1, min(_LOOKED_INTO, file.num_row_groups)).astype(int)
+        groups = [file.read_row_group(group, ["captions"])["captions"] for group in np.unique(spread).tolist()]
+    return drawn(pa.concat_arrays([pc.list_flatten(chunk) for group in groups for chunk in group.chunks]), most)
+
+
+def drawn(texts: pa.Array, most: int) -> list[str]:
+    """All of the texts, or so many of them that a seed draws where there are more."""
+    if len(texts) > most:
+        texts = texts.take(pa.array(generator("captions").choice(len(texts), most, replace=False)))
+    return texts.to_pylist()
 
 
 def read_selection(selection: Path, columns: Sequence[str] = ("uid", "weight", "captions")) -> pa.Table:
@@ -49,47 +91,65 @@ def read_selection(selection: Path, columns: Sequence[str] = ("uid", "weight", "
         raise UserError(f"{path}: not a readable selection ({error}); run the select step again") from error
 
 
-def index_shard(folder: Path, name: str) -> tuple[Path, pa.Table]:
-    """The file that holds a shard's pictures, and its INDEX: stored, or made where img2dataset wrote the shard.
+def index_shard(folder: Path, name: str, columns: Sequence[str] = tuple(INDEX.names)) -> tuple[Path, pa.Table]:
+    """The file that holds a shard's pictures, or says where they lie, and its INDEX: stored, or made where img2dataset
+    wrote the shard.
 
-    Of a shard whose list was made without hashes, every picture is read and hashed.
+    Of a shard whose list was made without hashes, every picture is read and hashed. `columns` are those of INDEX that
+    are wanted.
     """
     parquet = folder / f"{name}.images.parquet"
-    pictures = parquet if parquet.exists() else folder / f"{name}.tar"
+    pictures = find_place(folder, name) or (parquet if parquet.exists() else folder / f"{name}.tar")
     index = folder / f"{name}_index.parquet"
     try:
         if index.exists():
-            return pictures, pq.read_table(index, columns=INDEX.names).cast(INDEX)
+            with pq.ParquetFile(index) as file:
+                return pictures, file.read(columns=list(columns)).select(columns).cast(_index_of(columns))
         rows = read_rows(folder, name)
         if "sha256" in rows.column_names:
-            return pictures, index_rows(pictures, rows)
+            return pictures, index_rows(pictures, rows).select(columns)
         unhashed = index_rows(pictures, rows.append_column("sha256", pa.nulls(len(rows), pa.string())))
-        return pictures, unhashed.set_column(1, INDEX.field("sha256"), _hashes(pictures, unhashed))
-    except (pa.ArrowInvalid, OSError) as error:
+        return pictures, unhashed.set_column(1, INDEX.field("sha256"), _hashes(pictures, unhashed)).select(columns)
+    except (pa.ArrowInvalid, OSError, KeyError) as error:
         raise UserError(f"{index}: not a readable index ({error}); delete it to have it made anew") from error
 
 
-def read_rows(folder: Path, name: str) -> pa.Table:
-    """A shard's rows (IMAGES and what came along), without reading pictures.
+def read_rows(folder: Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A shard's rows (IMAGES and what came along), without reading pictures; only `columns` of them, where given.
 
     Where img2dataset wrote them, uid and captions are worked out; sha256 may be missing.
     """
     path = folder / f"{name}.parquet"
     try:
-        rows = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            there = file.schema_arrow.names
+            rows = file.read(columns=_needed(there, columns))
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: not a readable Parquet shard ({error}); fetch this shard again") from error
-    lacking = {"key", "url", "status"} - set(rows.column_names)
+    lacking = {"key", "url", "status"} - set(there)
     if lacking:
         raise UserError(f"{path}: no column {', '.join(sorted(lacking))}; give a folder as img2dataset writes it")
-    if "uid" not in rows.column_names:
+    if "uid" not in there and (columns is None or "uid" in columns):
         rows = rows.append_column("uid", pa.array([uid_of(url) for url in rows["url"].to_pylist()]))
-    if "captions" not in rows.column_names:
+    if "captions" not in there and (columns is None or "captions" in columns):
         rows = rows.append_column("captions", _single_captions(rows))
     return rows
 
 
-def _stored(folders: Sequence[Path]) -> tuple[list[Path], pa.Table]:
+def _needed(there: Sequence[str], columns: Sequence[str] | None) -> list[str] | None:
+    """What is read for these columns, two of which are worked out where they are not there."""
+    if columns is None:
+        return None
+    instead = {"uid": "url", "captions": "caption"}
+    wanted = (column if column in there else instead.get(column, "") for column in columns)
+    return [name for name in wanted if name in there]
+
+
+def _index_of(columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([INDEX.field(name) for name in columns])
+
+
+def _stored(folders: Sequence[Path], columns: Sequence[str] = tuple(INDEX.names)) -> tuple[list[Path], pa.Table]:
     files: list[Path] = []
     tables: list[pa.Table] = []
     for folder in folders:
@@ -99,7 +159,7 @@ def _stored(folders: Sequence[Path]) -> tuple[list[Path], pa.Table]:
                 f"{folder}: no shards of pictures (00000.parquet, 00000.tar, …); give a folder that has some"
             )
         for name in names:
-            file, index = index_shard(folder, name)
+            file, index = index_shard(folder, name, columns)
             tables.append(wide(index).append_column("file", pa.array(np.full(len(index), len(files), np.int32))))
             files.append(file)
     if not tables:
@@ -115,10 +175,8 @@ def _left_as_they_are(folder: Path) -> bool:
 
 def _first_of_each(stored: pa.Table) -> pa.Table:
     """Each uid once, where it is found first."""
-    distinct = pc.unique(stored["uid"])
-    if len(distinct) == len(stored):
-        return stored
-    return stored.take(pc.index_in(distinct, value_set=stored["uid"].combine_chunks()))
+    first = np.flatnonzero(firsts(names(stored["uid"])) == np.arange(len(stored)))
+    return stored if len(first) == len(stored) else stored.take(pa.array(first))
 
 
 def _refuse_missing(chosen: pa.Table, found: pa.Table, selection: Path, folders: Sequence[Path]) -> None:

@@ -21,12 +21,9 @@ from vlp_core.data.tokens import tokenizer_of
 from vlp_core.dual_encoder import load_dual_encoder
 from vlp_core.errors import UserError, nearest
 from vlp_core.evals.settings import Evaluate
-from vlp_core.model_folder import CONFIG_FILE
+from vlp_core.model_folder import CONFIG_FILE, EXPORT_CONFIG, LOCAL_DIR
 from vlp_core.nn.precision import Precision, autocast
 from vlp_core.towers import published_preprocess
-
-LOCAL_DIR = "local-dir:"
-EXPORT_CONFIG = "open_clip_config.json"
 
 Item = TypeVar("Item")
 Done = Callable[[int], None]
@@ -150,6 +147,15 @@ def _load(spec: str, allow_download: bool) -> tuple[Any, Callable[[list[str]], T
 
 
 def _checkpoint(spec: str, allow_download: bool) -> tuple[Any, Callable[[list[str]], Tensor], dict[str, Any]]:
+    architecture, weights = check_checkpoint(spec, allow_download=allow_download)
+    model, tokenize, preprocess = _create(architecture, weights)
+    if Path(weights).is_file():  # of a tag open_clip knows it itself
+        preprocess = preprocess | published_preprocess(architecture)
+    return model, tokenize, preprocess
+
+
+def check_checkpoint(spec: str, *, allow_download: bool = False) -> tuple[str, str]:
+    """The architecture and the file that ARCH:FILE names, unread; UserError where open_clip will not load them."""
     architecture, colon, weights = spec.partition(":")
     if not colon:
         raise UserError(f"{spec}: no such model folder; give a folder, or an open_clip checkpoint as ARCH:FILE")
@@ -163,10 +169,7 @@ def _checkpoint(spec: str, allow_download: bool) -> tuple[Any, Callable[[list[st
         raise UserError(
             f"{spec}: its tokenizer ({hub}) would be downloaded; give an export folder, or allow the download"
         )
-    model, tokenize, preprocess = _create(architecture, weights)
-    if Path(weights).is_file():  # of a tag open_clip knows it itself
-        preprocess = preprocess | published_preprocess(architecture)
-    return model, tokenize, preprocess
+    return architecture, weights
 
 
 def _hint(architecture: str) -> str:

@@ -58,7 +58,14 @@ def own_metric(scores: Mapping[str, float]) -> str:
 
 
 def check_metric(
-    metric: str | None, recipe: str, parts: Parts, *, retrieval: bool, zero_shot: bool, dual: bool = False
+    metric: str | None,
+    recipe: str,
+    parts: Parts,
+    *,
+    retrieval: bool,
+    zero_shot: bool,
+    dual: bool = False,
+    flag: str = "--register.metric",
 ) -> None:
     """UserError where an evaluation on these sets says nothing of the system, or will not give that score."""
     names = names_of(parts, retrieval=retrieval, zero_shot=zero_shot, dual=dual)
@@ -72,6 +79,4 @@ def check_metric(
     if metric is not None and metric not in names and not of_a_group:
         near = nearest(metric, names)
         hint = near if "did you mean" in near else ""
-        raise UserError(
-            f"--register.metric {metric}: no such score{hint} (of a {recipe} there will be {', '.join(names)})"
-        )
+        raise UserError(f"{flag} {metric}: no such score{hint} (of a {recipe} there will be {', '.join(names)})")

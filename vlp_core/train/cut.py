@@ -1,11 +1,11 @@
 """Captions that are longer than what a model reads of them: nothing else would say that their ends are lost."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
-from vlp_core.data.samples import Samples
 from vlp_core.data.tokens import Tokenizer
 from vlp_core.tracker import Tracker
 
@@ -13,10 +13,10 @@ COUNTED = 10_000  # captions
 SHARE = 0.01
 
 
-def tell_cut(samples: Samples, sizes: Any, tokenizer: Tokenizer, tracker: Tracker) -> None:
-    """Warn, and give the metric `captions_cut`, where 1 % of the captions or more are cut; of more than 10,000 a sample
-    is counted. `sizes` are the recipe's (`vlp_core.sizes.SystemSizes`)."""
-    lengths = np.sort([tokenizer.count(caption) for caption in samples.some_captions(COUNTED)])
+def tell_cut(captions: Sequence[str], sizes: Any, tokenizer: Tokenizer, tracker: Tracker) -> None:
+    """Warn, and give the metric `captions_cut`, where 1 % of the captions or more are cut; `COUNTED` of a data set tell
+    that of all. `sizes` are the recipe's (`vlp_core.sizes.SystemSizes`)."""
+    lengths = np.sort([tokenizer.count(caption) for caption in captions])
     reads = tokenizer.vocabulary.length
     share = float((lengths > reads).mean()) if len(lengths) else 0.0
     if share < SHARE:

@@ -26,7 +26,7 @@ from vlp_core.sizes import SystemSizes, config_of, fresh_system
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.train.checkpoint import Checkpoint, Checkpoints
 from vlp_core.train.curve import PICTURE_FILE, Curve, Point, draw, measured, read_points, tell
-from vlp_core.train.cut import tell_cut
+from vlp_core.train.cut import COUNTED, tell_cut
 from vlp_core.train.deepspeed_file import identify_file, stage_of
 from vlp_core.train.engine import Engine, check_optimizer, convert, use_bf16
 from vlp_core.train.ranks import Ranks, joined, set_threads
@@ -103,7 +103,7 @@ class Run:
         with self._loader(found) as loader, closing(self._engine(found)) as engine:
             curve = Curve(read_points(found.folder), found.state["window"]) if found else Curve()
             if tell_before and self.ranks.first:
-                tell_cut(self.samples, self.recipe, self.tokenizer, self.tracker)
+                tell_cut(self.samples.some_captions(COUNTED), self.recipe, self.tokenizer, self.tracker)
                 tell(self.tracker, curve.points)
             self._steps(engine, loader, curve, found.step if found else 0)
             state = engine.state_dict()

@@ -36,16 +36,21 @@ _SCAN = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 
 def sniff(body: bytes) -> Header:
     """The header of a picture; NotAnImageError (with a stable reason) for whatever else it is."""
-    kind, parse = next(((kind, parse) for magic, kind, parse in _KINDS if magic(body)), (None, None))
-    if kind is None or parse is None:
+    kind = kind_of(body)
+    if kind is None:
         raise NotAnImageError(f"not an image: {_text_kind(body)}")
     try:
-        header = parse(body)
+        header = KINDS[kind][1](body)
     except (struct.error, IndexError, ValueError):
         raise NotAnImageError(f"broken header: {kind}") from None
     if header.width < 1 or header.height < 1:
         raise NotAnImageError(f"broken header: {kind}")
     return header
+
+
+def kind_of(body: bytes) -> str | None:
+    """What a body begins like: jpeg, png, webp, gif, bmp or tiff; None where it is no picture that is taken."""
+    return next((kind for kind, (begins, _) in KINDS.items() if begins(body)), None)
 
 
 def refusal(header: Header, *, max_pixels: int, max_frames: int) -> str | None:
@@ -208,14 +213,14 @@ def _tiff_tag(body: bytes, order: str, at: int) -> tuple[int, int]:
     return tag, int.from_bytes(body[start : start + size], "little" if order == "<" else "big")
 
 
-_KINDS: tuple[tuple[Callable[[bytes], bool], str, Callable[[bytes], Header]], ...] = (
-    (lambda body: body.startswith(b"\xff\xd8\xff"), "jpeg", _jpeg),
-    (lambda body: body.startswith(b"\x89PNG\r\n\x1a\n"), "png", _png),
-    (lambda body: body[:4] == b"RIFF" and body[8:12] == b"WEBP", "webp", _webp),
-    (lambda body: body.startswith((b"GIF87a", b"GIF89a")), "gif", _gif),
-    (lambda body: body.startswith(b"BM") and body[6:10] == b"\0\0\0\0", "bmp", _bmp),
-    (lambda body: body.startswith((b"II*\0", b"MM\0*")), "tiff", _tiff),
-)
+KINDS: dict[str, tuple[Callable[[bytes], bool], Callable[[bytes], Header]]] = {
+    "jpeg": (lambda body: body.startswith(b"\xff\xd8\xff"), _jpeg),
+    "png": (lambda body: body.startswith(b"\x89PNG\r\n\x1a\n"), _png),
+    "webp": (lambda body: body[:4] == b"RIFF" and body[8:12] == b"WEBP", _webp),
+    "gif": (lambda body: body.startswith((b"GIF87a", b"GIF89a")), _gif),
+    "bmp": (lambda body: body.startswith(b"BM") and body[6:10] == b"\0\0\0\0", _bmp),
+    "tiff": (lambda body: body.startswith((b"II*\0", b"MM\0*")), _tiff),
+}
 
 
 def _text_kind(body: bytes) -> str:

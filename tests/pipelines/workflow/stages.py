@@ -1,6 +1,7 @@
 """Small real stages for the tests of the workflow."""
 
 import errno
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ def pair(*, out: Path, tracker: Tracker) -> Summary:
 def shout(*, words: Path, mark: str, out: Path, tracker: Tracker) -> Summary:
     body = (words / "words.txt").read_text().upper() + mark
     (out / "loud.txt").write_text(body)
+    (out / "_TAGS.json").write_text(json.dumps({"loudest": body}))
     tracker.metrics({"length": len(body)}, step=1)
     return Summary(counts={"chars": len(body)})
 

@@ -6,88 +6,86 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.vlp_core.curation.test_near import brute, clustered
-from vlp_core.curation import copies as copies_module
-from vlp_core.curation import near as near_module
-from vlp_core.curation.copies import copies_table, kept_rows, ranks, stars
-from vlp_core.curation.near import Looks
+from vlp_core.curation import crowds
+from vlp_core.curation.alike import Looks
+from vlp_core.curation.copies import Alike, handed_over, kept_rows, stars
+from vlp_core.curation.pairing import alike_among, look_keys, same_pictures
 from vlp_core.curation.settings import Near
 
+HASH_AND_COLOUR = {"colour": 8.0, "alike": 1.0}
 
-def test_larger_pictures_come_first_then_list_order() -> None:
-    assert ranks(np.array([10, 30, 10, 20], np.int32), np.array([10, 10, 10, 15], np.int32)).tolist() == [1, 3, 0, 2]
+
+def looking(hashes: np.ndarray, shades: np.ndarray) -> Looks:
+    colour = np.repeat(shades.astype(np.uint8)[:, None], 192, axis=1)
+    return Looks(hashes.astype(np.uint64), colour, np.zeros((len(hashes), 256), np.uint8))
+
+
+def alike(looks: Looks, same: np.ndarray, area: np.ndarray, near: Near) -> Alike:
+    names = np.stack([same, same], axis=1).astype(np.uint64)
+    uids = np.stack([np.arange(len(same))] * 2, axis=1).astype(np.uint64)
+    return alike_among(uids, names, look_keys(looks), area, looks.take, near)
 
 
 def test_a_chain_is_not_merged() -> None:
     """0 is near 1, 1 near 2, but 0 not near 2: 2 stays, for what claims 1 does not reach it."""
-    looks = Looks(np.array([0, 0xF, 0xFF], np.uint64), np.zeros((3, 192), np.uint8))
-    assert stars(looks, Near(bits=4)).tolist() == [0, 0, 2]
+    assert stars(3, np.array([0, 1]), np.array([1, 2])).tolist() == [0, 0, 2]
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 2**16),
-    rows=st.integers(1, 60),
-    bits=st.integers(0, 12),
-    window=st.sampled_from([1, 3, 2**16]),
-    most=st.sampled_from([1, 20, 2**25]),
-)
-def test_as_going_down_the_ranks_one_by_one(seed: int, rows: int, bits: int, window: int, most: int) -> None:
-    """Against the rule as it is stated, with equal bytes, equal looks and pictures of equal size among the rows.
-
-    Whatever the window that is looked at at a time, and however few pairs may be held.
-    """
+@given(seed=st.integers(0, 2**16), rows=st.integers(1, 60), bits=st.integers(0, 12), share=st.sampled_from([0.5, 1.0]))
+def test_as_going_down_the_ranks_one_by_one(seed: int, rows: int, bits: int, share: float) -> None:
+    """Against the rule as it is stated, with equal bytes, equal looks, sizes and scores among the rows, and some that
+    did not pass."""
     rng = np.random.default_rng(seed)
-    looks = clustered(seed, rows, 4)
-    looks = looks.take(rng.integers(0, rows, rows))  # some look exactly alike
-    same = np.array([hash(looks.phash[row].tobytes()) % 7 * rows + row % 3 for row in range(rows)])
-    same = np.unique(np.stack([looks.phash, same.astype(np.uint64)]), axis=1, return_inverse=True)[1].ravel()
-    same = _equal_looks_only(same, looks)
-    near = Near(bits=bits, colour=8)
-    order = ranks(rng.integers(1, 4, rows), np.ones(rows, np.int64))
-    reach = brute(looks, looks, near)
+    some = rng.integers(0, rows, rows)  # some look exactly alike
+    hashes = np.where(rng.random(rows) < 0.5, 0, rng.integers(0, 2**16, rows))[some]
+    shades = rng.integers(0, 20, rows)[some]
+    same = np.unique(some * 3 + np.arange(rows) % 3, return_inverse=True)[1]  # equal bytes look alike
+    area, score = rng.integers(1, 4, rows), rng.choice([0.1, 0.2, np.nan], rows).astype(np.float32)
+    passed = rng.random(rows) < share
+
     expected = np.full(rows, -1)
-    for row in order:
+    worth = np.where(np.isnan(score), -1, score)
+    for row in sorted(np.flatnonzero(passed), key=lambda row: (-area[row], -worth[row], row)):
         if expected[row] < 0:
-            claimed = [other for other in range(rows) if expected[other] < 0]
-            for other in claimed:
-                if same[other] == same[row] or (row, other) in reach:
+            for other in np.flatnonzero(passed & (expected < 0)):
+                near = (int(hashes[row]) ^ int(hashes[other])).bit_count() <= bits
+                if same[other] == same[row] or (near and abs(shades[row] - shades[other]) <= 8):
                     expected[other] = row
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(copies_module, "_WINDOW", window)
-        patch.setattr(copies_module, "_MOST_PAIRS", most)
-        assert kept_rows(same, looks, order, near).tolist() == expected.tolist()
+    found = alike(looking(hashes, shades), same, area, Near(bits=bits, **HASH_AND_COLOUR))
+    assert kept_rows(passed, found, score).tolist() == expected.tolist()
 
 
-def test_many_near_copies_of_one_picture_are_never_held_as_all_their_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_that_stands_twice_joins_what_has_the_bytes_of_either_answer() -> None:
+    uids = np.array([[1, 1], [2, 2], [1, 1], [3, 3], [4, 4]], np.uint64)
+    sha256 = np.array([[5, 5], [6, 6], [6, 6], [7, 7], [5, 5]], np.uint64)
+    assert same_pictures(uids, sha256).tolist() == [0, 0, 0, 3, 0]
+
+
+def test_a_crowd_is_taken_together_where_its_pairs_are_too_many_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the crowd but for one is near to its middle; what is not near to it keeps its own pairs."""
     rows = 3000
     bits = np.uint64(1) << (np.arange(rows) % 64).astype(np.uint64)
-    looks = Looks(bits, np.repeat(np.arange(rows, dtype=np.uint8)[:, None] % 5, 192, axis=1))
-    held: list[int] = []
-    claim = copies_module._claim
-    monkeypatch.setattr(copies_module, "_MOST_PAIRS", 10_000)
-    monkeypatch.setattr(near_module, "_CHUNK", 1000)
-    monkeypatch.setattr(copies_module, "_claim", lambda c, left, right: (held.append(len(left)), claim(c, left, right)))
-    assert stars(looks, Near(bits=2)).tolist() == [0] * rows
-    assert 0 < max(held) <= 10_000 < rows * (rows - 1) // 2
-
-
-def _equal_looks_only(same: np.ndarray, looks: Looks) -> np.ndarray:
-    """Equal bytes look alike: groups of bytes are parted by looks."""
-    packed = np.concatenate([same[:, None], looks.phash[:, None].astype(np.int64), looks.colour], axis=1)
-    return np.unique(packed, axis=0, return_inverse=True)[1].ravel()
+    bits[::10] = np.random.default_rng(0).integers(0, 2**64, rows // 10, dtype=np.uint64)
+    bits[20] = bits[10] ^ np.uint64(1)
+    looks = looking(bits, np.arange(rows) % 5)
+    alone = np.arange(rows)
+    every = alike(looks, alone, np.ones(rows, np.int64), Near(bits=2, **HASH_AND_COLOUR))
+    monkeypatch.setattr(crowds, "_MOST_PAIRS", 1000)
+    monkeypatch.setattr(crowds, "_SAMPLE", 200)
+    fewer = alike(looks, alone, np.ones(rows, np.int64), Near(bits=2, **HASH_AND_COLOUR))
+    assert 1 <= len(fewer.left) <= 1000 < len(every.left)
+    score = np.full(rows, np.nan, np.float32)
+    passed = np.arange(rows) % 3 > 0  # the middle may not
+    kept = [kept_rows(passed, found, score) for found in (every, fewer)]
+    assert np.array_equal(kept[0] == np.arange(rows), kept[1] == np.arange(rows))
 
 
 def test_copies_hand_their_captions_over_each_once_and_their_own_come_first() -> None:
-    captions = pa.array([["b", "a"], ["c"], ["a", "d", "b"], [], ["e"]], pa.list_(pa.string()))
-    kept = np.array([2, 1, 2, 2, 4])
-    table = copies_table(pa.array(list("vwxyz")), pa.array(["1", "2", "1", "3", "4"]), captions, kept)
-    assert table["kept_uid"].to_pylist() == ["x", "w", "x", "x", "z"]
-    assert table["reason"].to_pylist() == ["exact", None, None, "near", None]
-    assert table["captions"].to_pylist() == [[], ["c"], ["a", "d", "b"], [], ["e"]]
+    captions = pa.array([["b", "a"], ["c"], ["a", "d", "b"], [], ["e"]], pa.large_list(pa.large_string()))
+    assert handed_over(captions, np.array([2, 1, 2, 2, 4])).to_pylist() == [[], ["c"], ["a", "d", "b"], [], ["e"]]
 
 
 def test_copies_captions_follow_in_list_order() -> None:
-    captions = pa.array([["late"], ["z"], ["own"], ["a"]], pa.list_(pa.string()))
-    table = copies_table(pa.array(list("wxyz")), pa.array(["1"] * 4), captions, np.array([2, 2, 2, 2]))
-    assert table["captions"].to_pylist()[2] == ["own", "late", "z", "a"]
+    captions = pa.array([["late"], ["z"], ["own"], ["a"]], pa.large_list(pa.large_string()))
+    assert handed_over(captions, np.array([2, 2, 2, 2])).to_pylist()[2] == ["own", "late", "z", "a"]

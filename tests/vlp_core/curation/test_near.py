@@ -64,14 +64,17 @@ def test_between_finds_each_near_pair_once(seed: int, rows: int, cut: float, nea
     assert set(found) == brute(left, right, near)
 
 
-def test_large_buckets_are_cut_up_without_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All pictures in one bucket of every band, and chunks far smaller than it."""
+@pytest.mark.parametrize("hashes", [80, 4])
+def test_large_buckets_are_cut_up_without_loss(hashes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pictures near by hash, or twenty of each of four hashes, and chunks far smaller than their pairs."""
     looks = clustered(7, 80, 1)
+    looks = Looks(looks.phash[np.arange(80) % hashes], looks.colour)
     near = Near(bits=20, colour=12)
     monkeypatch.setattr(near_module, "_CHUNK", 50)
     chunks = list(within(looks, near))
     assert max(len(left) for left, _ in chunks) <= 80
     assert set(listed(chunks)) == {(i, j) for i, j in brute(looks, looks, near) if i < j}
+    assert set(listed(between(looks, looks, near))) == brute(looks, looks, near)
 
 
 @pytest.mark.parametrize("wrong", [{"bits": -1}, {"bits": 32}, {"colour": -0.5}])

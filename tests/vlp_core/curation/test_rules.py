@@ -6,9 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vlp_core.curation.language import detector_named, fasttext
-from vlp_core.curation.rules import QUANTITIES, RULE_SETS, parse_rules
-from vlp_core.curation.verdicts import NO_CAPTION, Judge, Verdicts, caption_counts
+from vlp_core.curation.captions import caption_counts
+from vlp_core.curation.language import detector_named
+from vlp_core.curation.quantities import JUDGES, QUANTITIES, judge_of
+from vlp_core.curation.rule_sets import RULE_SETS
+from vlp_core.curation.rules import Rule, parse_rules
+from vlp_core.curation.shard import Shard
+from vlp_core.curation.verdicts import NO_CAPTION, Verdicts, judged
 from vlp_core.errors import UserError
 
 CAPTION = "a dog runs over the green grass"
@@ -18,14 +22,23 @@ def judge(
     rules: Sequence[str], *, width: int = 256, height: int = 256, size: int = 9000, captions: Sequence[str] = (CAPTION,)
 ) -> str | None:
     """The rule that takes one picture; None where it passes."""
-    pictures = table([(width, height, size, list(captions))])
     counts = {"everywhere": 11, "often": 10}
     shared = caption_counts(pa.array([[text] for text, count in counts.items() for _ in range(count)]))
     parsed = parse_rules(rules)
-    found = Judge(rules=parsed, detector=fasttext, shared=shared)(pictures)
+    found = verdicts_of(parsed, Shard(rows=table([(width, height, size, list(captions))]), shared=shared))
     fell = int(found.rule[0])
     assert found.captions.to_pylist()[0] == (list(captions) if fell < 0 else [])
     return None if fell < 0 else str(parsed[fell])
+
+
+def verdicts_of(rules: Sequence[Rule], shard: Shard) -> Verdicts:
+    """By what the judges find that the rules ask."""
+    columns = {}
+    for rule in rules:
+        measure = JUDGES[judge_of(rule.quantity)].measure
+        assert measure is not None
+        columns[rule.quantity] = measure(shard)[rule.quantity].to_numpy(zero_copy_only=False)
+    return judged(rules, shard.captions, columns)
 
 
 def table(rows: list[tuple[int, int, int, list[str]]]) -> pa.Table:
@@ -55,6 +68,8 @@ def table(rows: list[tuple[int, int, int, list[str]]]) -> pa.Table:
         ("chars>5", {"captions": ["ångstr"]}, {"captions": ["ångst"]}),
         ("chars<=1_000", {"captions": ["x" * 1000]}, {"captions": ["x" * 1001]}),
         ("words>2", {"captions": ["a  red\tdog"]}, {"captions": [" red   dog "]}),
+        ("words>2", {"captions": ["a\u00a0red\u3000dog"]}, {"captions": ["\u00a0red dog\u3000"]}),
+        ("repetition<0.5", {"captions": ["Red\u00a0red dog"]}, {"captions": ["red RED"]}),
         ("words!=2", {"captions": ["one"]}, {"captions": ["two words"]}),
         ("shared<=10", {"captions": ["often"]}, {"captions": ["everywhere"]}),
         ("shared<2", {"captions": ["nowhere else"]}, {"captions": ["often"]}),
@@ -101,7 +116,7 @@ def test_datacomp_basic_asks_for_size_ratio_words_characters_and_english(spoilt:
 
 def verdicts(rules: Sequence[str], rows: list[tuple[int, int, int, list[str]]]) -> Verdicts:
     empty = np.empty(0, np.uint64), np.empty(0, np.int64)
-    return Judge(rules=(NO_CAPTION, *parse_rules(rules)), detector=fasttext, shared=empty)(table(rows))
+    return verdicts_of((NO_CAPTION, *parse_rules(rules)), Shard(rows=table(rows), shared=empty))
 
 
 def test_captions_are_judged_one_by_one_and_a_picture_falls_with_its_last() -> None:
@@ -127,6 +142,13 @@ def test_a_shard_without_pictures_has_no_verdicts() -> None:
     assert len(verdicts(["datacomp_basic", "shared<=3", "filename=no"], []).rule) == 0
 
 
+def test_a_size_that_is_not_known_passes_no_rule() -> None:
+    rows = table([(300, 300, 1, ["a dog"])] * 2)
+    rows = rows.set_column(1, "original_height", pa.array([300, None], pa.int32()))
+    for rule in ("side>=1", "side!=1", "ratio<=9"):
+        assert verdicts_of(parse_rules([rule]), Shard(rows=rows)).rule.tolist() == [-1, 0]
+
+
 def test_a_caption_is_shared_by_pictures_not_by_its_own_repeats() -> None:
     _, counts = caption_counts(pa.array([["same", "same"], ["same"], ["other"]]))
     assert sorted(counts.tolist()) == [1, 2]
@@ -138,7 +160,7 @@ def test_a_caption_is_shared_by_pictures_not_by_its_own_repeats() -> None:
         ("datacomp_basik", "datacomp_basic"),
         ("sides>=200", "side"),
         ("ratoi<=3", "ratio"),
-        ("words", "words>=1"),
+        ("words", "words>2"),
         ("words>many", "not a number"),
         ("words>nan", "not a number"),
         ("language>en", "= or !="),

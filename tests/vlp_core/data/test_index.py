@@ -86,6 +86,18 @@ def test_what_is_no_tar_is_refused_by_name(tmp_path: Path) -> None:
         index_tar(tmp_path / "none.tar")
 
 
+@pytest.mark.parametrize("at", [0, 2, 100, 300, 511])
+def test_a_header_with_a_wrong_byte_is_refused(tmp_path: Path, at: int) -> None:
+    """By its checksum: most of what a header says would be taken as it stands."""
+    path = tmp_path / "a.tar"
+    write_tar(path, [("0.jpg", b"z" * 600), ("1.jpg", b"z")])
+    body = bytearray(path.read_bytes())
+    body[1536 + at] ^= 1
+    path.write_bytes(body)
+    with pytest.raises(UserError, match=r"a\.tar: truncated or not a tar \(no tar header at byte 1536\)"):
+        index_tar(path)
+
+
 @pytest.mark.parametrize(("key", "value"), [("size", "-512"), ("size", "many")])
 def test_damaged_pax_records_are_refused(tmp_path: Path, key: str, value: str) -> None:
     """A size that leads backwards would be read for ever."""

@@ -38,7 +38,7 @@ def told(folder: Path, words: list[int], sizes: SystemSizes) -> Told:
     pairs = [captions[row : row + 2] for row in range(0, len(captions), 2)]
     samples = Samples.open(folder / "images", write_selection(folder, uids, captions=pairs))
     heard = Told()
-    cut.tell_cut(samples, sizes, tokenizer_of(config_of(sizes)["tokenizer"]), heard)
+    cut.tell_cut(samples.some_captions(cut.COUNTED), sizes, tokenizer_of(config_of(sizes)["tokenizer"]), heard)
     return heard
 
 

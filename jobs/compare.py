@@ -1,0 +1,150 @@
+"""compare: arms by the scores of what was trained on each: a table, a picture with intervals, and who wins."""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs.champion import choose_metric
+from jobs.evaluate import read_scores
+from jobs.select import SUMMARY_FILE
+from vlp_core.curation.arms import Arm
+from vlp_core.curation.trials import Trials, agreement, by_score, columns, half_width, said_of_winner, table
+from vlp_core.curation.truth import NEEDED, Worth, worth
+from vlp_core.data.layout import SUCCESS, iterate_shards
+from vlp_core.data.stored import read_selection
+from vlp_core.errors import UserError
+from vlp_core.files import wide, write_bytes, write_text
+from vlp_core.tracker import Summary, Tracker
+
+VERSION = "1"
+RESUMABLE = False
+COMPARISON = "comparison.json"
+TABLE = "comparison.md"
+PICTURE = "comparison.png"
+
+
+def run(
+    *,
+    images: Path,
+    arms: tuple[Arm, ...],
+    selections: tuple[Path, ...],
+    trials: tuple[Path, ...],
+    seeds: int,
+    metric: str | None = None,
+    truth: Path | None = None,
+    out: Path,
+    tracker: Tracker,
+) -> Summary:
+    """Write comparison.json, .md and .png, and the winner as a tag of the run.
+
+    Args:
+        selections: one an arm.
+        trials: folders with scores.json, `seeds` of them an arm, arm after arm.
+        metric: higher is better; without a name as the registry chooses.
+        truth: table of uid, kind and original, where they are known: arms are then ranked by it too.
+
+    Raises:
+        UserError: a metric that the scores lack, or a truth of other pictures.
+    """
+    scores = [read_scores(folder) for folder in trials]
+    metric = choose_metric(metric, scores[0])
+    known = [None] * len(arms) if truth is None else _worths(images, selections, truth)
+    found = [
+        Trials(
+            arm=arm.name,
+            rules=str(arm),
+            **_size(selections[number]),
+            scores=tuple(of[metric] for of in scores[number * seeds : (number + 1) * seeds]),
+            worth=known[number],
+        )
+        for number, arm in enumerate(arms)
+    ]
+    half, tau, best = half_width(found), agreement(found), by_score(found)[0]
+    said = _said(found, metric, half, tau)
+    write_text(out / TABLE, said)
+    write_text(out / COMPARISON, json.dumps(_as_json(found, metric, half, tau), indent=2) + "\n")
+    write_bytes(out / PICTURE, _drawn(found, metric, half))
+    write_text(out / "_TAGS.json", json.dumps({"vlp.winner": best.arm, "vlp.winner_rules": best.rules}) + "\n")
+    tracker.table("comparison", columns(found, half))
+    counts = {f"best/{metric}": best.mean}
+    counts |= {} if tau is None else {"kendall_tau": tau}
+    counts |= {f"{metric}/{arm.arm}": arm.mean for arm in found}
+    counts |= {f"f1/{arm.arm}": arm.worth.f1 for arm in found if arm.worth is not None}
+    return Summary(counts=counts, pictures={"comparison": PICTURE})
+
+
+def _size(selection: Path) -> dict[str, int]:
+    """How many pictures and captions a selection has."""
+    chosen = json.loads((selection / SUMMARY_FILE).read_text())
+    return {"pictures": chosen["rows"], "captions": chosen["captions"]}
+
+
+def _worths(images: Path, selections: Sequence[Path], truth: Path) -> list[Worth]:
+    """What each selection is worth by the truth about the pictures that were fetched."""
+    try:
+        known = wide(pq.read_table(truth, columns=list(NEEDED)))
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{truth}: not a table of {', '.join(NEEDED)} ({error}); give the truth of this list") from None
+    rows = pa.concat_tables(
+        [
+            table.filter(pc.equal(table["status"], SUCCESS)).select(["uid"])
+            for table in iterate_shards(images, ["uid", "status"])
+        ]
+    )
+    fetched = wide(rows)["uid"].combine_chunks()
+    worths = [
+        worth(wide(read_selection(selection, ["uid"]))["uid"].combine_chunks(), fetched, known)
+        for selection in selections
+    ]
+    if not worths[0].there:
+        raise UserError(f"{truth}: knows none of these pictures; give the truth of this list")
+    return worths
+
+
+def _said(arms: Sequence[Trials], metric: str, half: float | None, tau: float | None) -> str:
+    """The table with what it says, as Markdown."""
+    lines = [table(arms, metric, half), "", said_of_winner(arms, half) + "."]
+    if tau is not None:
+        lines.append(f"Ranked by score as by F1 of what is good: Kendall's tau {tau:.2f}.")
+    return "\n".join(lines) + "\n"
+
+
+def _as_json(arms: Sequence[Trials], metric: str, half: float | None, tau: float | None) -> dict[str, object]:
+    return {
+        "metric": metric,
+        "half_width": half,
+        "kendall_tau": tau,
+        "winner": by_score(arms)[0].arm,
+        "arms": [{**asdict(arm), "mean": arm.mean, "f1": None if arm.worth is None else arm.worth.f1} for arm in arms],
+    }
+
+
+def _drawn(arms: Sequence[Trials], metric: str, half: float | None) -> bytes:
+    """Each arm's mean with its interval, and each seed as a dot."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    ordered = by_score(arms)
+    figure = Figure(figsize=(9, 1.3 + 0.5 * len(ordered)), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    for row, arm in enumerate(ordered):
+        colour = "#1f4e9c" if row == 0 else "#6b7785"
+        axes.plot([100 * score for score in arm.scores], [row + 0.18] * len(arm.scores), "o", ms=4, color="#b9c2cc")
+        axes.errorbar(100 * arm.mean, row, xerr=100 * (half or 0.0), fmt="o", ms=7, capsize=4, lw=2, color=colour)
+    axes.set_yticks(range(len(ordered)), [f"{arm.arm}\n{arm.pictures:,} pictures" for arm in ordered], fontsize=9)
+    axes.set_ylim(len(ordered) - 0.5, -0.5)
+    number = len(arms[0].scores)
+    seeds = f"mean of {number} seeds with its 95 % interval (one deviation for all arms); dots: seeds"
+    axes.set_title(said_of_winner(arms, half), loc="left", fontsize=10)
+    axes.set_xlabel(f"{metric}, %: {seeds if half is not None else 'one seed'}", loc="left", fontsize=9)
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    return file.getvalue()

@@ -1,0 +1,80 @@
+"""One page about a data set: what was lost to what, with pictures, and what other thresholds would do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlp_core.files import write_text
+from vlp_core.report.settings import Report
+from vlp_core.settings import execution
+from vlp_core.tracker import Summary, Tracker
+
+VERSION = "1"
+RESUMABLE = False
+PAGE = "report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """Another data set, known by its tables: its pictures are too many to read for that."""
+
+    folder: Path = execution()
+    seal: str
+
+
+def against_of(report: Report) -> Against | None:
+    """What the drift is told from; UserError where that is no data set."""
+    if report.against is None:
+        return None
+    from jobs.report_sources import seal_of
+
+    return Against(folder=report.against, seal=seal_of(report.against))
+
+
+def run(
+    *,
+    images: Path,
+    columns: tuple[Path, ...],
+    verdicts: Path,
+    copies: Path,
+    selection: Path,
+    evaluations: tuple[Path, ...] = (),
+    report: Report,
+    semantic: Path | None = None,
+    against: Against | None = None,
+    truth: Path | None = None,
+    out: Path,
+    tracker: Tracker,
+) -> Summary:
+    """Write report.html: one file that needs no other.
+
+    Args:
+        columns: folders of what judges found (see `jobs.measure`).
+        evaluations: images of the evaluation sets, to show which of theirs were found.
+        semantic: what went since other pictures show the same.
+        against: tells the drift from it.
+        truth: table of uid, kind and original, where they are known.
+    """
+    from jobs.report_page import Made
+    from jobs.report_sources import Source, sample_of, source_at
+
+    source = Source(images=images, columns=columns, verdicts=verdicts, selection=selection)
+    tracker.progress(0, 3, unit="parts")
+    sample = sample_of(source, report.rows)
+    tracker.progress(1, 3, unit="parts")
+    made = Made(
+        source=source,
+        copies=copies,
+        semantic=semantic,
+        evaluations=evaluations,
+        sample=sample,
+        examples=report.examples,
+    )
+    page = made.page(None if against is None else source_at(against.folder), report.rows, truth)
+    tracker.progress(2, 3, unit="parts")
+    write_text(out / PAGE, page.html())
+    tracker.progress(3, 3, unit="parts")
+    counts: dict[str, float] = {"pictures/looked_at": len(sample), "pictures/shown": len(page.pictures)}
+    for score in page.truth.scores if page.truth else ():
+        rates = {"precision": score.precision, "recall": score.recall}
+        counts |= {f"{name}/{score.name}": rate for name, rate in rates.items() if rate is not None}
+    return Summary(counts=counts, pictures={"report": PAGE})

@@ -1,0 +1,229 @@
+"""What a report is made from: some shards of a data set with their columns, and where another release keeps its own."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs.measure import columns as stored_columns
+from jobs.measure import fetched
+from vlp_core.curation.quantities import JUDGES, QUANTITIES, of_captions
+from vlp_core.curation.shard import Shard
+from vlp_core.data.layout import SELECTION_FILE, SUCCESS, shard_names
+from vlp_core.data.stored import index_shard, read_rows
+from vlp_core.errors import UserError
+from vlp_core.files import wide
+from vlp_core.identity import digest_of
+from vlp_core.report.sample import Bools, Sample, evenly, joined
+
+_IDENTITIES = 200_000  # links of a data set, at most about, that are compared with those of another
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a data set lies; without verdicts nothing was asked of it, without a selection all of it is in it."""
+
+    images: Path
+    columns: tuple[Path, ...] = ()
+    verdicts: Path | None = None
+    selection: Path | None = None
+
+
+def sample_of(source: Source, rows: int) -> Sample:
+    """About so many rows of the list, in whole shards that are spread over all."""
+    names = shard_names(source.images)
+    if not names:
+        raise UserError(f"{source.images}: no shards of pictures in this folder; give the output folder of download")
+    with pq.ParquetFile(source.images / f"{names[0]}.parquet") as first:
+        some = evenly(names, -(-rows // max(1, first.metadata.num_rows)))
+    parts = [_part(source, name) for name in some]
+    pictures = joined([part.pictures for part in parts])
+    return Sample(
+        listed=joined([part.listed for part in parts]),
+        pictures=pictures,
+        values=_together(parts),
+        rule=pa.concat_arrays([part.rule for part in parts]),
+        selected=selected_among(source.selection, pictures["uid"]),
+        passed=np.concatenate([part.passed for part in parts]),
+        shards=len(some),
+        shards_in_all=len(names),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    listed: pa.Table
+    pictures: pa.Table
+    values: dict[str, np.ndarray | None]
+    rule: pa.Array
+    passed: Bools
+
+
+def _part(source: Source, name: str) -> _Part:
+    pictures = fetched(source.images, name)
+    if "sha256" not in pictures.column_names:
+        pictures = pictures.append_column("sha256", pa.nulls(len(pictures), pa.string()))
+    rule, passed = pa.nulls(len(pictures), pa.string()), np.ones(len(pc.list_flatten(pictures["captions"])), bool)
+    if source.verdicts is not None:
+        verdicts = pq.read_table(source.verdicts / f"{name}.parquet", columns=["rule", "captions"])
+        rule = verdicts["rule"].combine_chunks()
+        passed = _passed(pictures["captions"].combine_chunks(), verdicts["captions"].combine_chunks())
+    return _Part(
+        listed=wide(_listed(read_rows(source.images, name))),
+        pictures=wide(pictures.select(["uid", "url", "sha256", "captions"])),
+        values=_values(source.columns, name, pictures),
+        rule=rule,
+        passed=passed,
+    )
+
+
+def _passed(captions: pa.ListArray, left: pa.ListArray) -> Bools:
+    """Which captions, one after the other, are among those that are left of their picture's."""
+    texts = pc.dictionary_encode(pa.concat_arrays([pc.list_flatten(of) for of in (captions, left)]))
+    owner = np.concatenate([pc.list_parent_indices(of).to_numpy() for of in (captions, left)])
+    places = owner * max(1, len(texts.dictionary)) + pc.fill_null(texts.indices, 0).to_numpy()
+    own = len(pc.list_flatten(captions))
+    return np.isin(places[:own], places[own:])
+
+
+def _listed(rows: pa.Table) -> pa.Table:
+    """uid, url, and why there is no picture: null where there is one."""
+    return pa.table({"uid": rows["uid"], "url": rows["url"], "error_message": _reasons(rows)})
+
+
+def _reasons(rows: pa.Table) -> pa.Array:
+    status = rows["status"]
+    why = status
+    if "error_message" in rows.column_names:
+        why = pc.coalesce(rows["error_message"].cast(pa.string()), status)
+    return pc.if_else(pc.equal(status, SUCCESS), pa.scalar(None, pa.string()), why)
+
+
+def _values(columns: Sequence[Path], name: str, pictures: pa.Table) -> dict[str, np.ndarray | None]:
+    """Every quantity that a column has; what costs little is worked out where none has it."""
+    measured = {quantity for folder in columns for quantity in pq.read_schema(folder / f"{name}.parquet").names}
+    values = stored_columns(columns, name, measured & QUANTITIES.keys())
+    shard = Shard(rows=pictures)
+    for judge in JUDGES.values():
+        if judge.measure is not None and not judge.costly and not measured.issuperset(judge.gives):
+            found = judge.measure(shard)
+            values |= {
+                name: pa.array(found[name]).to_numpy(zero_copy_only=False) if name in found else None
+                for name in judge.gives
+                if name not in measured
+            }
+    return values
+
+
+def _together(parts: Sequence[_Part]) -> dict[str, np.ndarray]:
+    """The values of all parts, one after the other; a quantity that no part knows is left out."""
+    together = {}
+    for quantity in QUANTITIES:
+        found = [part.values.get(quantity) for part in parts]
+        if any(values is not None and len(values) for values in found):
+            sizes = [pc.sum(pc.list_value_length(part.pictures["captions"])).as_py() or 0 for part in parts]
+            lengths = sizes if of_captions(quantity) else [len(part.pictures) for part in parts]
+            together[quantity] = np.concatenate(
+                [
+                    np.full(size, np.nan) if values is None else values
+                    for values, size in zip(found, lengths, strict=True)
+                ]
+            )
+    return together
+
+
+def selected_among(selection: Path | None, uids: pa.ChunkedArray) -> Bools:
+    """Which of these uids a selection has; all where there is none."""
+    if selection is None:
+        return np.ones(len(uids), bool)
+    found = np.zeros(len(uids), bool)
+    with pq.ParquetFile(selection / SELECTION_FILE) as file:
+        for batch in file.iter_batches(columns=["uid"]):
+            chosen = batch.column("uid").cast(uids.type)
+            found |= pc.is_in(uids, value_set=chosen).to_numpy().astype(bool)
+    return found
+
+
+def reasons_of(images: Path) -> dict[str, int]:
+    """How often each reason for no picture stands, in all shards."""
+    reasons: Counter[str] = Counter()
+    for name in shard_names(images):
+        with pq.ParquetFile(images / f"{name}.parquet") as file:
+            here = [name for name in ("status", "error_message") if name in file.schema_arrow.names]
+            for pair in pc.value_counts(_reasons(file.read(columns=here)).combine_chunks()).to_pylist():
+                if pair["values"] is not None:
+                    reasons[pair["values"]] += pair["counts"]
+    return dict(reasons)
+
+
+def every_for(fetched: int) -> int:
+    """One link in how many is compared with those of another data set."""
+    every = 1
+    while fetched // every > _IDENTITIES:
+        every *= 16
+    return every
+
+
+def identities(images: Path, every: int) -> pa.Table:
+    """uid and sha256 of the fetched pictures, of one in `every` (a power of 16) links by their hash."""
+    digits = "0" * round(np.log(every) / np.log(16))
+    parts = []
+    for name in shard_names(images):
+        index = images / f"{name}_index.parquet"
+        rows = pq.read_table(index, columns=["uid", "sha256"]) if index.exists() else index_shard(images, name)[1]
+        parts.append(rows.select(["uid", "sha256"]).filter(pc.starts_with(rows["uid"], digits)))
+    return joined(parts)
+
+
+# Another data set: a folder of images, or the newest selection under the root of an earlier release.
+
+
+def source_at(path: Path) -> Source:
+    """Where the data set of a path lies; UserError where it is none."""
+    if not path.is_dir():
+        raise UserError(f"--report.against {path}: no such folder; give a folder of images, or a root")
+    if shard_names(path):
+        return Source(images=path)
+    made = sorted(path.glob("select*/*/_RECORD.json"), key=lambda record: (record.stat().st_mtime_ns, record))
+    if not made:
+        raise UserError(
+            f"--report.against {path}: neither shards of pictures nor a finished select step in this folder"
+        )
+    selection = made[-1].parent
+    verdicts = _input(path, selection, "filter")
+    images = _input(path, verdicts, "download", "adopt")
+    columns = tuple(folder for folder in _inputs(path, verdicts) if folder != images and folder.is_dir())
+    return Source(images=images, columns=columns, verdicts=verdicts, selection=selection)
+
+
+def _inputs(root: Path, folder: Path) -> list[Path]:
+    """The folders of the steps that a result was made from."""
+    try:
+        return [root / place for place in json.loads((folder / "_RUN.json").read_text())["inputs"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"--report.against {root}: {folder} does not say what it was made from; make it anew"
+        ) from error
+
+
+def _input(root: Path, folder: Path, *steps: str) -> Path:
+    for found in _inputs(root, folder):
+        if found.parent.name.startswith(steps) and found.is_dir():
+            return found
+    raise UserError(f"--report.against {root}: what {folder} was made from is gone ({' or '.join(steps)})")
+
+
+def seal_of(path: Path) -> str:
+    """What tells that the data set at a path is another than it was, without reading its pictures."""
+    if path is None:
+        return None
+    source = source_at(path)
+    folders = [folder for folder in (source.images, source.selection) if folder is not None]
+    files = [file for folder in folders for file in sorted(folder.glob("*.parquet"))]
+    return digest_of([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files])

@@ -1,0 +1,166 @@
+#!/usr/bin/env python
+"""Which rules select the data that trains the better model: one recipe, at equal compute, on what each selects.
+
+pipelines/compare_data.py --rules all datacomp_basic 'datacomp_basic,shared<=10'          # on the embedded corpus
+pipelines/compare_data.py --source pairs.parquet --eval.retrieval test.parquet --score.model ViT-B-32:clip.pt \\
+    --rules datacomp_basic 'strict:datacomp_basic,clip>=top30%' --seeds 5 --root /data/runs
+pipelines/compare_data.py --recipe albef --size tiny --help                               # every flag
+"""
+
+import sys
+from dataclasses import dataclass, make_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jobs import compare, evaluate, tokenizer, train, trial
+from pipelines.data import Curate, DataSet, check_data, fetched, inputs_of, reported, selected
+from pipelines.pretrain import split_flag
+from pipelines.workflow.cli import USER_FAULT, open_root, parse, run_pipeline
+from pipelines.workflow.plan import folders_made
+from pipelines.workflow.registered import resolved
+from pipelines.workflow.step import Step, step, walk
+from vlp_core.curation.arms import Arm, parse_arms
+from vlp_core.curation.settings import Filter
+from vlp_core.data.settings import Data, Words
+from vlp_core.errors import UserError
+from vlp_core.evals.classes import Classes, check_labels
+from vlp_core.evals.settings import Evaluate
+from vlp_core.recipes.recipe import Recipe
+from vlp_core.train.settings import Train
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareData(Curate):
+    """Compare selections by what a recipe learns of each. Without --source: of the embedded corpus, whose faults are
+    known."""
+
+    rules: tuple[str, ...] = ("all", "datacomp_basic", "datacomp_basic,shared<=10")
+    """The arms: rules and sets of rules with commas between them, `all` for none, and a name before a colon where one
+    is wanted (strict:datacomp_basic,clip>=.3)."""
+    seeds: int = 3
+    """Models that are trained on each selection, with seeds from --train.seed on."""
+    metric: str | None = None
+    """The score that decides, higher is better; none given: zero_shot/top1 where there is one, else
+    retrieval/text_to_image_r@10."""
+    words: Words = Words()
+    model: Any = None
+    train: Train = Train()
+    data: Data = Data()
+    evaluate: Evaluate = Evaluate()
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise UserError(f"--seeds {self.seeds}: give 1 or more")
+        parse_arms(self.rules)
+
+
+def configuration(recipe: Recipe) -> type[CompareData]:
+    """The configuration of a recipe: its settings are the defaults."""
+    fields: list[tuple[str, type, Any]] = [
+        ("model", type(recipe.system), recipe.system),
+        ("train", Train, recipe.train),
+        ("data", Data, recipe.data),
+    ]
+    made = make_dataclass("CompareData", fields, bases=(CompareData,), frozen=True, kw_only=True)
+    made.__doc__ = CompareData.__doc__
+    return made
+
+
+def check(config: CompareData, sets: dict[str, bool]) -> None:
+    """Tell now what would otherwise be told after the download, or the training."""
+    if config.filter.rules != Filter().rules:
+        raise UserError("--filter.rules: each of --rules is an arm with rules of its own; leave it out")
+    for arm in parse_arms(config.rules):
+        check_data(of_arm(config, arm))
+    train.check(config.model, config.train)
+    if not any(sets.values()):
+        raise UserError("selections are compared by scores: give --eval.retrieval LIST too")
+    if config.eval.zero_shot is not None:
+        check_labels(config.eval.zero_shot, None if config.eval.classes is None else Classes.read(config.eval.classes))
+    evaluate.check(config.model, config.metric, **sets, dual=False, flag="--metric")
+
+
+def of_arm(config: CompareData, arm: Arm) -> CompareData:
+    return replace(config, filter=replace(config.filter, rules=arm.rules))
+
+
+def build(config: CompareData) -> list[Step]:
+    """One DAG: what no rule changes is made once, and each arm's steps end in its name."""
+    inputs = inputs_of(config)
+    check(config, {"retrieval": inputs.retrieval is not None, "zero_shot": inputs.zero_shot is not None})
+    data_set = fetched(config, inputs)
+    arms, columns = parse_arms(config.rules), dict[str, Step]()
+    selections = [selected(of_arm(config, arm), data_set, columns, f"-{arm.name}") for arm in arms]
+    pages = [
+        reported(of_arm(config, arm), inputs, data_set, selection, columns, f"-{arm.name}")
+        for arm, selection in zip(arms, selections, strict=True)
+    ]
+    evaluation = {**data_set.sets, "classes": inputs.classes}
+    trials = [
+        model
+        for arm, selection in zip(arms, selections, strict=True)
+        for model in tried(config, data_set, selection, arm.name, evaluation)
+    ]
+    compared = step(
+        "compare",
+        compare.run,
+        images=data_set.images,
+        arms=arms,
+        selections=tuple(selections),
+        trials=tuple(trials),
+        seeds=config.seeds,
+        metric=config.metric,
+        truth=inputs.truth,
+    )
+    return [*pages, compared]
+
+
+def tried(config: CompareData, data_set: DataSet, selection: Step, arm: str, evaluation: dict[str, Any]) -> list[Step]:
+    """A model a seed. Their steps, batches and rates are those of every arm: equal compute."""
+    pieces = {}
+    if config.model.needs.tokenizer == "wordpiece":
+        pieces["tokenizer"] = step(f"tokenizer-{arm}", tokenizer.run, selection=selection, words=config.words)
+    return [
+        step(
+            f"train-{arm}-{seed}",
+            trial.run,
+            images=data_set.images,
+            selection=selection,
+            recipe=config.model,
+            train=replace(config.train, seed=seed),
+            data=config.data,
+            evaluate=config.evaluate,
+            **pieces,
+            **evaluation,
+        )
+        for seed in range(config.train.seed, config.train.seed + config.seeds)
+    ]
+
+
+def main(words: list[str]) -> int:
+    from vlp_core.recipes.catalogue import recipe_of
+
+    try:
+        name, flags = split_flag(words, "--recipe", "clip")
+        size, flags = split_flag(flags, "--size", "tiny")
+        config = configuration(recipe_of(name, size))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_FAULT
+    code = run_pipeline("compare-data", config, build, headline=("compare",), arguments=flags)
+    return code or told(config, flags)
+
+
+def told(config: type[CompareData], flags: list[str]) -> int:
+    """Print the table, where it is made: not after --explain or --until."""
+    settings, workflow = parse(config, flags, "compare-data")
+    if not workflow.explain:
+        root = open_root(workflow.root)
+        made = folders_made(walk(build(resolved(settings, root))), root)
+        if "compare" in made and workflow.until in (None, "compare"):
+            print(f"\n{(Path(made['compare']) / compare.TABLE).read_text()}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,83 @@
+"""Arms compared: the scores they are given, what the truth says of them, and what is left for MLflow."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from jobs import compare
+from tests.vlp_core.data.folders import write_images, write_selection
+from vlp_core.curation.arms import parse_arms
+from vlp_core.errors import UserError
+from vlp_core.files import write_table
+from vlp_core.tracker import Silent, Summary
+
+METRIC = "retrieval/text_to_image_r@10"
+ARMS = ("all", "words>2", "strict:words>5,side>=200")
+SCORES = ((0.3, 0.4), (0.5, 0.6), (0.1, 0.1))
+FAULTY, FAILED = 4, 3  # of the pictures, the first so many are wrong; the last so many were not fetched
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three selections: all 12 pictures, the 8 good ones and a wrong one, and one good one."""
+    folder = tmp_path_factory.mktemp("compare")
+    every = list(write_images(folder / "images", [10, 5], failed=(12, 13, 14)))
+    for number, uids in enumerate((every, every[FAULTY - 1 :], every[-1:])):
+        write_selection(folder / f"selection{number}", uids)
+        (folder / f"selection{number}/selection.json").write_text(json.dumps({"rows": len(uids), "captions": 30}))
+        for seed, score in enumerate(SCORES[number]):
+            trial = folder / f"trial{number}{seed}"
+            trial.mkdir()
+            (trial / "scores.json").write_text(json.dumps({METRIC: score, "data_digest": "x"}))
+    kinds = ["wrong"] * FAULTY + ["good"] * (len(every) - FAULTY)
+    truth = {"uid": every, "kind": kinds, "original": pa.nulls(len(every), pa.string())}
+    write_table(folder / "truth.parquet", pa.table(truth))
+    return folder
+
+
+def compared(folder: Path, out: Path, truth: Path | None, arms: Sequence[str] = ARMS) -> Summary:
+    out.mkdir()
+    return compare.run(
+        images=folder / "images",
+        arms=parse_arms(arms),
+        selections=tuple(folder / f"selection{number}" for number in range(3)),
+        trials=tuple(folder / f"trial{number}{seed}" for number in range(3) for seed in range(2)),
+        seeds=2,
+        truth=truth,
+        out=out,
+        tracker=Silent(),
+    )
+
+
+def test_the_winner_the_table_and_whether_the_truth_agrees(folder: Path, tmp_path: Path) -> None:
+    summary = compared(folder, tmp_path / "out", folder / "truth.parquet")
+    assert json.loads((tmp_path / "out/_TAGS.json").read_text()) == {
+        "vlp.winner": "words-gt-2",
+        "vlp.winner_rules": "words>2",
+    }
+    means = {f"{METRIC}/all": 0.35, f"{METRIC}/words-gt-2": 0.55, f"{METRIC}/strict": 0.1}
+    truths = {"f1/all": 16 / 20, "f1/words-gt-2": 16 / 17, "f1/strict": 2 / 9}
+    assert summary.counts == pytest.approx({f"best/{METRIC}": 0.55, "kendall_tau": 1.0, **means, **truths})
+    assert (tmp_path / "out" / summary.pictures["comparison"]).read_bytes().startswith(b"\x89PNG")
+    said = (tmp_path / "out/comparison.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in said[2:5]] == ["| words-gt-2", "| all", "| strict"]
+    assert "| 88.9 | 100.0 | 0.941 |" in said[2] and "Kendall's tau 1.00" in said[-1]
+    found = json.loads((tmp_path / "out/comparison.json").read_text())
+    assert found["winner"] == "words-gt-2" and found["metric"] == METRIC
+    assert [arm["scores"] for arm in found["arms"]] == [list(scores) for scores in SCORES]
+
+
+def test_without_a_truth_scores_alone_are_told(folder: Path, tmp_path: Path) -> None:
+    summary = compared(folder, tmp_path / "out", None)
+    assert not [name for name in summary.counts if name.startswith(("f1", "kendall"))]
+    assert "F1" not in (tmp_path / "out/comparison.md").read_text()
+
+
+def test_the_truth_of_another_list_is_told(folder: Path, tmp_path: Path) -> None:
+    other = pa.table({"uid": ["x"], "kind": ["good"], "original": pa.nulls(1, pa.string())})
+    write_table(tmp_path / "truth.parquet", other)
+    with pytest.raises(UserError, match=r"truth\.parquet: knows none of these pictures"):
+        compared(folder, tmp_path / "out", tmp_path / "truth.parquet")

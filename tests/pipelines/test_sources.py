@@ -1,0 +1,101 @@
+"""What --source takes: links are fetched, what is there is adopted, both become one folder, and what is neither is
+told in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.sources import images_of, sort_out
+from pipelines.workflow.step import Step, walk
+from tests.vlp_core.data.folders import jpeg, write_images, write_tar
+from vlp_core.curation.settings import Ingest
+from vlp_core.data.settings import Adopt
+from vlp_core.errors import UserError
+from vlp_core.web.settings import Fetch
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A folder with one of each."""
+    write_images(tmp_path / "set", [2], foreign=True)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a.csv").write_text("url,caption\nhttp://a.test/1,one\n")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "captions.tsv").write_text("image\ttext\n1.jpg\tone\n")
+    (tmp_path / "photos" / "1.jpg").write_bytes(jpeg(1))
+    (tmp_path / "parts" / "0").mkdir(parents=True)
+    write_tar(tmp_path / "parts" / "0" / "x.tar", [("1.jpg", jpeg(1))])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / "0.tar.gz").write_bytes(b"")
+    return tmp_path
+
+
+def images(*sources: Path | str, adopt: Adopt | None = None) -> Step:
+    return images_of(
+        [str(source) for source in sources],
+        ingest_settings=Ingest(),
+        fetch=Fetch(),
+        adopt_settings=adopt or Adopt(),
+        serve=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("sources", "steps"),
+    [
+        (["links"], ["ingest", "download"]),
+        (["links/a.csv"], ["ingest", "download"]),
+        (["set"], ["adopt"]),
+        (["set/{00000..00000}.tar"], ["adopt"]),
+        (["parts"], ["adopt"]),
+        (["photos"], ["ingest-pictures", "adopt-pictures"]),
+        (["photos/captions.tsv"], ["ingest-pictures", "adopt-pictures"]),
+        (["links", "photos"], ["ingest", "download", "ingest-pictures", "adopt-pictures", "adopt"]),
+        (["set", "links"], ["ingest", "download", "adopt"]),
+    ],
+)
+def test_sources_become_steps_by_what_they_are(here: Path, sources: list[str], steps: list[str]) -> None:
+    assert [step.name for step in walk([images(*(here / source for source in sources))])] == steps
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("empty", "empty: no data set in this folder; it needs tars, lists or a caption table"),
+        ("packed", r"0\.tar\.gz: compressed, so no picture is found by offset; unpack it"),
+        ("set/{00000..00002}.tar", r"00001\.tar: no such tar; 2 of 3 that .* names are missing"),
+        ("set/9.tar", r"9\.tar: no such tar$"),
+        ("set/{0..4", r"write it as …/\{00000\.\.00012\}\.tar"),
+        ("nosuch://set", "no such store can be opened here"),
+        ("memory://nothing", "nothing is there, or it may not be listed"),
+    ],
+)
+def test_what_is_no_data_set_is_told_in_one_line(here: Path, source: str, told: str) -> None:
+    with pytest.raises(UserError, match=told) as error:
+        sort_out([source if "://" in source else str(here / source)], Adopt())
+    assert "\n" not in str(error.value)
+
+
+def test_a_set_is_given_once(here: Path) -> None:
+    """Pictures without urls are known by folder, tar and key."""
+    with pytest.raises(UserError, match="give a source once"):
+        sort_out([str(here / "set"), str(here / "set" / "00000.tar")], Adopt())
+
+
+def test_a_column_of_files_is_named_where_a_table_has_urls_too(here: Path) -> None:
+    table = here / "photos" / "both.csv"
+    table.write_text("url,caption,local\nhttp://a.test/1,one,1.jpg\n")
+    broken = here / "photos" / "broken.parquet"
+    broken.write_bytes(b"PAR1")  # told when it is read, as any list
+    assert sort_out([str(table), str(broken)], Adopt(file_column="local")).lists == (broken,)
+    assert sort_out([str(table)], Adopt()).lists == (table,)
+    assert sort_out([str(table)], Adopt(file_column="local")).tables == (table,)
+
+
+def test_a_set_that_changed_is_adopted_again(here: Path) -> None:
+    before = images(here / "set").inputs["listing"]
+    assert images(here / "set").inputs["listing"] == before
+    tar = here / "set" / "00000.tar"
+    tar.write_bytes(tar.read_bytes() + b"\0" * 512)
+    assert images(here / "set").inputs["listing"] != before

@@ -1,0 +1,41 @@
+"""What a selection is worth by the truth."""
+
+import pyarrow as pa
+import pytest
+
+from vlp_core.curation.truth import FAULTY, LEAK, Worth, worth
+from vlp_core.miniature import web
+
+TRUTH = pa.table(
+    {
+        "uid": ["g1", "g2", "g3", "c1", "w1", "b1", "l1", "gone"],
+        "kind": ["good", "good", "slow", "near", "wrong", "boilerplate", "leak", "good"],
+        "original": pa.array([None, None, None, "g1", None, None, "test", None], pa.string()),
+    }
+)
+FETCHED = pa.array(["g1", "g2", "g3", "c1", "w1", "b1", "l1", "new"])
+
+
+@pytest.mark.parametrize(
+    ("selected", "good", "number"),
+    [
+        (["g1", "g2", "g3", "w1", "b1", "l1"], 3, 6),
+        (["g1", "c1"], 1, 2),  # what is copied counts once
+        (["c1", "g2", "new"], 2, 2),  # a copy stands for its original, and of some nothing is known
+        (["w1"], 0, 1),
+        ([], 0, 0),
+    ],
+)
+def test_good_is_what_is_true_once_and_not_of_the_test(selected: list[str], good: int, number: int) -> None:
+    found = worth(pa.array(selected, pa.string()), FETCHED, TRUTH)
+    assert found == Worth(good=good, selected=number, there=3)
+
+
+def test_worth_is_both_precision_and_recall() -> None:
+    found = Worth(good=2, selected=4, there=3)
+    assert (found.precision, found.recall, found.f1) == pytest.approx((1 / 2, 2 / 3, 4 / 7))
+    assert Worth(good=0, selected=0, there=0).f1 == 0
+
+
+def test_every_kind_of_the_embedded_corpus_that_can_be_fetched_is_good_or_not() -> None:
+    assert set(web.KINDS) - {*web.GOOD, *web.COPIED, *web.UNREACHABLE} == {*FAULTY, LEAK}

@@ -1,0 +1,60 @@
+"""What a selection is worth where it is known what each picture is: the share of it that is good, and the share of what
+is good that it has.
+
+A truth is a table of `uid`, `kind` and `original`: what each link leads to, and of a copy or a leak the uid of the
+picture that it shows. Kinds are those of the embedded corpus (`vlp_core.miniature.web`).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+FAULTY = ("filename", "boilerplate", "wrong", "foreign", "tiny")
+"""Kinds that rules are there for."""
+LEAK = "leak"
+NEEDED = ("uid", "kind", "original")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worth:
+    """Of a selection: pictures that are good, of how many that are known; and how many good ones there were."""
+
+    good: int
+    selected: int
+    there: int
+
+    @property
+    def precision(self) -> float:
+        """The share of what is selected that is good."""
+        return self.good / self.selected if self.selected else 0.0
+
+    @property
+    def recall(self) -> float:
+        """The share of what is good that is selected."""
+        return self.good / self.there if self.there else 0.0
+
+    @property
+    def f1(self) -> float:
+        """Their harmonic mean: what selections are ranked by."""
+        both = self.precision + self.recall
+        return 2 * self.precision * self.recall / both if both else 0.0
+
+
+def worth(selected: pa.Array, fetched: pa.Array, truth: pa.Table) -> Worth:
+    """What the `selected` of the `fetched` uids are worth.
+
+    Good is a picture that no evaluation set has under a caption that is true of it, once: a copy beside what it copies
+    adds to what is selected, not to what is good of it. Uids of which nothing is known are not counted.
+    """
+    known = truth.filter(pc.is_in(truth["uid"], value_set=fetched)).combine_chunks()
+    uids, kinds = (known[name].combine_chunks() for name in ("uid", "kind"))
+    pictures = pc.coalesce(known["original"].combine_chunks(), uids)
+    good = pc.invert(pc.is_in(kinds, value_set=pa.array([*FAULTY, LEAK]))).to_numpy(zero_copy_only=False)
+    chosen = pc.is_in(uids, value_set=selected).to_numpy(zero_copy_only=False)
+    return Worth(good=_distinct(pictures, good & chosen), selected=int(chosen.sum()), there=_distinct(pictures, good))
+
+
+def _distinct(pictures: pa.Array, which: np.ndarray) -> int:
+    return len(pc.unique(pictures.filter(pa.array(which))))

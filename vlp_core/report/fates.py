@@ -1,0 +1,110 @@
+"""What became of what was planted: a table of kinds by fates, and the precision and recall of each judge."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vlp_core.curation.truth import FAULTY, LEAK
+
+SELECTED, NOT_FETCHED, EVALUATION, OTHERWISE = "selected", "not fetched", "evaluation", "otherwise"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted:
+    """Rows of which the truth is known, an array each.
+
+    kind    what they are
+    origin  the uid of the picture that they show, however often it is copied
+    fate    what took them, or `selected`
+    group   the uid of the picture that stays for all that were taken for copies of it
+    """
+
+    kind: pa.Array
+    origin: pa.Array
+    fate: pa.Array
+    group: pa.Array
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a judge took: rightly, wrongly, and what it missed."""
+
+    name: str
+    right: int
+    wrong: int
+    missed: int
+    said: str
+
+    @property
+    def precision(self) -> float | None:
+        return self.right / (self.right + self.wrong) if self.right + self.wrong else None
+
+    @property
+    def recall(self) -> float | None:
+        return self.right / (self.right + self.missed) if self.right + self.missed else None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Fates in order, and of each planted kind how many met each; scores of judges."""
+
+    fates: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[int]]]
+    scores: Sequence[Score]
+
+
+def matrix(planted: Planted, order: Sequence[str]) -> tuple[list[str], list[tuple[str, list[int]]]]:
+    """Of each kind how many met each fate; fates in the given order, as far as any met them."""
+    met = set(pc.unique(planted.fate).to_pylist())
+    told = [fate for fate in dict.fromkeys(order) if fate in met]
+    names, codes = np.unique(planted.kind.to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    places = pc.index_in(planted.fate, value_set=pa.array(told, pa.string())).to_numpy()
+    counts = np.zeros((len(names), len(told)), np.int64)
+    np.add.at(counts, (codes, places), 1)
+    by_size = np.argsort(-counts.sum(axis=1), kind="stable")
+    return told, [(str(names[at]), counts[at].tolist()) for at in by_size]
+
+
+def scores(planted: Planted, rules: Sequence[str]) -> list[Score]:
+    """Of the rules, of dedup and of decontamination, each of the pictures that came to it."""
+    fate = planted.fate.to_numpy(zero_copy_only=False).astype(str)
+    kind = planted.kind.to_numpy(zero_copy_only=False).astype(str)
+    fetched = fate != NOT_FETCHED
+    taken, faulty = np.isin(fate, list(rules)), np.isin(kind, FAULTY)
+    passed = fetched & ~taken
+    leaks, went = kind == LEAK, _removed(planted, fate)
+    return [
+        _score("rules", taken & fetched, faulty & fetched, f"fetched pictures of kind {', '.join(FAULTY)}"),
+        _dedup(planted, passed),
+        _score("decontamination", went & passed, leaks & passed, "pictures of an evaluation set that pass the rules"),
+    ]
+
+
+def _score(name: str, taken: np.ndarray, meant: np.ndarray, said: str) -> Score:
+    return Score(name, int((taken & meant).sum()), int((taken & ~meant).sum()), int((meant & ~taken).sum()), said)
+
+
+def _removed(planted: Planted, fate: np.ndarray) -> np.ndarray:
+    """What went with its group, whichever of its copies an evaluation set has."""
+    gone = pc.filter(planted.group, pa.array(fate == EVALUATION))
+    return pc.is_in(planted.group, value_set=gone).to_numpy(zero_copy_only=False)
+
+
+def _dedup(planted: Planted, passed: np.ndarray) -> Score:
+    """Pairs of pictures that pass the rules: which show the same, and which were taken for copies."""
+    origin, group = (
+        pc.dictionary_encode(of.filter(pa.array(passed))).indices.to_numpy().astype(np.int64)
+        for of in (planted.origin, planted.group)
+    )
+    both = np.unique(np.stack([origin, group]), axis=1, return_counts=True)[1] if len(origin) else np.empty(0, np.int64)
+    right, same, merged = (_pairs(sizes) for sizes in (both, np.bincount(origin), np.bincount(group)))
+    return Score(
+        "dedup", right, merged - right, same - right, "pairs of copies, among the pictures that pass the rules"
+    )
+
+
+def _pairs(sizes: np.ndarray) -> int:
+    return int((sizes * (sizes - 1) // 2).sum())
