@@ -26,7 +26,7 @@ def deduplicated(pictures: list[Picture], folder: Path, *rules: str) -> tuple[pa
     verdicts, hashes, copies = (folder / name for name in ("verdicts", "hashes", "copies"))
     for out in (verdicts, hashes, copies):
         out.mkdir()
-    filter.run(images=images, filter=Filter(rules=rules), out=verdicts, tracker=Silent())
+    filter.run(images=images, filter=Filter(rules=rules or ("captions>=1",)), out=verdicts, tracker=Silent())
     hash.run(images=images, out=hashes, tracker=Silent())
     summary = dedup.run(images=images, hashes=hashes, verdicts=verdicts, dedup=Dedup(), out=copies, tracker=Silent())
     table = pq.read_table(copies / "00000.parquet")
