@@ -28,7 +28,7 @@ def deduplicated(
     verdicts, hashes, alike, copies = (folder / name for name in ("verdicts", "hashes", "near", "copies"))
     for out in (hashes, alike, copies):
         out.mkdir()
-    filtered(images, verdicts, Filter(rules=rules))
+    filtered(images, verdicts, Filter(rules=rules or ("captions>=1",)))
     hash.run(images=images, out=hashes, tracker=Silent())
     near.run(hashes=hashes, near=Near(), out=alike, tracker=Silent())
     summary = dedup.run(images=images, near=alike, verdicts=verdicts, scores=scores, out=copies, tracker=Silent())
