@@ -76,8 +76,13 @@ def check(config: Pretrain, inputs: Inputs) -> None:
     if config.eval.zero_shot is not None:
         check_labels(config.eval.zero_shot, classes)
     if inputs.retrieval or inputs.zero_shot:
-        sets = {"retrieval": inputs.retrieval is not None, "zero_shot": inputs.zero_shot is not None}
-        evaluate.check(config.model, config.register.metric, **sets, dual=config.dual is not None)
+        evaluate.check(
+            config.model,
+            config.register.metric,
+            retrieval=inputs.retrieval is not None,
+            zero_shot=inputs.zero_shot is not None,
+            dual=config.dual is not None,
+        )
 
 
 def tell_fresh(config: Pretrain) -> None:
