@@ -20,7 +20,7 @@ from pipelines.workflow.plan import folders_made
 from pipelines.workflow.registered import resolved
 from pipelines.workflow.step import Step, step, walk
 from vlp_core.curation.arms import Arm, parse_arms
-from vlp_core.curation.settings import Filter
+from vlp_core.curation.settings import EVERY_PAIR, Filter
 from vlp_core.data.settings import Data, Words
 from vlp_core.errors import UserError
 from vlp_core.evals.classes import Classes, check_labels
@@ -81,7 +81,7 @@ def check(config: CompareData, sets: dict[str, bool]) -> None:
 
 
 def of_arm(config: CompareData, arm: Arm) -> CompareData:
-    return replace(config, filter=replace(config.filter, rules=arm.rules))
+    return replace(config, filter=replace(config.filter, rules=arm.rules or (EVERY_PAIR,)))
 
 
 def build(config: CompareData) -> list[Step]:

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+import torch
+
 from jobs import evaluate, trial
 from tests.vlp_core.data.folders import write_images, write_selection
 from tests.vlp_core.train.builders import SMALL, TRAIN
 from vlp_core.data.settings import Data
 from vlp_core.evals.settings import Evaluate
+from vlp_core.model_folder import read_weights
 from vlp_core.tracker import Silent
 from vlp_core.train.curve import read_points
 from vlp_core.train.loop import train_model
@@ -49,8 +53,9 @@ def test_a_trial_is_trained_and_scored_as_alone_though_its_worker_is_killed(clus
     # killed at 6, before the checkpoint of step 6: the second worker tells the curve so far and goes on from 3
     assert (tmp_path / "journal").read_text().split() == ["2", "4", "6", "2", "4", "6", "8", "10", "12"]
     train_model(**given, train=TRAIN, out=alone, tracker=Silent())
-    assert read_points(out) == read_points(alone)
-    assert (out / "model.safetensors").read_bytes() == (alone / "model.safetensors").read_bytes()
+    for one, other in zip(read_points(out), read_points(alone), strict=True):
+        assert one == pytest.approx(other, rel=1e-3)  # another process, another number of threads
+    torch.testing.assert_close(read_weights(out), read_weights(alone), atol=1e-3, rtol=1e-3)
     scores, digest = evaluate.score(
         evaluate.Work(
             model=alone,

@@ -12,6 +12,10 @@ from vlp_core.settings import execution
 BALANCE_T = 20_000  # MetaCLIP's for 400 million pairs
 
 
+EVERY_PAIR = "captions>=1"
+"""A rule that takes nothing: a pair without a caption is never judged."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ingest:
     """How lists of (url, caption) become shards of pairs."""
@@ -45,7 +49,7 @@ class Filter:
 
     def __post_init__(self) -> None:
         if not self.rules:
-            raise UserError("--filter.rules without a rule: give some, or 'captions>=1', which every pair passes")
+            raise UserError(f"--filter.rules without a rule: give some, or '{EVERY_PAIR}', which every pair passes")
         parse_rules(self.rules)  # a rule that is none is told before anything is fetched
 
 
