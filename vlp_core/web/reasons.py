@@ -8,6 +8,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "http": ("http ",),
     "bad_answer": ("bad answer", "too many redirects", "unknown encoding", "broken encoding"),
     "opted_out": ("opted out: ",),
+    "robots": ("robots.txt: ",),
     "refused": ("refused scheme", "refused address", "bad url"),
     "too_large": ("too many bytes", "too many pixels", "too many frames", "too many scans"),
     "not_an_image": ("not an image: ", "empty"),
@@ -18,3 +19,12 @@ CLASSES: dict[str, tuple[str, ...]] = {
 def class_of(reason: str) -> str:
     """The class of a reason; "unforeseen" for what nobody thought of, an error of this program's own."""
     return next((name for name, starts in CLASSES.items() if reason.startswith(starts)), UNFORESEEN)
+
+
+# What may be otherwise in a later run; all else is final: 404, what is no image, what its owner wants left out.
+_PASSING = ("time-out", "name not found", "no connection", "connection lost", "http 429", "http 5", "robots.txt: ")
+
+
+def may_pass(reason: str) -> bool:
+    """Whether a link that failed so is worth asking for again in a later run."""
+    return reason.startswith(_PASSING)

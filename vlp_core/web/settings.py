@@ -1,14 +1,17 @@
 """What fetching pictures from the web needs to be told."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from vlp_core.errors import UserError
 from vlp_core.settings import execution
-from vlp_core.web.addresses import Allowed, Mapping
+from vlp_core.web.addresses import Allowed, Mapping, literal
 
 MiB = 2**20
 Mpx = 1_000_000
+# What may stand in a header, between brackets: a link, or an address of mail.
+_CONTACT = re.compile(r"(https?://|mailto:|[!-'*-;=?A-Z^-~]+@)[!-'*-;=?-Z_a-z~]+")
 ResizeMode = Literal["no", "keep_ratio", "center_crop", "border", "keep_ratio_largest"]
 
 
@@ -33,14 +36,20 @@ class Fetch:
     max_redirects: int = 5
     """Redirects followed; each is checked as the first address was."""
     user_agent: str = "vlp"
-    """Name given to servers, and the agent whose opt-outs are honoured."""
+    """Name given to servers, and the agent whose robots.txt rules and opt-outs are honoured."""
+    honour_robots: bool = True
+    """Leave out what a host's robots.txt does not allow (RFC 9309), and keep to its Crawl-delay."""
     honour_opt_out: bool = True
-    """Leave out what X-Robots-Tag says is not for machine learning or indexing."""
+    """Leave out what X-Robots-Tag or tdm-reservation says is not for machine learning, mining or indexing."""
 
     allow_private: tuple[str, ...] = ()
     """Private or loopback addresses that may be fetched from: HOST:PORT, ADDRESS or NETWORK/BITS."""
+    contact: str = execution("")
+    """Where whoever is asked finds you: an address of the web or of mail, given in the user agent."""
     resolve: tuple[str, ...] = execution(())
     """Names that are served by an address of yours: NAME=ADDRESS:PORT, such as '*.test=127.0.0.1:8765'."""
+    nameservers: tuple[str, ...] = execution(())
+    """Name servers to ask, ADDRESS or ADDRESS:PORT; default: the system's."""
     deadline_s: float = execution(20.0)
     """Seconds one attempt may take in all, redirects included."""
     connect_s: float = execution(6.0)
@@ -51,10 +60,16 @@ class Fetch:
     """Further attempts after 429, 5xx, a time-out or a lost connection."""
     pause_s: float = execution(1.0)
     """First pause before a retry; doubles each time, with jitter. Retry-After makes it longer."""
-    connections: int = execution(128)
-    """Links in flight in one shard's task: at most so many bodies are in memory."""
-    per_host: int = execution(16)
-    """Links in flight to one host in one shard's task."""
+    connections: int = execution(1024)
+    """Requests in flight in one fetcher."""
+    body_bytes: int = execution(256 * MiB)
+    """Bytes of bodies in memory at once in one fetcher."""
+    lookahead: int = execution(16384)
+    """Links that one fetcher has drawn and not finished: so far it looks past hosts that are busy."""
+    per_host: int = execution(4)
+    """Requests in flight to one host, whoever sends them."""
+    per_host_rate: float = execution(10.0)
+    """Requests a second to one host, whoever sends them; 0: no limit."""
     threads: int = execution(2)
     """Threads that decode, shrink and encode in one shard's task."""
     window: int | None = execution(None)
@@ -65,9 +80,13 @@ class Fetch:
             Allowed.parse(text)
         for text in self.resolve:
             Mapping.parse(text)
-        for name in ("image_size", "max_bytes", "max_pixels", "max_frames", "connections", "per_host", "threads"):
+        for text in self.nameservers:
+            _check_nameserver(text)
+        for name in ("image_size", "max_bytes", "max_pixels", "max_frames", "threads"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("max_redirects", "retries", "pause_s"):
+        for name in ("connections", "per_host", "lookahead", "body_bytes"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("max_redirects", "retries", "pause_s", "per_host_rate"):
             _at_least(name, getattr(self, name), 0)
         for name in ("deadline_s", "connect_s", "budget_s"):
             if getattr(self, name) <= 0:
@@ -78,6 +97,15 @@ class Fetch:
             _at_least("window", self.window, 1)
         if not self.user_agent or not self.user_agent.isascii() or not self.user_agent.replace("-", "").isalnum():
             raise UserError(f"{_flag('user_agent')} {self.user_agent!r}: give one word of letters, digits and dashes")
+        if self.contact and not _CONTACT.fullmatch(self.contact):
+            raise UserError(
+                f"{_flag('contact')} {self.contact!r}: give a link or a mail address, such as https://example.org/bot"
+            )
+
+    @property
+    def agent(self) -> str:
+        """The User-Agent header: who asks, and where to find them."""
+        return f"{self.user_agent}/1.0" + (f" (+{self.contact})" if self.contact else "")
 
 
 def _flag(name: str) -> str:
@@ -87,3 +115,10 @@ def _flag(name: str) -> str:
 def _at_least(name: str, value: float, least: int) -> None:
     if value < least:
         raise UserError(f"{_flag(name)} {value}: must be at least {least}")
+
+
+def _check_nameserver(text: str) -> None:
+    host, _, port = text.rpartition(":")
+    spelled = text if literal(text) is not None else host if port.isascii() and port.isdigit() else ""
+    if literal(spelled) is None:
+        raise UserError(f"{_flag('nameservers')} {text!r}: give ADDRESS or ADDRESS:PORT, such as 127.0.0.1:5353")

@@ -1,0 +1,198 @@
+"""The book of hosts: what is known of each, and whose turn it is to ask it. Shared by all fetchers of a cluster.
+
+Bookkeeping alone: times are given, nothing waits and nothing is sent. Politeness is kept here for the host, not for the
+link: Retry-After (RFC 9110, 10.2.3), growing pauses, requests at once and per second, Crawl-delay.
+"""
+
+import time
+import zlib
+from collections.abc import Iterable, Sequence
+from itertools import count
+
+from vlp_core.web.retry import pause_before
+from vlp_core.web.settings import Fetch
+from vlp_core.web.turns import Ask, Asked, Grant, Looked, Report, RobotsRead
+
+KEPT_S = 24 * 3600.0
+"""How long addresses and robots.txt hold (RFC 9309, 2.4)."""
+POLL_S = 0.25
+"""When to ask again where only somebody else's report can change the answer."""
+ROOM = 1.05
+"""Turns are this much further apart than the limit says: on their way, requests bunch."""
+SILENCES = 2
+"""Time-outs after which a host that never answered is given up."""
+STRIKES = 8
+"""Failures in a row after which a host that did answer is given up."""
+
+
+class _Host:
+    """What holds for all ports of a name or address."""
+
+    __slots__ = ("addresses", "dead", "known_until", "leases", "looking_until", "next_at", "paused", "refusals", "why")
+
+    def __init__(self) -> None:
+        self.addresses: tuple[str, ...] = ()
+        self.dead: str | None = None
+        self.known_until = self.looking_until = 0.0
+        self.leases: dict[int, float] | None = None  # with the time at which each runs out
+        self.next_at = self.paused = 0.0
+        self.refusals = 0  # 429s and 503s in a row
+        self.why: str | None = None  # it is paused
+
+
+class _Origin:
+    """What holds for one scheme, host and port."""
+
+    __slots__ = ("answered", "dead", "delay", "failed", "known_until", "reading_until", "rules", "strikes")
+
+    def __init__(self) -> None:
+        self.rules = b""  # robots.txt, compressed
+        self.delay = 0.0
+        self.failed: str | None = None  # why robots.txt could not be had
+        self.known_until = self.reading_until = 0.0
+        self.answered = False
+        self.strikes = 0
+        self.dead: str | None = None
+
+
+class Book:
+    """Decides for each host who may ask it now; `now` is any clock that does not go back, in seconds."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._most = fetch.per_host
+        self._interval = ROOM / fetch.per_host_rate if fetch.per_host_rate else 0.0
+        self._pause = fetch.pause_s
+        self._patience = fetch.budget_s
+        self._lease = 2 * fetch.deadline_s + fetch.connect_s
+        self._errand = 2 * fetch.budget_s
+        self._hosts: dict[str, _Host] = {}
+        self._origins: dict[str, _Origin] = {}
+        self._texts: dict[bytes, bytes] = {}  # many hosts have the same robots.txt
+        self._numbers = count(1)
+
+    def ask(self, asks: Sequence[Ask], now: float) -> list[Grant]:
+        """A grant for each ask: turns, an errand, a wait or a refusal (see `Grant`)."""
+        return [self._grant(ask, now) for ask in asks]
+
+    def tell(self, reports: Iterable[Report], now: float) -> None:
+        """Take what fetchers found out."""
+        for report in reports:
+            match report:
+                case Asked():
+                    self._asked(report, now)
+                case Looked():
+                    self._looked(report, now)
+                case RobotsRead():
+                    self._robots_read(report, now)
+
+    def _host(self, name: str) -> _Host:
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = _Host()
+        return host
+
+    def _origin(self, name: str) -> _Origin:
+        origin = self._origins.get(name)
+        if origin is None:
+            origin = self._origins[name] = _Origin()
+        return origin
+
+    def _grant(self, ask: Ask, now: float) -> Grant:
+        host, origin = self._host(ask.host), self._origin(ask.origin)
+        dead = host.dead or origin.dead
+        if dead is not None:
+            return Grant(refused=dead)
+        if ask.lookup and now >= host.known_until:
+            if now < host.looking_until:
+                return Grant(wait_s=POLL_S)
+            host.looking_until = now + self._errand
+            return Grant(errand="lookup")
+        if ask.robots and now >= origin.known_until:
+            if now < origin.reading_until:
+                return Grant(wait_s=POLL_S)
+            origin.reading_until = now + self._errand
+            return Grant(errand="robots", addresses=host.addresses)
+        if ask.robots and origin.failed is not None:
+            return Grant(refused=origin.failed)
+        return self._turns(ask, host, origin, now)
+
+    def _turns(self, ask: Ask, host: _Host, origin: _Origin, now: float) -> Grant:
+        ready = max(host.paused, host.next_at)
+        if now < ready:
+            if ready - now <= self._patience:
+                return Grant(wait_s=ready - now)
+            return Grant(refused=host.why if now < host.paused else "robots.txt: crawl delay")
+        apart = max(self._interval, origin.delay)
+        # Whoever was told to wait is first asked once: all at once would be refused at once.
+        most = 1 if host.refusals else self._most
+        turns = min(ask.turns, most - self._in_flight(host, now), 1 if apart else ask.turns)
+        if turns <= 0:
+            return Grant(wait_s=POLL_S)
+        host.next_at = now + apart
+        leases = tuple(next(self._numbers) for _ in range(turns))
+        host.leases = (host.leases or {}) | dict.fromkeys(leases, now + self._lease)
+        rules = zlib.decompress(origin.rules).decode() if origin.rules and not ask.has_rules else ""
+        return Grant(
+            leases=leases,
+            wait_s=apart or POLL_S,
+            addresses=host.addresses,
+            rules=rules if ask.robots and not ask.has_rules else None,
+        )
+
+    def _in_flight(self, host: _Host, now: float) -> int:
+        """Turns that are out; one whose holder is not heard of runs out, so that a dead worker blocks nobody."""
+        if host.leases is None:
+            return 0
+        for lease in [lease for lease, end in host.leases.items() if end <= now]:
+            del host.leases[lease]
+        return len(host.leases)
+
+    def _asked(self, report: Asked, now: float) -> None:
+        host, origin = self._host(report.host), self._origin(report.origin)
+        if host.leases is not None:
+            host.leases.pop(report.lease, None)
+            host.leases = host.leases or None
+        if report.how == "answered":
+            host.refusals = origin.strikes = 0
+            origin.answered = True
+        elif report.how == "busy":
+            self._refused(host, report, now)
+            origin.answered = True
+        elif report.how in ("unreached", "silent"):
+            origin.strikes += 1
+            least = STRIKES if origin.answered else SILENCES if report.how == "silent" else 1
+            if origin.strikes >= least:
+                origin.dead = report.reason
+
+    def _refused(self, host: _Host, report: Asked, now: float) -> None:
+        pause = report.retry_after_s
+        if now >= host.paused:  # of several that were in flight, one makes the pause grow
+            host.refusals += 1
+            pause = max(pause, pause_before(host.refusals, first_s=self._pause, key=report.host))
+        host.paused = max(host.paused, now + pause)
+        host.why = report.reason
+
+    def _looked(self, report: Looked, now: float) -> None:
+        host = self._host(report.host)
+        host.addresses, host.dead = report.addresses, report.failed
+        host.known_until = now + KEPT_S
+
+    def _robots_read(self, report: RobotsRead, now: float) -> None:
+        origin = self._origin(report.origin)
+        packed = zlib.compress(report.text.encode()) if report.text else b""
+        origin.rules = self._texts.setdefault(packed, packed)
+        origin.delay, origin.failed = report.delay_s, report.failed
+        origin.known_until = now + KEPT_S
+
+
+class Here:
+    """A book in this process, behind the interface that one elsewhere has (`turns.AsyncBook`)."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._book = Book(fetch)
+
+    async def ask(self, asks: Sequence[Ask]) -> list[Grant]:
+        return self._book.ask(asks, time.monotonic())
+
+    async def tell(self, reports: Sequence[Report]) -> None:
+        self._book.tell(reports, time.monotonic())
