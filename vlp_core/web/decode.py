@@ -1,0 +1,112 @@
+"""Bodies decoded to the pixels that a person sees: JPEG by libjpeg-turbo, all else by Pillow."""
+
+import io
+import warnings
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from vlp_core.web.sniff import Header, NotAnImageError
+
+Image.init()  # as the first picture would, which two threads cannot do at once
+warnings.filterwarnings("ignore", module="PIL")  # of tags and palettes of the web: the picture counts
+
+# What libjpeg says of files that are whole all the same; browsers show them as they are meant.
+_HARMLESS = ("extraneous bytes before marker", "unknown JFIF revision", "Unknown Adobe color transform")
+
+
+def decoded(body: bytes, header: Header, least: tuple[int, int]) -> np.ndarray:
+    """Pixels, not yet turned by EXIF (but for TIFF): uint8 (height, width, 3) in BGR, or (height, width).
+
+    A JPEG may come smaller than it is, by a half, a quarter or an eighth, with no side below `least` (width, height).
+    Alpha lies on white; of several frames it is the first. Raises NotAnImageError for what is cut short or broken.
+    """
+    try:
+        if header.kind == "jpeg":
+            return _jpeg(body, header, least)
+        return _by_pillow(body, header)
+    except NotAnImageError:
+        raise
+    except Exception:  # of broken files Pillow raises whatever comes: OSError, SyntaxError, struct.error, …
+        raise NotAnImageError(f"undecodable: {header.kind}") from None
+
+
+def is_whole_jpeg(body: bytes, header: Header) -> bool:
+    """Whether a JPEG in grey, YCbCr or RGB decodes to its end: all its codes are read, few are made pixels."""
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(body)
+        if (width, height) != (header.width, header.height) or space not in ("Gray", "YCbCr", "RGB"):
+            return False
+        simplejpeg.decode_jpeg(body, "GRAY", min_height=1, min_width=1)
+    except ValueError:
+        return False
+    return True
+
+
+def _jpeg(body: bytes, header: Header, least: tuple[int, int]) -> np.ndarray:
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(body)
+        if (width, height) != (header.width, header.height):
+            raise NotAnImageError("broken header: jpeg")
+        wanted = "CMYK" if space in ("CMYK", "YCCK") else "GRAY" if space == "Gray" else "BGR"
+        min_width, min_height = _shrunk_while_decoded(width, height, least)
+        pixels = simplejpeg.decode_jpeg(body, wanted, min_height=min_height, min_width=min_width)
+    except ValueError as error:
+        if any(text in str(error) for text in (*_HARMLESS, "subsampling level")):
+            return _by_pillow(body, header)
+        raise
+    if wanted == "CMYK":
+        return _from_cmyk(pixels)
+    return pixels[..., 0] if wanted == "GRAY" else pixels
+
+
+def _shrunk_while_decoded(width: int, height: int, least: tuple[int, int]) -> tuple[int, int]:
+    """Size by which libjpeg-turbo picks its scale: powers of two, the others are slower than the next larger one."""
+    for part in (8, 4, 2):
+        size = -(-width // part), -(-height // part)
+        if size[0] >= least[0] and size[1] >= least[1]:
+            return size
+    return width, height
+
+
+def _from_cmyk(pixels: np.ndarray) -> np.ndarray:
+    """BGR of CMYK, inverted as Adobe's files have it; browsers show those without its mark in the same way."""
+    key = pixels[..., 3]
+    return cv2.merge([cv2.multiply(pixels[..., ink], key, scale=1 / 255) for ink in (2, 1, 0)])
+
+
+def _by_pillow(body: bytes, header: Header) -> np.ndarray:
+    with Image.open(io.BytesIO(body), formats=[header.kind.upper()]) as image:
+        if image.width * image.height > header.width * header.height:
+            raise NotAnImageError(f"broken header: {header.kind}")
+        image.load()
+        return _as_seen(image, header.depth)
+
+
+def _as_seen(image: Image.Image, depth: int) -> np.ndarray:
+    """8 bits a channel, on white. Of numbers beyond 16 bits nobody says what is white: they are refused."""
+    if image.mode.startswith("I;16"):
+        return _from_16_bits(image, depth)
+    if image.mode in ("I", "F"):
+        raise ValueError(image.mode)
+    if image.has_transparency_data:
+        if depth == 16 and isinstance(clear := image.info.get("transparency"), tuple):  # the pixels have lost theirs
+            image.info["transparency"] = tuple(value >> 8 for value in clear)
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
+    return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR)
+
+
+def _from_16_bits(image: Image.Image, depth: int) -> np.ndarray:
+    deep = np.asarray(image)
+    grey = np.right_shift(deep, max(0, depth - 8)).astype(np.uint8)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        grey[deep == clear] = 255
+    return grey
