@@ -1,69 +1,277 @@
-"""Many links at once: bounded, fair to hosts, and decoding while fetching goes on."""
+"""Many links at once: polite to each host, past those that are busy or dead, and decoding while fetching goes on."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from itertools import islice
+from typing import Generic, TypeVar, cast
 
-from vlp_core.web.fetcher import Answer, Fetcher, parsed
-from vlp_core.web.resolver import Lookup, system_lookup
+from yarl import URL
+
+from vlp_core.web.addresses import Gate, is_name
+from vlp_core.web.descriptors import connections_for
+from vlp_core.web.fetcher import Fetcher, Hop, Wish
+from vlp_core.web.hosts import Here
+from vlp_core.web.link import Answer, Link, parsed
+from vlp_core.web.resolver import Lookup, Names, look_up
+from vlp_core.web.robots import ROBOTS_BYTES, KeptRules, robots_read
+from vlp_core.web.room import Claim, Room, Young
 from vlp_core.web.settings import Fetch
+from vlp_core.web.trip import Trip, after, begin, refusal, robots_trip
+from vlp_core.web.turns import Ask, Asked, AsyncBook, Grant, Report
+from vlp_core.web.waiting import Waiting
 
-Handle = Callable[[int, Answer], None]
-
-
-class Turns:
-    """Hands out rows so that no host has more than `per_host` in flight and hosts take turns, in list order."""
-
-    def __init__(self, hosts: Sequence[str], per_host: int) -> None:
-        self._hosts = hosts
-        self._rows: dict[str, deque[int]] = {}
-        for row, host in enumerate(hosts):
-            self._rows.setdefault(host, deque()).append(row)
-        # A host stands in the line once for each row that it may have in flight.
-        self._line = deque(list(self._rows) * per_host)
-
-    def take(self) -> int | None:
-        """The next row; None where no host is free to be asked."""
-        while self._line:
-            rows = self._rows[self._line.popleft()]
-            if rows:
-                return rows.popleft()
-        return None
-
-    def give_back(self, row: int) -> None:
-        """The row's host is free again."""
-        self._line.append(self._hosts[row])
+Key = TypeVar("Key")
+_NOWHERE = URL("http://nowhere.invalid")
+_DRAWN = 256  # links drawn at a time
+_LOOKUPS = 256  # names that are looked up at once: name servers are asked politely too
+_ROOM_S = 0.1  # requests that are not answered soon leave their room to others
+_BATCH_S = 0.002  # what happens meanwhile is told, and asked for, in one
 
 
-def crawl(urls: Sequence[str], fetch: Fetch, handle: Handle, *, lookup: Lookup = system_lookup) -> None:
-    """Fetch all links; `handle(row, answer)` runs in a thread, for each row once, in no order.
+def crawl(
+    links: Iterable[tuple[Key, Link]],
+    fetch: Fetch,
+    handle: Callable[[Key, Answer], None],
+    *,
+    book: AsyncBook | None = None,
+    lookup: Lookup | None = None,
+) -> None:
+    """Fetch all links; `handle(key, answer)` runs in one of `fetch.threads` threads, once for each link, in no order.
 
-    At most `fetch.connections` answers exist at a time. An exception in `handle` ends the crawl and is raised.
+    `links` is drawn from as room comes up, in a thread of its own, so it may read files or wait; at most
+    `fetch.lookahead` links are out at a time. `book` decides whose turn it is (one of this process, where none is
+    given), `lookup` finds addresses (`Names`). An exception in `links` or `handle` ends the crawl and is raised.
     """
     try:
-        asyncio.run(_crawl(urls, fetch, handle, lookup))
-    except ExceptionGroup as group:
+        asyncio.run(_crawl(links, fetch, handle, book or Here(fetch), lookup))
+    except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
 
 
-async def _crawl(urls: Sequence[str], fetch: Fetch, handle: Handle, lookup: Lookup) -> None:
-    turns = Turns([_host(url) for url in urls], fetch.per_host)
-    loop = asyncio.get_running_loop()
+async def _crawl(
+    links: Iterable[tuple[Key, Link]],
+    fetch: Fetch,
+    handle: Callable[[Key, Answer], None],
+    book: AsyncBook,
+    lookup: Lookup | None,
+) -> None:
+    gate = Gate(allow_private=fetch.allow_private, resolve=fetch.resolve)
+    async with AsyncExitStack() as stack:
+        if lookup is None:
+            lookup = names = Names(fetch.nameservers)
+            stack.push_async_callback(names.close)
+        fetcher = await stack.enter_async_context(Fetcher(fetch, gate))
+        decoders = stack.enter_context(ThreadPoolExecutor(fetch.threads, thread_name_prefix="decode"))
+        stack.callback(decoders.shutdown, wait=False, cancel_futures=True)
+        drawer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="links"))
+        async with asyncio.TaskGroup() as group:
+            crawling = _Crawl(fetch, gate, fetcher, handle, book, lookup, decoders, group)
+            group.create_task(crawling.draw(links, drawer))
+            group.create_task(crawling.drive())
 
-    async def work() -> None:
-        # A worker that finds nobody free may leave: each turn that is out will be given back to one that stays.
-        while (row := turns.take()) is not None:
-            answer = await fetcher.get(urls[row])
-            turns.give_back(row)
-            await loop.run_in_executor(pool, handle, row, answer)
 
-    with ThreadPoolExecutor(fetch.threads, thread_name_prefix="decode") as pool:
-        async with Fetcher(fetch, lookup=lookup) as fetcher, asyncio.TaskGroup() as group:
-            for _ in range(min(fetch.connections, len(urls))):
-                group.create_task(work())
+class _Crawl(Generic[Key]):
+    """One crawl: links wait by origin, the book says which go, and each request is a task of its own."""
 
+    def __init__(
+        self,
+        fetch: Fetch,
+        gate: Gate,
+        fetcher: Fetcher,
+        handle: Callable[[Key, Answer], None],
+        book: AsyncBook,
+        lookup: Lookup,
+        decoders: ThreadPoolExecutor,
+        group: asyncio.TaskGroup,
+    ) -> None:
+        self._fetch, self._gate, self._fetcher, self._handle = fetch, gate, fetcher, handle
+        self._book, self._lookup, self._decoders, self._group = book, lookup, decoders, group
+        self._loop = asyncio.get_running_loop()
+        self._waiting, self._rules = Waiting(), KeptRules(fetch.user_agent)
+        self._room, self._young = Room(fetch.body_bytes), Young()
+        self._most, self._flying = connections_for(fetch.connections), 0
+        self._reports: list[Report] = []
+        self._bell = asyncio.Event()  # something changed: the drive goes on
+        self._space = asyncio.Event()  # links were finished: more may be drawn
+        self._lookups = asyncio.Semaphore(_LOOKUPS)
+        self._out, self._drained = 0, False  # trips that have no answer yet; all links are drawn
 
-def _host(url: str) -> str:
-    link = parsed(url)
-    return (link and link.raw_host) or ""
+    async def draw(self, links: Iterable[tuple[Key, Link]], drawer: ThreadPoolExecutor) -> None:
+        """Let links in while there is room for them."""
+        source = iter(links)
+        while True:
+            room = self._fetch.lookahead - self._out
+            if room <= 0:
+                self._space.clear()
+                await self._space.wait()
+                continue
+            drawn = await self._loop.run_in_executor(drawer, list, islice(source, min(_DRAWN, room)))
+            for key, link in drawn:
+                self._enter(key, link)
+            self._bell.set()
+            if not drawn:
+                self._drained = True
+                return
+
+    async def drive(self) -> None:
+        """Tell the book what became of its turns, ask for more, and send what it grants; until nothing is left."""
+        while self._out or not self._drained:
+            self._bell.clear()
+            now = self._loop.time()
+            self._waiting.wake(now)
+            await self._tell()
+            free = min(self._most - self._flying, self._room.starts(self._young.count(now)))
+            if self._flying == 0:
+                free = max(free, 1)  # however large bodies are, one may come
+            due = self._waiting.due(now, free)
+            if due:
+                share = 1 + (free - len(due)) // len(due)
+                grants = await self._book.ask([self._ask(origin, share) for origin in due])
+                for origin, grant in zip(due, grants, strict=True):
+                    self._granted(origin, grant)
+            await self._until_something_is_up(has_room=free > len(due))
+        await self._tell()
+
+    async def _tell(self) -> None:
+        if self._reports:
+            reports, self._reports = self._reports, []
+            await self._book.tell(reports)
+
+    async def _until_something_is_up(self, *, has_room: bool) -> None:
+        at = self._waiting.next_at() if has_room else self._loop.time() + _ROOM_S
+        timer = None if at is None else self._loop.call_at(at, self._bell.set)
+        await self._bell.wait()
+        if timer is not None:
+            timer.cancel()
+        await asyncio.sleep(_BATCH_S)
+
+    def _enter(self, key: Key, link: Link) -> None:
+        self._out += 1
+        url = parsed(link.url)
+        refused = "bad url" if url is None else refusal(url, self._gate)
+        trip = Trip(key, link, url or _NOWHERE, self._fetch.max_redirects)
+        if refused is None:
+            self._waiting.add(trip, self._loop.time())
+        else:
+            self._end_soon(trip, Answer(reason=refused, attempts=0))
+
+    def _ask(self, origin: str, share: int) -> Ask:
+        trip = self._waiting.head(origin)
+        robots = self._fetch.honour_robots and trip.robots_of is None
+        return Ask(
+            trip.host,
+            origin,
+            turns=1 if trip.robots_of is not None else min(self._waiting.waiting(origin), share),
+            lookup=is_name(trip.host) and self._gate.mapped(trip.host) is None,
+            robots=robots,
+            has_rules=origin in self._rules,
+        )
+
+    def _granted(self, origin: str, grant: Grant) -> None:
+        """Send what may be sent; what is left comes up again."""
+        now = self._loop.time()
+        host = self._waiting.head(origin).host
+        if grant.refused is not None:
+            for trip in self._waiting.take_all(origin):
+                self._end_soon(trip, Answer(reason=grant.refused, attempts=trip.attempt))
+            return
+        if grant.errand == "robots":
+            self._out += 1
+            self._waiting.add(robots_trip(origin), now, first=True)
+        elif grant.errand == "lookup":
+            self._group.create_task(self._look_up(host, origin))
+        if grant.rules is not None:
+            self._rules.keep(origin, grant.rules)
+        for lease in grant.leases:
+            found = self._next(origin)
+            if found is None:
+                self._reports.append(Asked(host, origin, lease, "unused"))
+                continue
+            self._flying += 1
+            self._young.sent(found, now)
+            self._group.create_task(self._send(found, lease, grant.addresses))
+        self._waiting.again(origin, now + grant.wait_s, nudged=grant.until_told)
+
+    def _next(self, origin: str) -> Trip | None:
+        """The next trip that may go; those that robots.txt forbids are at their end."""
+        while (trip := self._waiting.take(origin)) is not None:
+            if trip.robots_of is not None or not self._fetch.honour_robots:
+                return trip
+            rules = self._rules.get(origin)
+            if rules is None:  # they were given up for others meanwhile
+                self._waiting.add(trip, self._loop.time(), first=True)
+                return None
+            if rules.allows(trip.url):
+                return trip
+            self._end_soon(trip, Answer(reason="opted out: robots.txt", attempts=trip.attempt))
+        return None
+
+    async def _send(self, trip: Trip, lease: int, addresses: tuple[str, ...]) -> None:
+        """One request, and what comes of it."""
+        claim, host, origin, since = Claim(self._room), trip.host, trip.origin, self._loop.time()
+        try:
+            try:
+                hop = await self._hop(trip, addresses, claim)
+            finally:
+                self._flying -= 1
+                self._young.came(trip)
+            self._room.ended(claim.size)
+            self._reports.append(Asked(host, origin, lease, hop.how, hop.answer.reason, hop.retry_s or 0.0))
+            now = self._loop.time()
+            self._waiting.nudge(origin, now)
+            self._bell.set()
+            outcome = after(trip, hop, now - since, self._fetch, self._gate)
+            if isinstance(outcome, Answer):
+                await self._end(trip, outcome)
+            elif outcome:
+                self._waiting.pause(trip, now + outcome)
+            else:
+                self._waiting.add(trip, now, first=True)
+        finally:
+            claim.release()
+
+    async def _hop(self, trip: Trip, addresses: tuple[str, ...], claim: Claim) -> Hop:
+        seconds = begin(trip, self._fetch)
+        if seconds <= 0:
+            return Hop("unused", Answer(reason="time-out"), retry_s=0.0)
+        robots = trip.robots_of is not None
+        wish = Wish(trip.link, ROBOTS_BYTES if robots else self._fetch.max_bytes, cut=robots, opt_outs=not robots)
+        hop = await self._fetcher.request(trip.url, wish, addresses, seconds, claim)
+        if hop.how == "silent" and seconds < self._fetch.deadline_s / 2:
+            return replace(hop, how="lost")  # others on the way have used up the time
+        return hop
+
+    async def _look_up(self, host: str, origin: str) -> None:
+        looked, tries = await look_up(host, self._lookup, self._fetch, self._lookups)
+        if looked.failed is not None:
+            self._tried(origin, tries)
+        self._reports.append(looked)
+        self._waiting.nudge(origin, self._loop.time())
+        self._bell.set()
+
+    def _tried(self, origin: str, times: int) -> None:
+        """Something was asked in vain for those that wait."""
+        for trip in self._waiting.all(origin):
+            trip.attempt = max(trip.attempt, times)
+
+    def _end_soon(self, trip: Trip, answer: Answer) -> None:
+        self._group.create_task(self._end(trip, answer))
+
+    async def _end(self, trip: Trip, answer: Answer) -> None:
+        """A trip has its answer: a link's is handled, a robots.txt is told."""
+        if trip.robots_of is not None:
+            moved = trip.origin != trip.robots_of
+            read = robots_read(trip.robots_of, answer, self._fetch.user_agent, moved=moved)
+            self._reports.append(read)
+            if read.failed is not None:
+                self._tried(read.origin, answer.attempts)
+            self._rules.keep(read.origin, read.text)
+            self._waiting.nudge(read.origin, self._loop.time())
+        else:
+            await self._loop.run_in_executor(self._decoders, self._handle, cast(Key, trip.key), answer)
+        self._out -= 1
+        self._space.set()
+        self._bell.set()

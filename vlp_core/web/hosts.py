@@ -10,11 +10,10 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 
 from vlp_core.web.retry import pause_before
+from vlp_core.web.robots import KEPT_S
 from vlp_core.web.settings import Fetch
 from vlp_core.web.turns import Ask, Asked, Grant, Looked, Report, RobotsRead
 
-KEPT_S = 24 * 3600.0
-"""How long addresses and robots.txt hold (RFC 9309, 2.4)."""
 POLL_S = 0.25
 """When to ask again where only somebody else's report can change the answer."""
 ROOM = 1.05
@@ -104,14 +103,14 @@ class Book:
             return Grant(refused=dead)
         if ask.lookup and now >= host.known_until:
             if now < host.looking_until:
-                return Grant(wait_s=POLL_S)
+                return Grant(wait_s=POLL_S, until_told=True)
             host.looking_until = now + self._errand
-            return Grant(errand="lookup")
+            return Grant(errand="lookup", wait_s=POLL_S, until_told=True)
         if ask.robots and now >= origin.known_until:
             if now < origin.reading_until:
-                return Grant(wait_s=POLL_S)
+                return Grant(wait_s=POLL_S, until_told=True)
             origin.reading_until = now + self._errand
-            return Grant(errand="robots", addresses=host.addresses)
+            return Grant(errand="robots")
         if ask.robots and origin.failed is not None:
             return Grant(refused=origin.failed)
         return self._turns(ask, host, origin, now)
@@ -127,7 +126,7 @@ class Book:
         most = 1 if host.refusals else self._most
         turns = min(ask.turns, most - self._in_flight(host, now), 1 if apart else ask.turns)
         if turns <= 0:
-            return Grant(wait_s=POLL_S)
+            return Grant(wait_s=POLL_S, until_told=True)
         host.next_at = now + apart
         leases = tuple(next(self._numbers) for _ in range(turns))
         host.leases = (host.leases or {}) | dict.fromkeys(leases, now + self._lease)
@@ -135,6 +134,7 @@ class Book:
         return Grant(
             leases=leases,
             wait_s=apart or POLL_S,
+            until_told=not apart,
             addresses=host.addresses,
             rules=rules if ask.robots and not ask.has_rules else None,
         )

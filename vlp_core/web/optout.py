@@ -1,6 +1,7 @@
-"""X-Robots-Tag: whether a picture's owner wants it left out.
+"""X-Robots-Tag and tdm-reservation: whether a picture's owner wants it left out.
 
-Directives: developers.google.com/search/docs/crawling-indexing/robots-meta-tag, and `noai`, `noimageai`.
+Directives: developers.google.com/search/docs/crawling-indexing/robots-meta-tag, and `noai`, `noimageai`. The TDM
+Reservation Protocol: w3.org/community/reports/tdmrep/CG-FINAL-tdmrep-20240510, section 5.
 """
 
 import re
@@ -21,6 +22,11 @@ def opted_out(headers: Iterable[str], agent: str) -> str | None:
     """The opt-out that X-Robots-Tag headers hold for `agent`, None where they hold none."""
     found = {directive for header in headers for directive in _directives(header, agent.lower())}
     return next((directive for directive in OPT_OUTS if directive in found), None)
+
+
+def reserved(headers: Iterable[str]) -> bool:
+    """Whether tdm-reservation headers keep text and data mining to the owner: any of them is 1."""
+    return any(part.strip() == "1" for header in headers for part in header.split(","))
 
 
 def _directives(header: str, agent: str) -> Iterator[str]:

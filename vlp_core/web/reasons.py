@@ -4,12 +4,12 @@ UNFORESEEN = "unforeseen"
 
 # A reason belongs where its first words stand; what follows them is told apart in the rows only.
 CLASSES: dict[str, tuple[str, ...]] = {
-    "network": ("time-out", "name not found", "no connection", "connection lost", "tls"),
+    "network": ("time-out", "name not found", "name server does not answer", "no connection", "connection lost", "tls"),
     "http": ("http ",),
     "bad_answer": ("bad answer", "too many redirects", "unknown encoding", "broken encoding"),
     "opted_out": ("opted out: ",),
     "robots": ("robots.txt: ",),
-    "refused": ("refused scheme", "refused address", "bad url"),
+    "refused": ("refused scheme", "refused address", "refused picture", "bad url"),
     "too_large": ("too many bytes", "too many pixels", "too many frames", "too many scans"),
     "not_an_image": ("not an image: ", "empty"),
     "undecodable": ("undecodable: ", "broken header: "),
@@ -22,7 +22,10 @@ def class_of(reason: str) -> str:
 
 
 # What may be otherwise in a later run; all else is final: 404, what is no image, what its owner wants left out.
-_PASSING = ("time-out", "name not found", "no connection", "connection lost", "http 429", "http 5", "robots.txt: ")
+_PASSING = (
+    *("time-out", "name not found", "name server does not answer", "no connection", "connection lost"),
+    *("http 429", "http 5", "robots.txt: "),
+)
 
 
 def may_pass(reason: str) -> bool:

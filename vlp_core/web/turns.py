@@ -32,6 +32,8 @@ class Grant:
     """One for each request that may be sent now. Each is given back by an `Asked`, or runs out by itself."""
     wait_s: float = 0.0
     """Where turns are missing: seconds until asking again can help."""
+    until_told: bool = False
+    """It may help sooner: as soon as a turn of this origin, a look-up or a robots.txt has been told of."""
     refused: str | None = None
     """The reason why none of the requests is to be sent, now or in this run."""
     errand: Literal["lookup", "robots"] | None = None

@@ -26,10 +26,12 @@ def picture(width: int = 64, height: int = 48, *, kind: str = "JPEG", seed: int 
 
 
 class Site:
-    """Answers every path with `handler`, which may be set later; counts requests by path, keeps Host headers."""
+    """Answers every path but robots.txt with `handler`, which may be set later; counts them, keeps Host headers."""
 
     def __init__(self, handler: Handler | None = None, host: str = "127.0.0.1") -> None:
         self.handler, self._host = handler, host
+        self.robots: tuple[int, bytes] | None = (404, b"")  # status and body of robots.txt, None: the handler's
+        self.robots_asked: list[str] = []  # Host headers
         self.seen: Counter[str] = Counter()
         self.hosts: list[str] = []
         self.port = 0
@@ -67,6 +69,9 @@ class Site:
         self._loop.close()
 
     async def _count(self, request: web.Request) -> web.StreamResponse:
+        if request.path == "/robots.txt" and self.robots is not None:
+            self.robots_asked.append(request.headers["Host"])
+            return web.Response(status=self.robots[0], body=self.robots[1])
         self.seen[request.match_info["path"]] += 1
         self.hosts.append(request.headers["Host"])
         assert self.handler is not None

@@ -1,39 +1,22 @@
+"""Many links at once, against a real server on loopback."""
+
 import asyncio
 import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from aiohttp import web
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.vlp_core.web.site import Site
-from vlp_core.web.crawl import Turns, crawl
-from vlp_core.web.fetcher import Answer
+from tests.vlp_core.web.fetching import BODY, always, get_all, nobody
+from tests.vlp_core.web.site import Canary, Site
+from vlp_core.web.crawl import crawl
+from vlp_core.web.link import Answer, Link
 from vlp_core.web.settings import Fetch
 
 
-@settings(deadline=None)
-@given(st.lists(st.sampled_from("abcd"), max_size=60), st.integers(1, 4), st.randoms(use_true_random=False))
-def test_every_row_has_its_turn_and_no_host_more_than_its_share(hosts: list[str], per_host: int, random) -> None:
-    turns, flying, seen = Turns(hosts, per_host), [], []
-    while True:
-        row = turns.take()
-        if row is not None:
-            flying.append(row)
-            seen.append(row)
-            assert max(Counter(hosts[row] for row in flying).values()) <= per_host
-        if row is None and not flying:
-            break
-        if row is None or random.random() < 0.5:
-            turns.give_back(flying.pop(random.randrange(len(flying))))
-    assert sorted(seen) == list(range(len(hosts)))
-    for host in set(hosts):
-        rows = [row for row in seen if hosts[row] == host]
-        assert rows == sorted(rows)
-
-
-def test_a_crawl_hands_over_every_row_once_and_keeps_its_bounds() -> None:
+def test_a_crawl_hands_over_every_link_once_and_keeps_its_bounds() -> None:
     flying: Counter[str] = Counter()
     most: Counter[str] = Counter()
     six, four = asyncio.Event(), asyncio.Event()
@@ -51,26 +34,95 @@ def test_a_crawl_hands_over_every_row_once_and_keeps_its_bounds() -> None:
         flying.subtract([request.host, "all"])
         return web.Response(body=request.match_info["path"].encode())
 
-    got: dict[int, bytes | None] = {}
+    got: dict[str, bytes | None] = {}
     lock = threading.Lock()
 
-    def handle(row: int, answer: Answer) -> None:
+    def handle(key: str, answer: Answer) -> None:
         with lock:
-            assert row not in got
-            got[row] = answer.body
+            assert key not in got
+            got[key] = answer.body
 
     with Site(handler) as site:
-        urls = [f"http://{'ab'[row % 7 == 0]}.test/{row}" for row in range(80)]
-        crawl(urls, Fetch(resolve=(f"*.test={site.address}",), connections=6, per_host=4), handle)
-    assert got == {row: str(row).encode() for row in range(80)}
+        links = ((f"row {row}", Link(f"http://{'ab'[row % 7 == 0]}.test/{row}")) for row in range(80))
+        fetch = Fetch(resolve=(f"*.test={site.address}",), connections=6, per_host=4, per_host_rate=0.0)
+        crawl(links, fetch, handle)
+    assert got == {f"row {row}": str(row).encode() for row in range(80)}
     assert (most["all"], most["a.test"], most["b.test"] <= 4) == (6, 4, True)
 
 
-def test_links_that_cannot_be_read_are_rows_as_others_are() -> None:
-    got: dict[int, str | None] = {}
-    urls = ["http://[]@", "http://[::1", "http://b[]6@", "", "file:///1"]
-    crawl(urls, Fetch(), lambda row, answer: got.update({row: answer.reason}))
-    assert [got[row] for row in range(5)] == ["bad url"] * 4 + ["refused scheme"]
+def test_links_are_drawn_as_others_are_finished() -> None:
+    """So that a list of any length takes no memory, and the next shard begins while the last one waits."""
+    drawn, done = 0, 0
+    furthest = 0
+
+    def links() -> Iterator[tuple[int, Link]]:
+        nonlocal drawn, furthest
+        for number in range(200):
+            drawn += 1
+            furthest = max(furthest, drawn - done)
+            yield number, Link(f"http://a.test/{number}")
+
+    def handle(key: int, answer: Answer) -> None:
+        nonlocal done
+        assert answer.body == BODY
+        done += 1
+
+    with Site(always()) as site:
+        fetch = Fetch(resolve=(f"*.test={site.address}",), lookahead=20, threads=1, per_host_rate=0.0)
+        crawl(links(), fetch, handle)
+    assert done == 200 and 2 <= furthest <= 21
+
+
+def test_links_go_past_hosts_that_keep_silent_or_must_wait() -> None:
+    """One host never answers, one asks for patience; the others' links do not wait for either."""
+    ends: dict[str, float] = {}
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.host == "silent.test":
+            await asyncio.sleep(1)
+        if request.host == "busy.test":
+            return web.Response(status=429, headers={"Retry-After": "1"})
+        return web.Response(body=BODY)
+
+    with Site(handler) as site:
+        hosts = ["silent.test", "busy.test"] * 2 + [f"{number}.test" for number in range(100)]
+        fetch = Fetch(resolve=(f"*.test={site.address}",), deadline_s=0.6, retries=0, pause_s=0.01, connections=10)
+        since = time.monotonic()
+        crawl(
+            ((host, Link(f"http://{host}/x")) for host in hosts),
+            fetch,
+            lambda host, _: ends.update({host: time.monotonic() - since}),
+        )
+    others = [end for host, end in ends.items() if host not in ("silent.test", "busy.test")]
+    assert len(others) == 100 and max(others) < ends["silent.test"]
+
+
+def test_nobody_waits_twice_for_a_host_that_is_not_there() -> None:
+    """A name without addresses, a closed port, a host that takes the connection and says nothing."""
+    asked: Counter[str] = Counter()
+    silent: Counter[str] = Counter()
+
+    def lookup(host: str) -> list[str]:
+        asked[host] += 1
+        return nobody(host) if host == "nameless.example" else ["127.0.0.1"]
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        silent[request.path] += 1
+        await asyncio.sleep(1)
+        return web.Response()
+
+    with Canary("127.0.0.1") as closed:
+        refusing = closed.port
+    with Site(handler) as site:
+        site.robots = None
+        urls = [f"http://nameless.example/{n}" for n in range(20)]
+        urls += [f"http://closed.example:{refusing}/{n}" for n in range(20)]
+        urls += [f"http://silent.example:{site.port}/{n}" for n in range(20)]
+        answers = get_all(list(map(Link, urls)), lookup=lookup, allow_private=("127.0.0.1",), deadline_s=0.3)
+    reasons = [answer.reason for answer in answers]
+    assert reasons == ["name not found"] * 20 + ["no connection"] * 20 + ["time-out"] * 20
+    assert set(asked.values()) == {1} and len(asked) == 3
+    assert silent == {"/robots.txt": 2}
 
 
 def test_an_error_while_handling_ends_the_crawl_as_itself() -> None:
@@ -78,4 +130,20 @@ def test_an_error_while_handling_ends_the_crawl_as_itself() -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        crawl(["file:///1", "file:///2"], Fetch(), handle)
+        crawl(enumerate([Link("file:///1"), Link("file:///2")]), Fetch(), handle)
+
+
+def test_an_error_while_drawing_ends_the_crawl_as_itself() -> None:
+    def links() -> Iterator[tuple[int, Link]]:
+        yield 0, Link("file:///1")
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output"):
+        crawl(links(), Fetch(), lambda *_: None)
+
+
+def test_links_that_cannot_be_read_are_rows_as_others_are() -> None:
+    got: dict[int, str | None] = {}
+    urls = ["http://[]@", "http://[::1", "http://b[]6@", "", "file:///1"]
+    crawl(enumerate(map(Link, urls)), Fetch(), lambda row, answer: got.update({row: answer.reason}))
+    assert [got[row] for row in range(5)] == ["bad url"] * 4 + ["refused scheme"]

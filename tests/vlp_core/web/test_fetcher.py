@@ -3,15 +3,17 @@
 import asyncio
 import gzip
 import socket
+import time
 import tracemalloc
 import zlib
+from email.utils import formatdate
 
 import pytest
 from aiohttp import web
 
-from tests.vlp_core.web.fetching import BODY, always, get
+from tests.vlp_core.web.fetching import BODY, always, get, get_all, nobody
 from tests.vlp_core.web.site import Canary, Handler, Site
-from vlp_core.web.fetcher import Answer
+from vlp_core.web.link import Answer, Link
 
 
 def test_a_picture_comes_as_it_is() -> None:
@@ -161,9 +163,6 @@ def test_a_body_that_ends_early_is_not_taken() -> None:
     ("url", "reason"), [("http://127.0.0.1:{port}/", "no connection"), ("http://no.example/", "name not found")]
 )
 def test_what_is_not_there_is_asked_for_once(url: str, reason: str) -> None:
-    def nobody(host: str) -> list[str]:
-        raise OSError("no such name")
-
     with Canary("127.0.0.1") as closed:
         port = closed.port
     answer = get(url.format(port=port), lookup=nobody, allow_private=("127.0.0.1",))
@@ -187,36 +186,31 @@ def test_tls_keeps_the_name_and_a_false_certificate_is_final() -> None:
     assert (answer.reason, answer.attempts) == ("tls", 1)
 
 
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses that the fetcher makes, which are over at once."""
-    made: list[float] = []
-    sleep = asyncio.sleep
+@pytest.mark.parametrize("header", ["1", None], ids=["seconds", "a date"])
+def test_retry_after_is_waited_for_by_all_links_of_the_host(header: str | None) -> None:
+    """Also by those that were never told to wait; a date is in whole seconds, so that it is given two ahead."""
+    times: list[float] = []
 
-    async def at_once(seconds: float) -> None:
-        if seconds:  # aiohttp gives way with 0
-            made.append(seconds)
-        await sleep(0)
-
-    monkeypatch.setattr(asyncio, "sleep", at_once)
-    return made
-
-
-def test_retry_after_is_waited_for_within_the_budget(pauses: list[float]) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
-        if site.seen.total() == 1:
-            return web.Response(status=429, headers={"Retry-After": "7"})
+        times.append(time.monotonic())
+        if len(times) == 1:
+            after = header or formatdate(time.time() + 2, usegmt=True)
+            return web.Response(status=429, headers={"Retry-After": after})
         return web.Response(body=BODY)
 
     with Site(handler) as site:
-        assert get(site.url(""), allow_private=(site.address,)).body == BODY
-    assert (pauses, site.seen.total()) == ([7.0], 2)
+        links = [Link(site.url(str(number))) for number in range(3)]
+        answers = get_all(links, allow_private=(site.address,), per_host=1)
+    assert [(answer.body, answer.attempts) for answer in answers] == [(BODY, 2), (BODY, 1), (BODY, 1)]
+    assert len(times) == 4 and times[1] - times[0] > 0.95
 
 
-def test_a_retry_after_beyond_the_budget_is_not_waited_for(pauses: list[float]) -> None:
+def test_a_host_that_wants_to_be_left_alone_beyond_the_budget_is_left_alone() -> None:
     with Site(always(b"", status=503, headers={"Retry-After": "3600"})) as site:
-        answer = get(site.url(""), allow_private=(site.address,))
-    assert (answer.reason, site.seen.total(), pauses) == ("http 503", 1, [])
+        links = [Link(site.url(str(number))) for number in range(3)]
+        answers = get_all(links, allow_private=(site.address,), per_host=1)
+    assert [(answer.reason, answer.attempts) for answer in answers] == [("http 503", n) for n in (1, 0, 0)]
+    assert site.seen.total() == 1
 
 
 @pytest.mark.parametrize(("honour", "reason"), [(True, "opted out: noai"), (False, None)])

@@ -1,14 +1,11 @@
 """Which links, addresses and redirects the fetcher follows: real servers on loopback, canaries that must see nobody."""
 
-import asyncio
-
 import pytest
 from aiohttp import web
 
-from tests.vlp_core.web.fetching import BODY, always, get
+from tests.vlp_core.web.fetching import BODY, always, get, get_all
 from tests.vlp_core.web.site import Canary, Handler, Site
-from vlp_core.web.fetcher import Fetcher
-from vlp_core.web.settings import Fetch
+from vlp_core.web.link import Link
 
 
 def redirecting(*targets: str) -> Handler:
@@ -175,11 +172,6 @@ def test_a_cookie_is_not_carried_to_the_next_link() -> None:
         cookies.append(request.headers.get("Cookie"))
         return web.Response(body=BODY, headers={"Set-Cookie": "you=known"})
 
-    async def twice() -> None:
-        async with Fetcher(Fetch(resolve=(f"*.test={site.address}",))) as fetcher:
-            await fetcher.get("http://a.test/1")
-            await fetcher.get("http://a.test/2")
-
     with Site(handler) as site:
-        asyncio.run(twice())
+        get_all([Link("http://a.test/1"), Link("http://a.test/2")], resolve=(f"*.test={site.address}",), per_host=1)
     assert cookies == [None, None]

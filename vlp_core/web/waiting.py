@@ -1,0 +1,100 @@
+"""Trips that wait: for the turn of their host, or for the end of a pause of their own. No I/O; times are given."""
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from itertools import count
+
+from vlp_core.web.trip import Trip
+
+
+class Waiting:
+    """Queues by origin, in list order; an origin comes up when asking for it can help, those that came first first."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[Trip]] = {}
+        self._due: list[tuple[float, int, str]] = []
+        self._entry: dict[str, tuple[float, int, str]] = {}  # the one of each origin that counts; others are stale
+        self._nudged: set[str] = set()
+        self._paused: list[tuple[float, int, Trip]] = []
+        self._numbers = count()
+
+    def add(self, trip: Trip, now: float, *, first: bool = False) -> None:
+        """Let a trip wait for its origin's turn; `first`: before those that wait."""
+        origin = trip.origin
+        queue = self._queues.get(origin)
+        if queue is None:
+            queue = self._queues[origin] = deque()
+            self.again(origin, now)
+        if first:
+            queue.appendleft(trip)
+        else:
+            queue.append(trip)
+
+    def pause(self, trip: Trip, until: float) -> None:
+        heapq.heappush(self._paused, (until, next(self._numbers), trip))
+
+    def wake(self, now: float) -> None:
+        """Let those whose pause is over wait for their turn, before others."""
+        while self._paused and self._paused[0][0] <= now:
+            self.add(heapq.heappop(self._paused)[2], now, first=True)
+
+    def again(self, origin: str, when: float, *, nudged: bool = False) -> None:
+        """Let an origin come up at a time; `nudged`: or as soon as something changes there (`nudge`)."""
+        if origin not in self._queues:
+            return
+        entry = self._entry[origin] = (when, next(self._numbers), origin)
+        heapq.heappush(self._due, entry)
+        if nudged:
+            self._nudged.add(origin)
+        else:
+            self._nudged.discard(origin)
+
+    def nudge(self, origin: str, now: float) -> None:
+        """Something changed at an origin: it comes up now, if it was only waiting for that."""
+        if origin in self._nudged:
+            self.again(origin, now)
+
+    def due(self, now: float, most: int) -> list[str]:
+        """At most so many origins whose time has come. Each is to be put back by `again`, or emptied."""
+        found: list[str] = []
+        while self._due and len(found) < most and self._due[0][0] <= now:
+            entry = heapq.heappop(self._due)
+            if self._entry.get(entry[2]) is entry:
+                del self._entry[entry[2]]
+                found.append(entry[2])
+        return found
+
+    def next_at(self) -> float | None:
+        """When something will come up, None where nothing waits."""
+        times = [heap[0][0] for heap in (self._due, self._paused) if heap]
+        return min(times, default=None)
+
+    def head(self, origin: str) -> Trip:
+        return self._queues[origin][0]
+
+    def waiting(self, origin: str) -> int:
+        return len(self._queues.get(origin, ()))
+
+    def take(self, origin: str) -> Trip | None:
+        """The next trip of an origin."""
+        queue = self._queues.get(origin)
+        if queue is None:
+            return None
+        trip = queue.popleft()
+        if not queue:
+            self._forget(origin)
+        return trip
+
+    def all(self, origin: str) -> Iterator[Trip]:
+        yield from self._queues.get(origin, ())
+
+    def take_all(self, origin: str) -> list[Trip]:
+        trips = list(self.all(origin))
+        self._forget(origin)
+        return trips
+
+    def _forget(self, origin: str) -> None:
+        self._queues.pop(origin, None)
+        self._entry.pop(origin, None)
+        self._nudged.discard(origin)
