@@ -63,8 +63,11 @@ def make_store(fetch: Fetch) -> Store:
 
 
 def _seen_size(header: Header) -> tuple[int, int]:
-    size = header.width, header.height
-    return size[::-1] if header.orientation >= 5 else size
+    return _swapped(header.width, header.height, header.orientation >= 5)
+
+
+def _swapped(width: int, height: int, turned: bool) -> tuple[int, int]:
+    return (height, width) if turned else (width, height)
 
 
 def _kept(body: bytes, header: Header, wanted: Fit) -> Stored | None:
@@ -88,14 +91,13 @@ def _made(body: bytes, header: Header, wanted: Fit, fetch: Fetch) -> Stored:
     from vlp_core.web.decode import decoded
 
     turned = header.orientation >= 5
-    least = ceil(wanted.width * _SPARE), ceil(wanted.height * _SPARE)
-    pixels = decoded(body, header, least[::-1] if turned else least)
+    pixels = decoded(body, header, _swapped(ceil(wanted.width * _SPARE), ceil(wanted.height * _SPARE), turned))
     if header.kind == "jpeg":
         original = _seen_size(header)
     else:  # what the header says may be of another page, or lie on its side
-        original = (pixels.shape[1], pixels.shape[0])[:: -1 if turned else 1]
+        original = _swapped(pixels.shape[1], pixels.shape[0], turned)
         wanted = fit(*original, fetch)
-    size = (wanted.width, wanted.height)[:: -1 if turned else 1]
+    size = _swapped(wanted.width, wanted.height, turned)
     if size != (pixels.shape[1], pixels.shape[0]):
         smaller = wanted.width < original[0] or wanted.height < original[1]
         pixels = _smaller(pixels, size) if smaller else cv2.resize(pixels, size, interpolation=cv2.INTER_LANCZOS4)
