@@ -6,50 +6,57 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Event, Lock, Thread
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.download_shard import WORK, Shard, fetch_shard, shard_files
-from jobs.shards import ShardTask, map_shards
-from vlp_core.data.layout import SUCCESS, shard_names
+from jobs.download_shard import WORK, Shard, shard_files
+from jobs.fetch_crew import fetch_shards
+from jobs.fetch_worker import News
+from vlp_core.data.layout import SUCCESS, UNCHANGED, shard_names
 from vlp_core.errors import UserError, first_line
+from vlp_core.files import full_disk, no_space
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.web.reasons import class_of
 from vlp_core.web.settings import Fetch
 
-VERSION = "4"
+VERSION = "5"
 RESUMABLE = True
 EMBEDDED = "*.test"  # the names under which the embedded corpus is served
+_OWN = 64  # requests at once to a host of one's own
 
 
-def run(*, pairs: Path, fetch: Fetch, out: Path, tracker: Tracker, serve: Path | None = None) -> Summary:
-    """Fetch the pictures of `pairs` into `out`, a Ray task a shard; shards that are there and whole are kept.
+def run(
+    *, pairs: Path, fetch: Fetch, out: Path, tracker: Tracker, serve: Path | None = None, refresh: bool = False
+) -> Summary:
+    """Fetch the pictures of `pairs` into `out`; what earlier attempts have, shards or single links, is kept.
 
-    `serve` is a folder of the embedded corpus, which is then served on loopback for the length of the run.
+    `serve` is a folder of the embedded corpus, which is then served on loopback for the length of the run. A list that
+    is a `refresh` of another may be empty, and may give no picture.
     Raises UserError when every link failed, or the disk is full.
     """
     names = shard_names(pairs)
-    if not names:
-        raise UserError(f"{pairs}: no shards of pairs (00000.parquet, …) in this folder; give the output of ingest")
     rows = {name: pq.read_metadata(pairs / f"{name}.parquet").num_rows for name in names}
-    if not any(rows.values()):
+    if not names and not refresh:
+        raise UserError(f"{pairs}: no shards of pairs (00000.parquet, …) in this folder; give the output of ingest")
+    if not any(rows.values()) and not refresh:
         raise UserError(f"{pairs}: the list has no rows; nothing to fetch")
-    digits = max(4, len(str(max(rows.values()) - 1)))
-    shutil.rmtree(out / WORK, ignore_errors=True)
+    digits = max(4, len(str(max(rows.values(), default=1) - 1)))
     missing = [name for name in names if not _is_whole(out, name, pairs / f"{name}.parquet", tracker)]
-    with _served(fetch, serve) as fetch, _Watch(out, rows, missing, tracker) as watch:
-        shards = [
-            Shard(name=name, pairs=pairs / f"{name}.parquet", out=out, digits=digits, fetch=fetch) for name in missing
-        ]
-        if shards:
-            task = ShardTask(here=serve is not None)
-            for _, name in map_shards(fetch_shard, shards, task=task, window=fetch.window):
-                watch.shard_done(name)
+    shards = [Shard(name=name, pairs=pairs / f"{name}.parquet", out=out, digits=digits) for name in missing]
+    if shards:
+        progress = _Progress(out, rows, missing, tracker)
+        with _served(fetch, serve) as fetch:
+            try:
+                wanted = sum(rows[name] for name in missing)
+                fetch_shards(shards, fetch, rows=wanted, here=serve is not None, listen=progress.listen)
+            except OSError as error:
+                if full_disk(error):
+                    raise UserError(no_space(out)) from error
+                raise
     shutil.rmtree(out / WORK, ignore_errors=True)
-    return _summary(out, names)
+    return _summary(out, rows, tracker, refresh)
 
 
 def _is_whole(out: Path, name: str, pairs: Path, tracker: Tracker) -> bool:
@@ -85,81 +92,59 @@ def _served(fetch: Fetch, folder: Path | None) -> Iterator[Fetch]:
     from vlp_core.miniature.server import serve
 
     with serve(folder) as address:
-        yield replace(fetch, resolve=(*fetch.resolve, f"{EMBEDDED}={address}"))
+        own = (*fetch.resolve, f"{EMBEDDED}={address}")
+        yield replace(fetch, resolve=own, per_host_rate=0.0, per_host=max(fetch.per_host, _OWN))
 
 
-class _Watch:
-    """Tells the tracker how far all shards are: those that are done, and what running tasks last wrote."""
+class _Progress:
+    """Tells the tracker how far all shards are: those that were whole, and what workers last said of the others."""
 
     def __init__(self, out: Path, rows: dict[str, int], missing: list[str], tracker: Tracker) -> None:
-        self._out, self._rows, self._tracker = out, rows, tracker
-        self._done = self._failed = 0
-        self._finished: set[str] = set()
-        self._lock, self._stop = Lock(), Event()
-        self._thread = Thread(target=self._poll, name="download-progress", daemon=True)
-        for name in rows.keys() - set(missing):
-            self.shard_done(name)
+        self._total, self._tracker = sum(rows.values()), tracker
+        whole = rows.keys() - set(missing)
+        self._counts: News = {name: (rows[name], _reasons(out / f"{name}.parquet").total()) for name in whole}
 
-    def __enter__(self) -> "_Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._report()
-
-    def shard_done(self, name: str) -> None:
-        failed = sum(_reasons(self._out / f"{name}.parquet").values())
-        with self._lock:
-            self._finished.add(name)
-            self._done += self._rows[name]
-            self._failed += failed
-
-    def _poll(self) -> None:
-        while not self._stop.wait(1):
-            self._report()
-
-    def _report(self) -> None:
-        with self._lock:
-            done, failed, finished = self._done, self._failed, set(self._finished)
-        for path in (self._out / WORK).glob("*/progress"):
-            if path.parent.name.partition("-")[0] not in finished:
-                try:
-                    row_count, failures = path.read_text().split()
-                except OSError:
-                    continue  # its shard has just been published
-                done, failed = done + int(row_count), failed + int(failures)
-        self._tracker.progress(done, sum(self._rows.values()), failed=failed, unit="rows")
+    def listen(self, news: News) -> None:
+        self._counts |= news
+        done, failed = (sum(count[at] for count in self._counts.values()) for at in (0, 1))
+        self._tracker.progress(done, self._total, failed=failed, unit="rows")
 
 
 def _reasons(parquet: Path) -> Counter[str]:
     """Reasons of the failed rows of a shard, with their counts."""
     table = pq.read_table(parquet, columns=["status", "error_message"])
-    failed = table.filter(pc.not_equal(table["status"], SUCCESS))
+    failed = table.filter(pc.invert(pc.is_in(table["status"], pa.array([SUCCESS, UNCHANGED]))))
     return Counter(failed["error_message"].to_pylist())
 
 
-def _summary(out: Path, names: list[str]) -> Summary:
+def _unchanged(parquet: Path) -> int:
+    return pc.sum(pc.equal(pq.read_table(parquet, columns=["status"])["status"], UNCHANGED)).as_py() or 0
+
+
+def _summary(out: Path, rows: dict[str, int], tracker: Tracker, refresh: bool) -> Summary:
     reasons: Counter[str] = Counter()
-    for name in names:
+    for name in rows:
         reasons += _reasons(out / f"{name}.parquet")
-    rows = sum(pq.read_metadata(out / f"{name}.parquet").num_rows for name in names)
-    failed = reasons.total()
-    if failed == rows:
+    total, failed = sum(rows.values()), reasons.total()
+    tracker.progress(total, total, failed=failed, unit="rows")
+    if failed == total and not refresh:
         # What is there is of no use, and would stand in the way of trying again.
-        for name in names:
+        for name in rows:
             for file in reversed(shard_files(name)):
                 (out / file).unlink(missing_ok=True)
         listed = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common(8))
+        private = "; --fetch.allow-private HOST:PORT names addresses that may be private"
         raise UserError(
             f"every link failed: {listed}; nothing to train on: check the list and the network"
-            + ("; --fetch.allow-private HOST:PORT names addresses that may be private" if "refused" in listed else "")
+            + (private if "refused address" in listed else "")
         )
     classes = Counter[str]()
     for reason, count in reasons.items():
         classes[class_of(reason)] += count
-    counts = {"rows": rows, "success": rows - failed, "failed": failed}
+    unchanged = sum(_unchanged(out / f"{name}.parquet") for name in rows) if refresh else 0
+    counts = {"rows": total, "success": total - failed - unchanged, "failed": failed}
+    if refresh:
+        counts["unchanged"] = unchanged
     pictures = {}
     if reasons:
         _draw(reasons, out / "failures.png")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jobs import corpus, dedup, filter, hash, matches, measure, near, report, select
 from jobs.hashed import hash_folders
+from jobs.never_store import read_never_store
 from pipelines.scores import add_scores, check_scores, semantic_of
 from pipelines.sources import images_of
 from pipelines.workflow.step import ResultFile, Step, step
@@ -16,6 +17,7 @@ from vlp_core.data.settings import Adopt
 from vlp_core.errors import UserError
 from vlp_core.miniature.settings import Corpus
 from vlp_core.report.settings import Report
+from vlp_core.settings import path_or_name
 from vlp_core.web.settings import Fetch
 
 
@@ -23,9 +25,9 @@ from vlp_core.web.settings import Fetch
 class Sets:
     """Evaluation sets of one's own: lists that come in as the training list does and are never trained on."""
 
-    retrieval: Path | None = None
+    retrieval: Path | None = path_or_name(None)
     """List of (url, caption): retrieval in both directions."""
-    zero_shot: Path | None = None
+    zero_shot: Path | None = path_or_name(None)
     """List of (url, label), and `group` where accuracy is wanted by group."""
     classes: Path | None = None
     """JSON of {"classes": [...], "templates": ["a photo of a {}.", ...]} for the zero-shot list."""
@@ -39,9 +41,10 @@ class Sets:
 class Curate:
     """How lists become a selection. Without --source: those of the embedded corpus."""
 
-    source: tuple[str, ...] = ()
+    source: tuple[str, ...] = path_or_name(())
     """Lists of (url, caption): Parquet, csv, tsv or jsonl files, or folders of them. Or data that is there: folders
-    that img2dataset wrote, WebDataset tars ('…/{00000..00012}.tar'), local or by url, caption tables beside pictures.
+    that img2dataset wrote, WebDataset tars ('…/{00000..00012}.tar'), local or by url, caption tables beside pictures,
+    releases of a data set (releases:NAME, releases:NAME@3).
     """
     corpus: Corpus = Corpus()
     ingest: Ingest = Ingest()
@@ -97,6 +100,7 @@ def inputs_of(config: Curate) -> Inputs:
 def check_data(config: Curate) -> None:
     """Tell now what would otherwise be told after the download."""
     filter.check_detector(config.filter)
+    read_never_store(config.fetch.never_store)
     if config.select.balance is not None:
         read_entries(config.select.balance)
     if config.source and config.corpus != Corpus():

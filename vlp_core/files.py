@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,7 +80,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def flock(file: IO[str], how: int, *, wait: bool = False) -> bool:
+def flock(file: IO[Any], how: int, *, wait: bool = False) -> bool:
     """Lock an open file until it is closed, `how`: LOCK_SH or LOCK_EX. Whether it is locked now.
 
     Raises UserError on a file system that keeps no locks.

@@ -1,36 +1,31 @@
-"""The download stage against a real server on loopback."""
+"""The download stage against a real server on loopback: what it writes, and that it goes on where it was."""
 
+import errno
 import io
 import json
-import subprocess
-import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
-from PIL import Image, ImageOps
+from PIL import Image
 
-from jobs import download, download_shard
-from jobs.download_shard import Shard, fetch_shard, shard_files
-from jobs.img2dataset_parts import make_shrink
+from jobs import download, journal
+from jobs.download_shard import shard_files
+from tests.jobs.downloading import Listener, answer, asked, body_of, contents, fetched, names, settings, write_pairs
 from tests.vlp_core.web.site import Site, picture
 from tests.vlp_core.web.test_sniff import png_claiming
-from vlp_core.data.layout import ATTEMPTS, IMAGES, PAIRS, SUCCESS, read_shards
+from vlp_core.data.layout import IMAGES, LEDGER, SUCCESS, read_shards
 from vlp_core.errors import UserError
-from vlp_core.identity import sha256_of, uid_of
+from vlp_core.identity import sha256_of
 from vlp_core.tracker import Silent
 from vlp_core.web.settings import Fetch
-from vlp_core.web.sniff import sniff
 
-ROOT = Path(__file__).parents[2]
 HOSTILE = {
     "html.jpg": (web.Response(body=b"<html>gone</html>", content_type="image/jpeg"), "not an image: html"),
     "bomb.png": (web.Response(body=png_claiming(30000, 30000)), "too many pixels"),
@@ -46,9 +41,7 @@ async def _answer(request: web.Request) -> web.StreamResponse:
     if path in HOSTILE:
         hostile = HOSTILE[path][0]
         return web.Response(body=hostile.body, status=hostile.status, headers=hostile.headers)
-    if path.startswith("dead"):
-        return web.Response(status=404)
-    return web.Response(body=picture(400, 300, seed=int(path.partition(".")[0])))
+    return await answer(request)
 
 
 @pytest.fixture
@@ -57,66 +50,15 @@ def site() -> Iterator[Site]:
         yield site
 
 
-class Listener(Silent):
-    """Keeps what the stage said of its progress, and what it warned of."""
-
-    def __init__(self) -> None:
-        self.said: list[tuple[int, int | None, int, str]] = []
-        self.warned: list[str] = []
-
-    def progress(self, done: int, total: int | None, *, failed: int = 0, unit: str = "rows") -> None:
-        self.said.append((done, total, failed, unit))
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
-
-
-def write_pairs(folder: Path, *shards: list[str], **extra: Any) -> Path:
-    """A folder of pairs of these paths of the site, with two captions each and columns that came along."""
-    folder.mkdir()
-    for number, paths in enumerate(shards):
-        urls = [f"http://pictures.test/{path}" for path in paths]
-        columns = {
-            "uid": [uid_of(url) for url in urls],
-            "url": urls,
-            "captions": [[f"the first of {url}", "ünd another"] for url in urls],
-            "source": ["list.csv"] * len(urls),
-        }
-        table = pa.table(columns).cast(PAIRS)
-        for name, value in extra.items():
-            table = table.append_column(name, pa.array([value] * len(urls)))
-        pq.write_table(table, folder / f"{number:05d}.parquet")
-    return folder
-
-
-def settings(site: Site, **options: Any) -> Fetch:
-    resolve = (f"*.test={site.address}",)
-    return Fetch(**{"resolve": resolve, "pause_s": 0.01, "deadline_s": 10.0, "window": 2, **options})
-
-
-def one_shard(pairs: Path, out: Path, fetch: Fetch, digits: int = 4) -> Path:
-    """The first shard, made in this process."""
-    fetch_shard(Shard(name="00000", pairs=pairs / "00000.parquet", out=out, digits=digits, fetch=fetch))
-    return out
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
-
-def names(*numbers: int) -> list[str]:
-    return [f"{number}.jpg" for number in numbers]
-
-
 def test_a_shard_has_img2datasets_layout_in_list_order_with_every_reason(site: Site, tmp_path: Path) -> None:
-    paths = [*names(1, 2), *HOSTILE, *names(3)]
-    out = one_shard(write_pairs(tmp_path / "pairs", paths), tmp_path / "out", settings(site))
+    paths = [*names([1, 2]), *HOSTILE, *names([3])]
+    out = fetched(write_pairs(tmp_path / "pairs", paths), tmp_path / "out", settings(site))
     table = pq.read_table(out / "00000.parquet")
     assert table.schema == IMAGES
     assert table["key"].to_pylist() == [f"00000{row:04d}" for row in range(len(paths))]
     assert table["url"].to_pylist() == [f"http://pictures.test/{path}" for path in paths]
     reasons = dict(zip(paths, table["error_message"].to_pylist(), strict=True))
-    assert reasons == {**dict.fromkeys(names(1, 2, 3)), **{path: reason for path, (_, reason) in HOSTILE.items()}}
+    assert reasons == {**dict.fromkeys(names([1, 2, 3])), **{path: reason for path, (_, reason) in HOSTILE.items()}}
 
     rows = {row["key"]: row for row in table.to_pylist()}
     with tarfile.open(out / "00000.tar") as tar:
@@ -145,36 +87,56 @@ def test_a_shard_has_img2datasets_layout_in_list_order_with_every_reason(site: S
 
 
 def test_the_same_bytes_in_give_the_same_files_out(site: Site, tmp_path: Path) -> None:
-    pairs = write_pairs(tmp_path / "pairs", [*names(*range(30)), *HOSTILE])
-    first = one_shard(pairs, tmp_path / "first", settings(site, connections=1, threads=1))
-    second = one_shard(pairs, tmp_path / "second", settings(site, connections=20, threads=4))
+    pairs = write_pairs(tmp_path / "pairs", [*names(range(30)), *HOSTILE])
+    first = fetched(pairs, tmp_path / "first", settings(site, connections=1, threads=1))
+    second = fetched(pairs, tmp_path / "second", settings(site, connections=20, threads=4))
     assert contents(first) == contents(second)
     assert sorted(contents(first)) == sorted(shard_files("00000"))
 
 
-def test_a_server_that_was_busy_at_first_leaves_no_trace_in_the_record(site: Site, tmp_path: Path) -> None:
-    """How often it was asked stands beside the shard, in a folder that is no part of the record."""
-    pairs = write_pairs(tmp_path / "pairs", [*names(1, 2), "dead.jpg"])
-    smooth = one_shard(pairs, tmp_path / "smooth", settings(site))
+def test_the_ledger_says_what_came_of_each_link_and_the_record_does_not_say_how_it_came(
+    site: Site, tmp_path: Path
+) -> None:
+    """A server that was busy at first leaves no trace but in the folder that is no part of the record."""
+    pairs = write_pairs(tmp_path / "pairs", [*names([1, 2]), "dead.jpg", "html.jpg", "busy"])
 
-    async def busy_once(request: web.Request) -> web.StreamResponse:
-        if request.match_info["path"] == "1.jpg" and site.seen["1.jpg"] == 1:
-            return web.Response(status=503)
-        return await _answer(request)
+    def served(times: int) -> Path:
+        async def busy(request: web.Request) -> web.StreamResponse:
+            path = request.match_info["path"]
+            if path == "busy" or (path == "1.jpg" and site.seen[path] <= times):
+                return web.Response(status=503)
+            reply = await _answer(request)
+            if path == "2.jpg":
+                reply.headers.update({"ETag": '"two"', "Last-Modified": "Sat, 01 Jan 2022 00:00:00 GMT"})
+            return reply
 
-    site.handler = busy_once
-    site.seen.clear()
-    bumpy = one_shard(pairs, tmp_path / "bumpy", settings(site))
+        site.handler = busy
+        site.seen.clear()
+        return fetched(pairs, tmp_path / f"out{times}", settings(site))
+
+    smooth, bumpy = served(0), served(1)
     assert contents(bumpy) == contents(smooth)
-    for out, attempts in ((smooth, [1, 1, 1]), (bumpy, [2, 1, 1])):
-        table = pq.read_table(out / "_attempts" / "00000.parquet")
-        assert table.schema == ATTEMPTS and table["attempts"].to_pylist() == attempts
+    started = int(time.time()) - 60
+    for out, attempts in ((smooth, [1, 1, 1, 1, 3]), (bumpy, [2, 1, 1, 1, 3])):
+        table = pq.read_table(out / "_ledger" / "00000.parquet")
+        assert table.schema == LEDGER and table["attempts"].to_pylist() == attempts
         assert table["uid"].equals(pq.read_table(out / "00000.parquet")["uid"])
+        assert table["first_asked"].equals(table["last_asked"])
+        assert all(when.timestamp() >= started for when in table["last_asked"].to_pylist())
+        assert table["outcome"].to_pylist() == ["success", "success", "final", "final", "may_pass"]
+        assert table["failure"].to_pylist() == [None, None, "http", "not_an_image", "http"]
+        assert table["reason"].to_pylist() == [None, None, "http 404", "not an image: html", "http 503"]
+        assert table["http_status"].to_pylist() == [200, 200, 404, 200, 503]
+        assert table["final_url"].to_pylist() == pq.read_table(pairs / "00000.parquet")["url"].to_pylist()
+        assert table["etag"].to_pylist() == [None, '"two"', None, None, None]
+        assert table["last_modified"].to_pylist() == [None, "Sat, 01 Jan 2022 00:00:00 GMT", None, None, None]
+        bodies = [body_of("1.jpg"), body_of("2.jpg"), None, HOSTILE["html.jpg"][0].body, None]
+        assert table["sha256"].to_pylist() == [body and sha256_of(body) for body in bodies]
 
 
 def test_columns_that_came_along_pass_through_with_their_types(site: Site, tmp_path: Path) -> None:
     extra = {"label": "cat", "when": date(2020, 1, 2), "score": np.float32(0.5), "width": 7}
-    out = one_shard(write_pairs(tmp_path / "pairs", names(1), **extra), tmp_path / "out", settings(site))
+    out = fetched(write_pairs(tmp_path / "pairs", names([1]), **extra), tmp_path / "out", settings(site))
     table = pq.read_table(out / "00000.parquet")
     assert table.column_names[len(IMAGES.names) :] == ["label", "when", "score", "given_width"]
     assert [str(table.schema.field(name).type) for name in ("when", "score")] == ["date32[day]", "float"]
@@ -185,37 +147,29 @@ def test_columns_that_came_along_pass_through_with_their_types(site: Site, tmp_p
     assert (meta["label"], meta["when"]) == ("cat", "2020-01-02")
 
 
-def test_a_full_disk_is_named_and_leaves_nothing_behind(
+def test_a_full_disk_is_named_and_what_was_fetched_is_kept(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spill = download_shard.Spill
-    monkeypatch.setattr(download_shard, "Spill", lambda _: spill(Path("/dev/full")))
-    pairs = write_pairs(tmp_path / "pairs", names(1, 2, 3))
-    with pytest.raises(UserError, match=f"^{tmp_path}/out: no space left"):
-        one_shard(pairs, tmp_path / "out", settings(site))
-    assert list((tmp_path / "out").rglob("*")) == [tmp_path / "out" / "_work"]
+    pairs, out = write_pairs(tmp_path / "pairs", names(range(20))), tmp_path / "out"
+    writing = journal.os.pwrite
 
+    def pwrite(fd: int, body: bytes, at: int) -> int:
+        if len(body) > 1000 and at > 100_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return writing(fd, body, at)
 
-def test_what_a_lost_worker_left_of_a_shard_goes_before_it_is_fetched_again(site: Site, tmp_path: Path) -> None:
-    """Its pictures take room, and its progress would be counted beside that of the attempt which follows."""
-    left = tmp_path / "out" / "_work" / "00000-dead" / "progress"
-    others = tmp_path / "out" / "_work" / "00001-alive" / "progress"
-    for progress in (left, others):
-        progress.parent.mkdir(parents=True)
-        progress.write_text("2 0")
-    there: list[bool] = []
-
-    async def looking(request: web.Request) -> web.StreamResponse:
-        there.append(left.parent.exists())
-        return await _answer(request)
-
-    site.handler = looking
-    one_shard(write_pairs(tmp_path / "pairs", names(1)), tmp_path / "out", settings(site))
-    assert there == [False] and others.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.os, "pwrite", pwrite)
+        with pytest.raises(UserError, match=f"^{out}: no space left"):
+            download.run(pairs=pairs, fetch=settings(site), out=out, tracker=Silent())
+    before = asked(site).total()
+    download.run(pairs=pairs, fetch=settings(site, threads=1), out=out, tracker=Silent())
+    assert asked(site).total() < before + 20
+    assert contents(out) == contents(fetched(pairs, tmp_path / "whole", settings(site)))
 
 
 def test_the_stage_goes_on_where_it_was_and_rebuilds_what_is_damaged(site: Site, tmp_path: Path, cluster: str) -> None:
-    shards = [names(0, 1, 2), [*names(3, 4), "dead.jpg"], names(6, 7), names(8, 9), names(10, 11)]
+    shards = [names([0, 1, 2]), [*names([3, 4]), "dead.jpg"], names([6, 7]), names([8, 9]), names([10, 11])]
     pairs = write_pairs(tmp_path / "pairs", *shards, label="x")
     out, listener = tmp_path / "out", Listener()
     out.mkdir()
@@ -225,8 +179,8 @@ def test_the_stage_goes_on_where_it_was_and_rebuilds_what_is_damaged(site: Site,
     assert listener.said[-1] == (12, 12, 1, "rows")
     assert read_shards(out)["url"].equals(read_shards(pairs)["url"])
     assert not (out / "_work").exists()
-    made, asked = contents(out), site.seen.total()
-    assert asked == 12
+    made = contents(out)
+    assert asked(site).total() == 12
 
     with (out / "00000.tar").open("rb+") as tar:
         tar.truncate(20_000)
@@ -238,7 +192,7 @@ def test_the_stage_goes_on_where_it_was_and_rebuilds_what_is_damaged(site: Site,
     again = download.run(pairs=pairs, fetch=settings(site), out=out, tracker=listener)
     assert again == summary
     assert contents(out) == made
-    assert sorted(site.seen) == sorted(path for shard in shards[:4] for path in shard)
+    assert sorted(asked(site)) == sorted(path for shard in shards[:4] for path in shard)
     assert [text.partition(": the shard is damaged")[0] for text in listener.warned] == [
         str(out / f"{name}.parquet") for name in ("00000", "00001", "00002")
     ]
@@ -246,7 +200,7 @@ def test_the_stage_goes_on_where_it_was_and_rebuilds_what_is_damaged(site: Site,
 
     site.seen.clear()
     assert download.run(pairs=pairs, fetch=settings(site), out=out, tracker=Silent()) == summary
-    assert site.seen.total() == 0
+    assert not site.seen
 
 
 def test_a_list_of_dead_links_ends_with_their_reasons_and_may_be_tried_again(
@@ -263,104 +217,3 @@ def test_a_list_of_dead_links_ends_with_their_reasons_and_may_be_tried_again(
 def test_no_shards_to_fetch_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no shards of pairs"):
         download.run(pairs=tmp_path, fetch=Fetch(), out=tmp_path, tracker=Silent())
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
-@pytest.mark.parametrize("mode", ["no", "keep_ratio", "center_crop", "border", "keep_ratio_largest"])
-def test_shrinking_is_img2datasets_resizer(kind: str, mode: Any) -> None:
-    from img2dataset.resizer import Resizer
-
-    body = picture(300, 200, kind=kind)
-    shrunk = make_shrink(Fetch(image_size=128, resize_mode=mode, encode_quality=90))(body, sniff(body))
-    jpeg, width, height, *_ = Resizer(128, mode, True, encode_quality=90)(io.BytesIO(body))
-    assert shrunk is not None
-    assert (shrunk.jpeg, shrunk.width, shrunk.height) == (jpeg, width, height)
-
-
-@pytest.mark.parametrize("orientation", [0, *range(1, 9), 9])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_a_picture_is_stored_upright_with_the_size_it_is_seen_in(kind: str, orientation: int) -> None:
-    """As Pillow turns it by its EXIF; one that EXIF says nothing of is stored as it is."""
-    exif = Image.Exif()
-    exif[274] = orientation
-    body = picture(320, 200, kind=kind, exif=exif.tobytes())
-    seen = ImageOps.exif_transpose(Image.open(io.BytesIO(body)))
-    assert seen.size == ((200, 320) if 5 <= orientation <= 8 else (320, 200))
-    shrunk = make_shrink(Fetch(image_size=100))(body, sniff(body))
-    assert shrunk is not None
-    assert (shrunk.original_width, shrunk.original_height) == seen.size
-    small = seen.convert("RGB").resize((shrunk.width, shrunk.height), Image.Resampling.BOX)
-    stored = Image.open(io.BytesIO(shrunk.jpeg))
-    assert not stored.getexif() and stored.size == small.size
-    assert np.abs(np.asarray(stored).astype(int) - np.asarray(small)).mean() < 4
-
-
-def _deep(width: int, height: int, kind: str, **options: Any) -> bytes:
-    """Grey with 16 bits."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((height, width), 40_000, np.uint16)).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def _turned() -> Image.Exif:
-    exif = Image.Exif()
-    exif[274] = 6
-    return exif
-
-
-def test_sixteen_bits_and_transparency_are_turned_too() -> None:
-    clear = io.BytesIO()
-    Image.new("RGBA", (30, 20), (0, 0, 0, 0)).save(clear, "PNG", exif=_turned())
-    for body, grey in ((_deep(30, 20, "PNG", exif=_turned()), 40_000 / 256), (clear.getvalue(), 255)):
-        shrunk = make_shrink(Fetch())(body, sniff(body))
-        assert shrunk is not None and (shrunk.width, shrunk.height) == (20, 30)
-        assert abs(np.asarray(Image.open(io.BytesIO(shrunk.jpeg)).convert("L")).mean() - grey) < 2
-
-
-@pytest.mark.parametrize("kind", [".png", ".tiff"])
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_sixteen_bits_a_channel_are_stored_as_eight_are(channels: int, kind: str) -> None:
-    """They neither turn white nor lose their transparency."""
-    ramp = np.linspace(0, 255, 300 * 300 * channels).reshape(300, 300, channels).astype(np.uint8)
-    if channels == 4:
-        ramp[:100, :, :3], ramp[:100, :, 3] = 0, 0  # clear, over black
-    stored = []
-    for pixels in (ramp, ramp.astype(np.uint16) * 257):
-        body = cv2.imencode(kind, pixels)[1].tobytes()
-        shrunk = make_shrink(Fetch())(body, sniff(body))
-        assert shrunk is not None
-        stored.append(np.asarray(Image.open(io.BytesIO(shrunk.jpeg)).convert("L")).astype(int))
-    assert np.abs(stored[0] - stored[1]).max() <= 1
-    assert channels != 4 or stored[1][0, 0] > 250
-
-
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        (_deep(30, 20, "PNG", exif=_turned())[:100], "undecodable: png"),
-        (_deep(1_100_000, 1, "TIFF"), "undecodable: tiff"),  # within max_pixels, beyond OpenCV's width
-    ],
-    ids=["cut short", "too wide"],
-)
-def test_what_the_decoder_itself_refuses_is_a_row_with_a_reason(body: bytes, reason: str) -> None:
-    assert download_shard._examiner(Fetch())(body) == reason
-
-
-def test_a_line_that_would_grow_beyond_bounds_is_refused(site: Site, tmp_path: Path) -> None:
-    line = picture(30_000, 1, kind="PNG")
-    examine = download_shard._examiner(Fetch(resize_only_if_bigger=False, max_pixels=10**6))
-    assert examine(line) == "too many pixels"
-
-
-def test_what_codecs_print_goes_nowhere_and_what_python_prints_shows() -> None:
-    program = """
-import os, sys
-from jobs.img2dataset_parts import quiet_codecs
-with quiet_codecs():
-    os.write(2, b"codec\\n")
-    print("python", file=sys.stderr)
-os.write(2, b"after\\n")
-print("last", file=sys.stderr)
-"""
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert said.stderr.split() == ["python", "after", "last"]

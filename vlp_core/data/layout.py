@@ -2,7 +2,7 @@
 
 pairs      `{shard}.parquet`            one row a url, with all its captions, in the seeded order
 images     img2dataset's layout         `{shard}.tar`, `.parquet`, `_stats.json`, and `_index.parquet` of offsets;
-                                        `_attempts/{shard}.parquet`, which is no part of the result
+                                        `_ledger/{shard}.parquet`, which is no part of the result
 columns    `{shard}.parquet` by uid     verdicts, hashes, scores: one folder a step, beside the pictures
 selection  `selection.parquet`          uids with weight and captions: the digest of a data set
 """
@@ -44,10 +44,30 @@ IMAGES = pa.schema(
     ]
 )
 SUCCESS = "success"
+UNCHANGED = "unchanged"  # asked whether it is another one since, and it is not: a row without a picture
 
-# How often each link was asked for depends on luck: it stands beside the record (`_`), not in it.
-ATTEMPTS = pa.schema([("uid", pa.string()), ("attempts", pa.int32())])
-ATTEMPTS_FOLDER = "_attempts"
+# What every link was asked and said. How often and when depends on luck, so that it stands beside the record (`_`) and
+# not in it. `attempts` add up and `first_asked` stays from one release to the next; `outcome` is one of OUTCOMES,
+# `failure` the class of a reason (vlp_core.web.reasons); `sha256` is that of the body as it came.
+LEDGER = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("attempts", pa.int32()),
+        ("first_asked", pa.timestamp("ms", tz="UTC")),
+        ("last_asked", pa.timestamp("ms", tz="UTC")),
+        ("outcome", pa.string()),
+        ("failure", pa.string()),
+        ("reason", pa.string()),
+        ("http_status", pa.int32()),
+        ("final_url", pa.string()),
+        ("etag", pa.string()),
+        ("last_modified", pa.string()),
+        ("sha256", pa.string()),
+    ]
+)
+LEDGER_FOLDER = "_ledger"
+FINAL, MAY_PASS = "final", "may_pass"
+OUTCOMES = (SUCCESS, UNCHANGED, FINAL, MAY_PASS)
 
 # Where a picture's encoded bytes lie: in `{shard}.tar` at a byte offset, or row `offset` of `{shard}.images.parquet`.
 INDEX = pa.schema(

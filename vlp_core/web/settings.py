@@ -2,10 +2,11 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from vlp_core.errors import UserError
-from vlp_core.settings import execution
+from vlp_core.settings import by_content, execution
 from vlp_core.web.addresses import Allowed, Mapping, literal
 
 MiB = 2**20
@@ -41,6 +42,9 @@ class Fetch:
     """Leave out what a host's robots.txt does not allow (RFC 9309), and keep to its Crawl-delay."""
     honour_opt_out: bool = True
     """Leave out what X-Robots-Tag or tdm-reservation says is not for machine learning, mining or indexing."""
+    never_store: tuple[Path, ...] = by_content(())
+    """Files of hashes of pictures that must never be stored: a line has a sha256, or phash: and 16 hex digits, and the
+    number of bits that may differ."""
 
     allow_private: tuple[str, ...] = ()
     """Private or loopback addresses that may be fetched from: HOST:PORT, ADDRESS or NETWORK/BITS."""
@@ -71,9 +75,9 @@ class Fetch:
     per_host_rate: float = execution(10.0)
     """Requests a second to one host, whoever sends them; 0: no limit."""
     threads: int = execution(2)
-    """Threads that decode, shrink and encode in one shard's task."""
-    window: int | None = execution(None)
-    """Shards submitted at once; default: twice the CPUs of the cluster."""
+    """Threads that decode, shrink and encode in one fetcher, which is given as many CPUs."""
+    workers: int | None = execution(None)
+    """Fetchers; default: as many as the cluster has room for and the list has work for."""
 
     def __post_init__(self) -> None:
         for text in self.allow_private:
@@ -93,8 +97,8 @@ class Fetch:
                 raise UserError(f"{_flag(name)} {getattr(self, name)}: must be more than 0 seconds")
         if not 1 <= self.encode_quality <= 100:
             raise UserError(f"{_flag('encode_quality')} {self.encode_quality}: give a JPEG quality from 1 to 100")
-        if self.window is not None:
-            _at_least("window", self.window, 1)
+        if self.workers is not None:
+            _at_least("workers", self.workers, 1)
         if not self.user_agent or not self.user_agent.isascii() or not self.user_agent.replace("-", "").isalnum():
             raise UserError(f"{_flag('user_agent')} {self.user_agent!r}: give one word of letters, digits and dashes")
         if self.contact and not _CONTACT.fullmatch(self.contact):

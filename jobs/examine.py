@@ -1,0 +1,76 @@
+"""What an answer becomes: a picture as it is stored, or why there is none."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from jobs.download_shard import NOT_FETCHED, NOT_STORED
+from jobs.journal import Outcome
+from jobs.never_store import REASON, read_never_store
+from vlp_core.data.layout import SUCCESS, UNCHANGED
+from vlp_core.identity import sha256_of
+from vlp_core.web.link import Answer, Link
+from vlp_core.web.picture import make_store
+from vlp_core.web.settings import Fetch
+from vlp_core.web.sniff import NotAnImageError, sniff
+
+_MOST_LETTERS = 1000  # of what a server calls its answer
+Examine = Callable[[Answer, Link, str | None], tuple[Outcome, bytes | None]]
+
+
+def examiner(fetch: Fetch) -> Examine:
+    """A function of an answer, its link, and the sha256 that an earlier body had, safe in threads: what became of it,
+    and the picture that is to be stored. UserError for files of `fetch` that cannot be read."""
+    store, never = make_store(fetch), read_never_store(fetch.never_store)
+
+    def examine(answer: Answer, link: Link, earlier_sha256: str | None) -> tuple[Outcome, bytes | None]:
+        came = Outcome(
+            status=NOT_FETCHED,
+            error_message=answer.reason,
+            attempts=answer.attempts,
+            asked=int(time.time()),
+            http_status=answer.http_status,
+            final_url=answer.final_url,
+            etag=_said(answer.etag),
+            last_modified=_said(answer.last_modified),
+        )
+        if answer.not_modified:
+            came = replace(came, etag=came.etag or link.etag, last_modified=came.last_modified or link.last_modified)
+            return replace(came, status=UNCHANGED, error_message=None, sha256=earlier_sha256), None
+        if answer.body is None:
+            return came, None
+        refused = replace(came, error_message=REASON, etag=None, last_modified=None)
+        digest = sha256_of(answer.body)
+        if never.has(digest):
+            return refused, None
+        came = replace(came, sha256=digest)
+        if digest == earlier_sha256:
+            return replace(came, status=UNCHANGED, error_message=None), None
+        try:
+            header = sniff(answer.body)
+            stored = store(answer.body, header)
+        except NotAnImageError as error:
+            stored = str(error)
+        if isinstance(stored, str):
+            return replace(came, status=NOT_STORED, error_message=stored), None
+        if never.resembles(stored.jpeg):
+            return refused, None
+        found = replace(
+            came,
+            status=SUCCESS,
+            error_message=None,
+            width=stored.width,
+            height=stored.height,
+            original_width=stored.original_width,
+            original_height=stored.original_height,
+            bytes=len(answer.body),
+            format=header.kind,
+        )
+        return found, stored.jpeg
+
+    return examine
+
+
+def _said(text: str | None) -> str | None:
+    """What a server calls its answer, where it can be kept as text and sent back to it as it was."""
+    return text if text and text.isascii() and text.isprintable() and len(text) <= _MOST_LETTERS else None

@@ -1,0 +1,163 @@
+"""Long-lived fetchers over the shards of a list: Ray actors, or this process where there is no Ray."""
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Any
+
+from jobs.download_shard import Shard
+from jobs.fetch_worker import FetchWorker, News
+from jobs.host_book import start_book
+from jobs.shards import result_of
+from vlp_core.errors import UserError
+from vlp_core.web.settings import Fetch
+
+RETRIES = 3
+"""How often a worker that is lost is replaced."""
+ROUNDS = 3
+"""How often shards are gone through that nobody finished."""
+ROWS = 5000
+"""Links for which one more worker is worth its start."""
+_NEWS_S = 1.0
+Listen = Callable[[News], None]
+
+
+def fetch_shards(shards: Sequence[Shard], fetch: Fetch, *, rows: int, here: bool, listen: Listen) -> None:
+    """Fetch and publish shards of so many rows in all; `listen` is told about once a second how far they are.
+
+    `here`: on this node alone. UserError where a shard is held by a process that does not end.
+    """
+    missing = list(shards)
+    for _ in range(ROUNDS):
+        if not missing:
+            return
+        if _has_ray():
+            _in_actors(missing, fetch, rows=rows, here=here, listen=listen)
+        else:
+            _in_this_process(missing, fetch, listen)
+        missing = [shard for shard in missing if not shard.is_published]
+    if missing:
+        raise UserError(f"{missing[0].work}: another process holds this shard and does not end; end it and start again")
+
+
+def _has_ray() -> bool:
+    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
+
+
+def _in_this_process(shards: Sequence[Shard], fetch: Fetch, listen: Listen) -> None:
+    worker, ended = FetchWorker(fetch), Event()
+
+    def poll() -> None:
+        while not ended.wait(_NEWS_S):
+            listen(worker.news())
+
+    reporter = Thread(target=poll, name="download-progress", daemon=True)
+    reporter.start()
+    try:
+        worker.run(shards)
+    finally:
+        ended.set()
+        reporter.join()
+        listen(worker.news())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Room:
+    """How many workers there are, with so many CPUs each."""
+
+    workers: int
+    cpus: float
+
+
+def _room(fetch: Fetch, shards: int, rows: int) -> _Room:
+    """A worker for as many CPUs as it has threads: what else it does, one thread at a time, they leave room for."""
+    import ray
+
+    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    nodes = [cpus for cpus in nodes if cpus >= 1]
+    cpus = min([float(fetch.threads), *nodes])
+    fit = sum(int(node // cpus) for node in nodes)
+    return _Room(workers=max(1, min(fetch.workers or min(fit, -(-rows // ROWS)), shards)), cpus=cpus)
+
+
+def _in_actors(shards: Sequence[Shard], fetch: Fetch, *, rows: int, here: bool, listen: Listen) -> None:
+    import ray
+
+    room = _room(fetch, len(shards), rows)
+    options: dict[str, Any] = {"num_cpus": room.cpus, "max_concurrency": 2}
+    options |= {"max_restarts": RETRIES, "max_task_retries": RETRIES}
+    if here:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        node = ray.get_runtime_context().get_node_id()
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
+    kind: Any = ray.remote(**options)(FetchWorker)
+    actors: list[Any] = []
+    try:
+        if room.workers == 1:
+            actors.append(kind.remote(fetch))
+            running = {actors[0].run.remote(shards): actors[0]}
+        else:
+            dealer: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Dealer).remote(shards)
+            keeper, book = start_book(fetch)
+            workers = [kind.remote(fetch, book) for _ in range(room.workers)]
+            actors += [dealer, keeper, *workers]
+            running = {worker.run.remote(Dealt(dealer, number)): worker for number, worker in enumerate(workers)}
+        _wait(running, listen)
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+
+
+def _wait(running: dict[Any, Any], listen: Listen) -> None:
+    """Until all runs have ended, or one in an error."""
+    import ray
+
+    while running:
+        ended, _ = ray.wait(list(running), num_returns=1, timeout=_NEWS_S)
+        asked = [worker.news.remote() for worker in running.values()]
+        there, _ = ray.wait(asked, num_returns=len(asked), timeout=_NEWS_S)
+        for news in there:
+            try:
+                listen(ray.get(news))
+            except ray.exceptions.RayError:
+                continue  # it was lost, and comes back
+        for reference in ended:
+            running.pop(reference)
+            result_of(reference)
+
+
+class Dealer:
+    """Hands shards out to workers; an actor. One that was lost begins anew, with what is not published by then."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self._waiting = deque(shard for shard in shards if not shard.is_published)
+        self._given: dict[int, list[Shard]] = {}
+
+    def back(self, worker: int) -> None:
+        """What a worker has not published is to be handed out again: it has just begun, maybe after it was lost."""
+        mine = self._given.pop(worker, [])
+        self._waiting.extendleft(shard for shard in reversed(mine) if not shard.is_published)
+
+    def deal(self, worker: int) -> Shard | None:
+        if not self._waiting:
+            return None
+        shard = self._waiting.popleft()
+        self._given.setdefault(worker, []).append(shard)
+        return shard
+
+
+class Dealt:
+    """The shards that a dealer has for one worker, one after the other."""
+
+    def __init__(self, dealer: Any, worker: int) -> None:
+        self._dealer, self._worker = dealer, worker
+
+    def __iter__(self) -> Iterator[Shard]:
+        import ray
+
+        ray.get(self._dealer.back.remote(self._worker))
+        while (shard := ray.get(self._dealer.deal.remote(self._worker))) is not None:
+            yield shard

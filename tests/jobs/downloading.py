@@ -1,0 +1,92 @@
+"""A site of pictures, lists of its links, and the fetching of them in this process."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from aiohttp import web
+
+from jobs.download_shard import Shard
+from jobs.fetch_worker import FetchWorker
+from tests.vlp_core.web.site import Site, picture
+from vlp_core.data.layout import PAIRS, shard_names
+from vlp_core.identity import uid_of
+from vlp_core.tracker import Silent
+from vlp_core.web.settings import Fetch
+
+
+async def answer(request: web.Request) -> web.StreamResponse:
+    """`7.jpg` is a picture of its own, what begins with "dead" is gone, and there is no robots.txt."""
+    path = request.match_info["path"]
+    if path.startswith("dead") or path == "robots.txt":
+        return web.Response(status=404)
+    return web.Response(body=body_of(path))
+
+
+def body_of(path: str) -> bytes:
+    return picture(400, 300, seed=int(path.partition(".")[0]))
+
+
+class Listener(Silent):
+    """Keeps what the stage said of its progress, and what it warned of."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[int, int | None, int, str]] = []
+        self.warned: list[str] = []
+
+    def progress(self, done: int, total: int | None, *, failed: int = 0, unit: str = "rows") -> None:
+        self.said.append((done, total, failed, unit))
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+
+def write_pairs(folder: Path, *shards: list[str], host: str = "pictures.test", **extra: Any) -> Path:
+    """A folder of pairs of these paths of the site, with two captions each and columns that came along: a value for
+    all rows, or a list of one a row."""
+    folder.mkdir()
+    for number, paths in enumerate(shards):
+        urls = [f"http://{host}/{path}" for path in paths]
+        columns = {
+            "uid": [uid_of(url) for url in urls],
+            "url": urls,
+            "captions": [[f"the first of {url}", "ünd another"] for url in urls],
+            "source": ["list.csv"] * len(urls),
+        }
+        table = pa.table(columns).cast(PAIRS)
+        for name, value in extra.items():
+            table = table.append_column(name, pa.array(value if isinstance(value, list) else [value] * len(urls)))
+        pq.write_table(table, folder / f"{number:05d}.parquet")
+    return folder
+
+
+def settings(site: Site, **options: Any) -> Fetch:
+    own: dict[str, Any] = {"resolve": (f"*.test={site.address}",), "per_host_rate": 0.0, "per_host": 16, "workers": 1}
+    return Fetch(**{**own, "pause_s": 0.01, "deadline_s": 10.0, **options})
+
+
+def shards_of(pairs: Path, out: Path, digits: int = 4) -> list[Shard]:
+    names = shard_names(pairs)
+    return [Shard(name=name, pairs=pairs / f"{name}.parquet", out=out, digits=digits) for name in names]
+
+
+def fetched(pairs: Path, out: Path, fetch: Fetch) -> Path:
+    """All shards of a list, made in this process."""
+    FetchWorker(fetch).run(shards_of(pairs, out))
+    return out
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def names(numbers: Iterable[int]) -> list[str]:
+    return [f"{number}.jpg" for number in numbers]
+
+
+def asked(site: Site) -> Counter[str]:
+    """How often each path was asked for, robots.txt apart."""
+    return Counter({path: count for path, count in site.seen.items() if path != "robots.txt"})

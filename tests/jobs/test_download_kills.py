@@ -1,0 +1,146 @@
+"""A fetch that is killed, wherever, goes on where it was: nothing is lost, and what is known is not asked again."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from aiohttp import web
+
+from jobs import download
+from jobs.journal import Journal
+from tests.jobs.downloading import answer, asked, contents, fetched, names, settings, shards_of, write_pairs
+from tests.vlp_core.web.site import Site
+from vlp_core.data.layout import LEDGER_FOLDER, read_shards
+from vlp_core.tracker import Silent
+from vlp_core.web.settings import Fetch
+
+LISTS = [[*names(range(start, start + 19)), f"dead{start}"] for start in (0, 20, 40)]
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.jobs.downloading", "vlp_core.web.crawl", "vlp_core.web.decode"])
+
+
+async def _slowly(request: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(0.02)
+    return await answer(request)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with Site(_slowly) as site:
+        yield site
+
+
+def _known(pairs: Path, out: Path) -> set[str]:
+    """The paths whose answers are on disk, published or in a journal."""
+    known = set()
+    for shard in shards_of(pairs, out):
+        urls = pq.read_table(shard.pairs)["url"].to_pylist()
+        text = (shard.work / "journal").read_text() if (shard.work / "journal").exists() else ""
+        uids = pq.read_table(shard.pairs)["uid"].to_pylist()
+        whole = text[: text.rfind("\n") + 1]
+        known |= {url for url, uid in zip(urls, uids, strict=True) if shard.is_published or uid in whole}
+    return {url.rpartition("/")[2] for url in known}
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.002)
+
+
+def test_killed_at_any_time_it_asks_for_nothing_that_is_known(site: Site, tmp_path: Path) -> None:
+    pairs, out = write_pairs(tmp_path / "pairs", *LISTS), tmp_path / "out"
+    fetch = settings(site, connections=6, threads=1)
+    settled: dict[str, int] = {}
+    for enough in (4, 25, 45):
+        process = FORKS.Process(target=fetched, args=(pairs, out, fetch))
+        process.start()
+        _until(lambda enough=enough: len(_known(pairs, out)) >= enough)
+        process.kill()
+        process.join()
+        settled = {path: asked(site)[path] for path in _known(pairs, out)} | settled
+    fetched(pairs, out, fetch)
+    assert set(asked(site)) == {path for paths in LISTS for path in paths}
+    assert len(settled) >= 45 and {path: asked(site)[path] for path in settled} == settled
+    assert asked(site).total() <= 60 + 3 * 10, "what was in flight alone is asked for again"
+    site.seen.clear()
+    assert contents(fetched(pairs, tmp_path / "whole", fetch)) == contents(out)
+    for folder in (out, tmp_path / "whole"):
+        assert read_shards(folder / LEDGER_FOLDER, ["uid"]).equals(read_shards(pairs, ["uid"]))
+
+
+def _dying(pairs: Path, out: Path, fetch: Fetch, files: int) -> None:
+    """Fetch, and be killed when so many files of the shard have been published."""
+    published = 0
+
+    def die() -> None:
+        if published == files:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    replace = Path.replace
+
+    def replacing(path: Path, target: Path) -> Path:
+        nonlocal published
+        if Path(target).parent == out:
+            die()
+            published += 1
+        return replace(path, target)
+
+    Path.replace = replacing  # type: ignore[method-assign]
+    Journal.remove = lambda _: die()  # type: ignore[method-assign]
+    fetched(pairs, out, fetch)
+
+
+@pytest.mark.parametrize("files", [0, 1, 3, 4])
+def test_killed_while_it_publishes_it_asks_for_nothing(site: Site, tmp_path: Path, files: int) -> None:
+    pairs, out = write_pairs(tmp_path / "pairs", LISTS[0]), tmp_path / "out"
+    process = FORKS.Process(target=_dying, args=(pairs, out, settings(site), files))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL and len(list(out.glob("0*"))) == files
+    site.seen.clear()
+    summary = download.run(pairs=pairs, fetch=settings(site), out=out, tracker=Silent())
+    assert not site.seen and summary.counts["success"] == 19
+    assert not (out / "_work").exists()
+    made = contents(fetched(pairs, tmp_path / "whole", settings(site)))
+    assert {name: body for name, body in contents(out).items() if name != "failures.png"} == made
+
+
+def test_a_worker_that_is_lost_is_replaced_and_goes_on(site: Site, tmp_path: Path, cluster: str) -> None:
+    """Two share the list; what the dead one had is finished from its journals."""
+    pairs, out = write_pairs(tmp_path / "pairs", *LISTS), tmp_path / "out"
+    settled: set[str] = set()
+
+    def kill_one() -> None:
+        _until(lambda: len(_known(pairs, out)) >= 20)
+        settled.update(_known(pairs, out))
+        os.kill(next(filter(None, map(_holder, out.glob("_work/*/journal")))), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    summary = download.run(
+        pairs=pairs, fetch=settings(site, workers=2, connections=4, threads=1), out=out, tracker=Silent()
+    )
+    killer.join()
+    assert summary.counts == {"rows": 60, "success": 57, "failed": 3, "failed/http": 3}
+    assert read_shards(out)["url"].equals(read_shards(pairs)["url"])
+    assert settled and {asked(site)[path] for path in settled} == {1}
+
+
+def _holder(file: Path) -> int | None:
+    """The process that has a file open."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if link.readlink() == file:
+                return int(link.parts[2])
+        except OSError:
+            continue
+    return None
