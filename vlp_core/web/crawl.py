@@ -28,6 +28,7 @@ _NOWHERE = URL("http://nowhere.invalid")
 _DRAWN = 256  # links drawn at a time
 _LOOKUPS = 256  # names that are looked up at once: name servers are asked politely too
 _ROOM_S = 0.1  # requests that are not answered soon leave their room to others
+_BACKLOG = 64  # bodies that wait for a thread to decode them: a kill would cost them
 _BATCH_S = 0.002  # what happens meanwhile is told, and asked for, in one
 
 
@@ -97,6 +98,7 @@ class _Crawl(Generic[Key]):
         self._bell = asyncio.Event()  # something changed: the drive goes on
         self._space = asyncio.Event()  # links were finished: more may be drawn
         self._lookups = asyncio.Semaphore(_LOOKUPS)
+        self._undecoded = 0  # answers that are not handled yet
         self._out, self._drained = 0, False  # trips that have no answer yet; all links are drawn
 
     async def draw(self, links: Iterable[tuple[Key, Link]], drawer: ThreadPoolExecutor) -> None:
@@ -124,6 +126,7 @@ class _Crawl(Generic[Key]):
             self._waiting.wake(now)
             await self._tell()
             free = min(self._most - self._flying, self._room.starts(self._young.count(now)))
+            free = min(free, _BACKLOG * self._fetch.threads - self._undecoded)
             if self._flying == 0:
                 free = max(free, 1)  # however large bodies are, one may come
             due = self._waiting.due(now, free)
@@ -263,15 +266,23 @@ class _Crawl(Generic[Key]):
     async def _end(self, trip: Trip, answer: Answer) -> None:
         """A trip has its answer: a link's is handled, a robots.txt is told."""
         if trip.robots_of is not None:
-            moved = trip.origin != trip.robots_of
-            read = robots_read(trip.robots_of, answer, self._fetch.user_agent, moved=moved)
-            self._reports.append(read)
-            if read.failed is not None:
-                self._tried(read.origin, answer.attempts)
-            self._rules.keep(read.origin, read.text)
-            self._waiting.nudge(read.origin, self._loop.time())
+            self._robots_read(trip, trip.robots_of, answer)
         else:
+            self._undecoded += 1
             await self._loop.run_in_executor(self._decoders, self._handle, cast(Key, trip.key), answer)
+            self._undecoded -= 1
         self._out -= 1
         self._space.set()
         self._bell.set()
+
+    def _robots_read(self, trip: Trip, origin: str, answer: Answer) -> None:
+        read = robots_read(origin, answer, self._fetch.user_agent, moved=trip.redirects > 0)
+        if read.failed is not None:
+            self._tried(origin, answer.attempts)
+        reads = [read]
+        if read.failed is None and trip.origin != origin and trip.url.raw_path_qs == "/robots.txt":
+            reads.append(replace(read, origin=trip.origin))  # as from http to https: it need not be asked for again
+        for each in reads:
+            self._reports.append(each)
+            self._rules.keep(each.origin, each.text)
+            self._waiting.nudge(each.origin, self._loop.time())

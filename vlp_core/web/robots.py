@@ -1,5 +1,6 @@
 """robots.txt (RFC 9309): what a host lets us ask for; the rules are read by protego."""
 
+import re
 import time
 from collections import OrderedDict
 
@@ -16,6 +17,11 @@ ROBOTS_BYTES = 500 * 1024
 REDIRECTS = 5
 """Redirects followed to it (2.3.1.2); beyond them there is none."""
 
+# The lines that say something (2.2, with Crawl-delay, and misspelt as protego takes them): what else there is would be
+# kept for each host, and many send a page of theirs for a robots.txt that they have not.
+_LINES = re.compile(
+    rb"(?im)(?:^|(?<=\r)|\A\xef\xbb\xbf)[ \t]*((?:user[- ]?agent|di\w{3,8}|allow|crawl[- ]delay)[ \t]*:[^\r\n]*)"
+)
 # What is wrong with all of an origin's links, not with its robots.txt.
 _OF_THE_ORIGIN = frozenset({"tls", "refused address"})
 
@@ -46,7 +52,7 @@ def robots_read(origin: str, answer: Answer, agent: str, *, moved: bool = False)
     `moved`: a redirect led elsewhere, so that what is wrong there need not be wrong with the origin.
     """
     if answer.body is not None:
-        text = answer.body.decode("utf-8-sig", "replace")
+        text = b"\n".join(_LINES.findall(answer.body)).decode("utf-8", "replace")
         return RobotsRead(origin, text, Rules(text, agent).delay_s)
     status = answer.http_status
     refused = answer.reason or ""

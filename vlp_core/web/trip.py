@@ -89,12 +89,12 @@ def after(trip: Trip, hop: Hop, seconds: float, fetch: Fetch, gate: Gate) -> Ans
 
 
 def _led(trip: Trip, to: URL | None, gate: Gate) -> Answer | float:
+    trip.redirects += 1
     reason = "bad url" if to is None else refusal(to, gate)
-    if trip.redirects >= trip.most_redirects:
+    if trip.redirects > trip.most_redirects:
         reason = "too many redirects"
     if to is None or reason is not None:
         return Answer(reason=reason, attempts=trip.attempt)
-    trip.redirects += 1
     trip.go(to)
     return 0.0
 

@@ -10,6 +10,7 @@ from email.utils import formatdate
 
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 
 from tests.vlp_core.web.fetching import BODY, always, get, get_all, nobody
 from tests.vlp_core.web.site import Canary, Handler, Site
@@ -213,16 +214,63 @@ def test_a_host_that_wants_to_be_left_alone_beyond_the_budget_is_left_alone() ->
     assert site.seen.total() == 1
 
 
-@pytest.mark.parametrize(("honour", "reason"), [(True, "opted out: noai"), (False, None)])
-def test_an_opt_out_is_honoured_in_any_of_several_headers(honour: bool, reason: str | None) -> None:
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ([("X-Robots-Tag", "otherbot: noindex"), ("X-Robots-Tag", "nofollow, noai")], "opted out: noai"),
+        ([("tdm-reservation", "1")], "opted out: tdm-reservation"),
+        ([("TDM-Reservation", "0"), ("X-Robots-Tag", "vlp: none")], "opted out: none"),
+        ([("tdm-reservation", "0"), ("X-Robots-Tag", "otherbot: noai")], None),
+    ],
+)
+@pytest.mark.parametrize("honour", [True, False])
+def test_opt_outs_in_headers_are_honoured_and_named(
+    honour: bool, headers: list[tuple[str, str]], reason: str | None
+) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
-        response = web.Response(body=BODY)
-        response.headers.add("X-Robots-Tag", "otherbot: noindex")
-        response.headers.add("X-Robots-Tag", "nofollow, noai")
-        return response
+        return web.Response(body=BODY, headers=CIMultiDict(headers))
 
     with Site(handler) as site:
-        assert get(site.url(""), allow_private=(site.address,), honour_opt_out=honour).reason == reason
+        answer = get(site.url(""), allow_private=(site.address,), honour_opt_out=honour)
+    assert (answer.reason, answer.body) == ((reason, None) if honour and reason else (None, BODY))
+
+
+@pytest.mark.parametrize(
+    ("etag", "date", "same"),
+    [
+        ('"one"', None, True),
+        ('"two"', None, False),
+        (None, "Sat, 21 Nov 2026 10:00:00 GMT", True),
+        ("\r\nX: y", None, False),
+    ],
+)
+def test_a_link_is_asked_for_only_if_it_has_changed_since(etag: str | None, date: str | None, same: bool) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        known = {"ETag": '"one"', "Last-Modified": "Sat, 21 Nov 2026 10:00:00 GMT"}
+        unchanged = request.headers.get("If-None-Match") == known["ETag"]
+        if unchanged or request.headers.get("If-Modified-Since") == known["Last-Modified"]:
+            return web.Response(status=304, headers=known)
+        return web.Response(body=BODY, headers=known)
+
+    with Site(handler) as site:
+        answer = get_all([Link(site.url("a"), etag=etag, last_modified=date)], allow_private=(site.address,))[0]
+    assert (answer.not_modified, answer.body, answer.reason) == (same, None if same else BODY, None)
+    assert (answer.http_status, answer.etag) == (304 if same else 200, '"one"')
+    assert answer.last_modified == "Sat, 21 Nov 2026 10:00:00 GMT"
+
+
+@pytest.mark.parametrize(("contact", "said"), [("", "vlp/1.0"), ("a@b.example", "vlp/1.0 (+a@b.example)")])
+def test_who_asks_says_so_and_where_to_be_found(contact: str, said: str) -> None:
+    agents = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        agents.append(request.headers["User-Agent"])
+        return web.Response(body=BODY)
+
+    with Site(handler) as site:
+        site.robots = None
+        get(site.url("a"), allow_private=(site.address,), contact=contact)
+    assert agents == [said, said]
 
 
 def test_an_empty_body_is_named() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from vlp_core.web.optout import opted_out
+from vlp_core.web.optout import opted_out, reserved
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,19 @@ from vlp_core.web.optout import opted_out
 )
 def test_an_opt_out_is_read_where_it_is_meant_for_us(headers: list[str], found: str | None) -> None:
     assert opted_out(headers, "VLP") == found
+
+
+@pytest.mark.parametrize(
+    ("headers", "found"),
+    [
+        ([], False),
+        (["1"], True),
+        ([" 1 "], True),
+        (["0"], False),
+        (["0", "1"], True),
+        (["0, 1"], True),
+        (["10"], False),
+    ],
+)
+def test_a_reservation_of_mining_is_a_one_in_any_header(headers: list[str], found: bool) -> None:
+    assert reserved(headers) is found
