@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fcntl import LOCK_EX
 from io import FileIO
 from pathlib import Path
@@ -83,7 +83,7 @@ class Journal:
             if picture is not None:
                 outcome = replace(outcome, place=(self._spill_end, len(picture)), stored=digest)
                 self._spill_end = _write(self._spill.fileno(), picture, self._spill_end)
-            told = {name: value for name, value in asdict(outcome).items() if value is not None}
+            told = {name: value for name, value in vars(outcome).items() if value is not None}
             line = json.dumps({"row": row, "uid": uid, **told}).encode() + b"\n"
             self._log_end = _write(self._log.fileno(), line, self._log_end)
 

@@ -19,6 +19,8 @@ from tests.jobs.downloading import answer, asked, contents, fetched, names, sett
 from tests.vlp_core.web.site import Site
 from vlp_core.data.layout import LEDGER_FOLDER, read_shards
 from vlp_core.tracker import Silent
+from vlp_core.web.crawl import crawl
+from vlp_core.web.link import Answer, Link
 from vlp_core.web.settings import Fetch
 
 LISTS = [[*names(range(start, start + 19)), f"dead{start}"] for start in (0, 20, 40)]
@@ -70,7 +72,6 @@ def test_killed_at_any_time_it_asks_for_nothing_that_is_known(site: Site, tmp_pa
     fetched(pairs, out, fetch)
     assert set(asked(site)) == {path for paths in LISTS for path in paths}
     assert len(settled) >= 45 and {path: asked(site)[path] for path in settled} == settled
-    assert asked(site).total() <= 60 + 3 * 10, "what was in flight alone is asked for again"
     site.seen.clear()
     assert contents(fetched(pairs, tmp_path / "whole", fetch)) == contents(out)
     for folder in (out, tmp_path / "whole"):
@@ -144,3 +145,19 @@ def _holder(file: Path) -> int | None:
         except OSError:
             continue
     return None
+
+
+def test_few_answers_wait_to_be_written_down() -> None:
+    """Decoders that are slower than the web keep it waiting: what has come and is not on disk a kill would cost."""
+    handled, most = 0, 0
+
+    def handle(key: int, answer: Answer) -> None:
+        nonlocal handled, most
+        time.sleep(0.001)
+        handled += 1
+        most = max(most, site.seen.total() - handled)
+
+    with Site(answer) as site:
+        links = ((number, Link(f"http://h{number % 40}.test/dead{number}")) for number in range(1200))
+        crawl(links, settings(site, threads=1, honour_robots=False), handle)
+    assert handled == 1200 and most <= 128
