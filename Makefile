@@ -15,7 +15,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export DO_NOT_TRACK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env pretrain systems test lint format bench-web ui clean
+.PHONY: help env pretrain systems test lint format bench-data bench-web ui clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ lint: $(READY) ## check format, style, types and import contracts
 format: $(READY) ## put the code into its format
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
+
+bench-data: $(READY) ## fetch, shrink and store the same photos as img2dataset does, in turn (ARGS="--quick")
+	@$(PY) infra/bench/data.py $(ARGS)
 
 bench-web: $(READY) ## fetch from a played web that is slow, dead and hanging, at what the CPU allows (ARGS="--hosts 1000")
 	@$(PY) infra/bench/web.py $(ARGS)

@@ -8,6 +8,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from vlp_core.web.fit import jpeg_part
 from vlp_core.web.sniff import Header, NotAnImageError
 
 Image.init()  # as the first picture would, which two threads cannot do at once
@@ -51,8 +52,9 @@ def _jpeg(body: bytes, header: Header, least: tuple[int, int]) -> np.ndarray:
         if (width, height) != (header.width, header.height):
             raise NotAnImageError("broken header: jpeg")
         wanted = "CMYK" if space in ("CMYK", "YCCK") else "GRAY" if space == "Gray" else "BGR"
-        min_width, min_height = _shrunk_while_decoded(width, height, least)
-        pixels = simplejpeg.decode_jpeg(body, wanted, min_height=min_height, min_width=min_width)
+        part = jpeg_part(header, least)  # of the scales that are no smaller, simplejpeg takes the smallest
+        size = {"min_width": -(-width // part), "min_height": -(-height // part)}
+        pixels = simplejpeg.decode_jpeg(body, wanted, **size)
     except ValueError as error:
         if any(text in str(error) for text in (*_HARMLESS, "subsampling level")):
             return _by_pillow(body, header)
@@ -60,15 +62,6 @@ def _jpeg(body: bytes, header: Header, least: tuple[int, int]) -> np.ndarray:
     if wanted == "CMYK":
         return _from_cmyk(pixels)
     return pixels[..., 0] if wanted == "GRAY" else pixels
-
-
-def _shrunk_while_decoded(width: int, height: int, least: tuple[int, int]) -> tuple[int, int]:
-    """Size by which libjpeg-turbo picks its scale: powers of two, the others are slower than the next larger one."""
-    for part in (8, 4, 2):
-        size = -(-width // part), -(-height // part)
-        if size[0] >= least[0] and size[1] >= least[1]:
-            return size
-    return width, height
 
 
 def _from_cmyk(pixels: np.ndarray) -> np.ndarray:

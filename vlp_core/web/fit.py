@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from vlp_core.web.settings import Fetch
+from vlp_core.web.sniff import Header
 
 _MOST_SIDE = 65_500  # pixels; libjpeg's JPEG_MAX_DIMENSION
 _SHORTER_SIDE = ("keep_ratio", "center_crop")
@@ -45,3 +46,12 @@ def fit(width: int, height: int, fetch: Fetch) -> Fit:
         max(1, round(height * scale)),
         fetch.image_size if fetch.resize_mode in ("center_crop", "border") else None,
     )
+
+
+def jpeg_part(header: Header, least: tuple[int, int]) -> int:
+    """The divisor by which a JPEG is shrunk while it is decoded, with no side below `least` (width, height).
+
+    Powers of two: for the scales between them libjpeg-turbo has no SIMD code, and the next larger one is quicker.
+    """
+    sides = tuple(zip((header.width, header.height), least, strict=True))
+    return next((part for part in (8, 4, 2) if all(-(-side // part) >= enough for side, enough in sides)), 1)

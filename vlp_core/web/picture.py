@@ -7,7 +7,7 @@ from math import ceil
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from vlp_core.web.fit import Fit, fit
+from vlp_core.web.fit import Fit, fit, jpeg_part
 from vlp_core.web.jpeg_file import only_picture
 from vlp_core.web.settings import Fetch
 from vlp_core.web.sniff import Header, NotAnImageError, refusal
@@ -53,7 +53,7 @@ def make_store(fetch: Fetch) -> Store:
         wanted = fit(*_seen_size(header), fetch)
         if wanted.is_too_large(fetch.max_pixels):
             return "too many pixels"
-        with one_large if header.width * header.height > _LARGE else nullcontext():
+        with one_large if _pixels_at_once(body, header, wanted) > _LARGE else nullcontext():
             try:
                 return _kept(body, header, wanted) or _made(body, header, wanted, fetch)
             except NotAnImageError as error:
@@ -68,6 +68,17 @@ def _seen_size(header: Header) -> tuple[int, int]:
 
 def _swapped(width: int, height: int, turned: bool) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
+
+
+def _pixels_at_once(body: bytes, header: Header, wanted: Fit) -> int:
+    """Pixels in memory while a body is decoded; a JPEG of several scans (C2, which no scan has in it) has them all."""
+    part = jpeg_part(header, _least(header, wanted)) if header.kind == "jpeg" and b"\xff\xc2" not in body else 1
+    return header.width * header.height // part**2
+
+
+def _least(header: Header, wanted: Fit) -> tuple[int, int]:
+    """Size, as the header has it, below which a JPEG is not decoded."""
+    return _swapped(ceil(wanted.width * _SPARE), ceil(wanted.height * _SPARE), header.orientation >= 5)
 
 
 def _kept(body: bytes, header: Header, wanted: Fit) -> Stored | None:
@@ -91,7 +102,7 @@ def _made(body: bytes, header: Header, wanted: Fit, fetch: Fetch) -> Stored:
     from vlp_core.web.decode import decoded
 
     turned = header.orientation >= 5
-    pixels = decoded(body, header, _swapped(ceil(wanted.width * _SPARE), ceil(wanted.height * _SPARE), turned))
+    pixels = decoded(body, header, _least(header, wanted))
     if header.kind == "jpeg":
         original = _seen_size(header)
     else:  # what the header says may be of another page, or lie on its side

@@ -1,0 +1,180 @@
+#!/usr/bin/env python
+"""How fast pictures are fetched, shrunk and stored, against img2dataset at its fastest local setting.
+
+    infra/bench/data.py --quick
+    infra/bench/data.py --real /data/zips       # coco_mini.zip in it is fetched too
+
+The same photos come from a server in another process; the two are run in turn, on the same two cores. An image's
+marginal cost is the CPU time of the whole process tree at `pictures` less that at `few`, by the difference; images/s is
+the same by the clock: while at work, without the start. PSNR is that of what the two store.
+"""
+
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tyro
+from fetchers import SHARD
+from photo_server import served
+from photos import drawn, real
+from process_tree import Usage, run
+from stored import psnr
+
+from vlp_core.data.layout import PAIRS
+from vlp_core.identity import uid_of
+
+TOOLS = ("img2dataset", "stage")
+_REAL = "coco_mini.zip"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    sizes: tuple[str, ...] = ("640x480", "1280x960", "2560x1920")
+    """Sizes of the photos drawn."""
+    real: Path | None = Path(os.environ["VLP_REAL_DATA"]) if "VLP_REAL_DATA" in os.environ else None
+    """Folder with coco_mini.zip; default: VLP_REAL_DATA of the environment."""
+    pictures: int = 3000
+    few: int = 500
+    """Two shards, so that every process of either has begun."""
+    whole: int = 1500
+    """Pictures of the run whose time is taken as a whole; 0: none."""
+    repeats: int = 5
+    distinct: int = 32
+    """Photos drawn; more links lead to them again."""
+    quick: bool = False
+    """One repeat with fewer pictures, for a first look."""
+    folder: Path | None = None
+    """Where it is tried; a temporary folder if not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One repeat of one tool."""
+
+    few: Usage
+    most: Usage
+    whole: Usage | None
+    pictures: int
+
+    @property
+    def cpu_ms(self) -> float:
+        return (self.most.cpu - self.few.cpu) / self.pictures * 1000
+
+    @property
+    def rate(self) -> float:
+        return self.pictures / max(1e-9, self.most.seconds - self.few.seconds)
+
+    @property
+    def memory(self) -> float:
+        return self.most.memory / 2**20
+
+
+def main(bench: Bench) -> None:
+    if bench.quick:
+        bench = replace(bench, pictures=1500, whole=0, repeats=1, distinct=8)
+    folder = Path(tempfile.mkdtemp(dir=bench.folder))
+    try:
+        print(
+            f"{'photos':<10} {'':<12} {'images/s':>15} {'CPU ms/image':>17} {'MB':>6} {'s at ' + str(bench.whole):>9}"
+        )
+        for name, bodies in _photos(bench):
+            with served(bodies) as port:
+                _compare(name, len(bodies), port, bench, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _photos(bench: Bench) -> Iterator[tuple[str, list[bytes]]]:
+    sizes = [tuple(map(int, size.split("x"))) for size in bench.sizes]
+    scenes = [drawn(number, [(width, height) for width, height in sizes]) for number in range(bench.distinct)]
+    for size, bodies in zip(bench.sizes, zip(*scenes, strict=True), strict=True):
+        yield size, list(bodies)
+    if bench.real is not None and (bench.real / _REAL).exists():
+        yield "coco_mini", real(bench.real / _REAL)
+
+
+def _compare(name: str, distinct: int, port: int, bench: Bench, folder: Path) -> None:
+    rounds: dict[str, list[Round]] = {tool: [] for tool in TOOLS}
+    for _ in range(bench.repeats):
+        for tool in TOOLS:
+            few, most = (_fetched(tool, count, port, folder) for count in (bench.few, bench.pictures))
+            whole = _fetched(tool, bench.whole, port, folder) if bench.whole else None
+            rounds[tool].append(Round(few=few, most=most, whole=whole, pictures=bench.pictures - bench.few))
+    for tool in TOOLS:
+        print(f"{name:<10} {tool:<12} {_row(rounds[tool])}", flush=True)
+    theirs, ours = (rounds[tool] for tool in TOOLS)
+    pairs = list(zip(theirs, ours, strict=True))
+    quicker = _middle([one.cpu_ms / other.cpu_ms for one, other in pairs], 2)
+    faster = _middle([other.rate / one.rate for one, other in pairs], 2)
+    memory = statistics.median(other.memory / one.memory for one, other in pairs)
+    wholes = [one.whole.seconds / other.whole.seconds for one, other in pairs if one.whole and other.whole]
+    row = f"{faster:>15} {quicker:>17} {memory:>6.2f} {_middle(wholes, 2):>9}"
+    likeness = psnr(*(folder / f"{tool}-{bench.pictures}" for tool in TOOLS), distinct)
+    print(f"{name:<10} {'ratio':<12} {row}   PSNR {likeness}", flush=True)
+    for tool in TOOLS:
+        shutil.rmtree(folder / f"{tool}-{bench.pictures}")
+
+
+def _row(rounds: Sequence[Round]) -> str:
+    rate = _middle([each.rate for each in rounds], 0)
+    cpu = _middle([each.cpu_ms for each in rounds], 2)
+    memory = statistics.median(each.memory for each in rounds)
+    whole = _middle([each.whole.seconds for each in rounds if each.whole], 1)
+    return f"{rate:>15} {cpu:>17} {memory:>6.0f} {whole:>9}"
+
+
+def _middle(values: Sequence[float], digits: int) -> str:
+    """The median, and the range where there is one."""
+    if not values:
+        return ""
+    middle = f"{statistics.median(values):.{digits}f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
+def _fetched(tool: str, count: int, port: int, folder: Path) -> Usage:
+    """One run of so many pictures, whose folder stays until the next like it."""
+    out, pairs = folder / f"{tool}-{count}", folder / f"pairs-{count}-{port}"
+    shutil.rmtree(out, ignore_errors=True)
+    if not pairs.exists():
+        _write_pairs(pairs, count, port)
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    environment |= {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    environment |= {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    command = [sys.executable, str(Path(__file__).with_name("fetchers.py")), tool, str(pairs), str(out), str(port)]
+    usage = run(command, environment, folder / "log")
+    got = sum(pq.read_table(path, columns=["status"])["status"].to_pylist().count("success") for path in _tables(out))
+    assert got == count, f"{tool} fetched {got} of {count} pictures:\n{(folder / 'log').read_text()[-3000:]}"
+    return usage
+
+
+def _tables(out: Path) -> list[Path]:
+    return [path for path in out.glob("*.parquet") if path.stem.isdigit()]
+
+
+def _write_pairs(folder: Path, count: int, port: int) -> None:
+    folder.mkdir()
+    urls = [f"http://127.0.0.1:{port}/{number}.jpg" for number in range(count)]
+    for shard, start in enumerate(range(0, count, SHARD)):
+        some = urls[start : start + SHARD]
+        columns = {
+            "uid": [uid_of(url) for url in some],
+            "url": some,
+            "captions": [[f"photo {url}"] for url in some],
+            "source": ["bench"] * len(some),
+        }
+        pq.write_table(
+            pa.table(columns).cast(PAIRS).append_column("caption", pa.array([f"photo {url}" for url in some])),
+            folder / f"{shard:05d}.parquet",
+        )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Bench, description=__doc__))
