@@ -1,6 +1,7 @@
 """Many links at once, against a real server on loopback."""
 
 import asyncio
+import itertools
 import threading
 import time
 from collections import Counter
@@ -125,12 +126,46 @@ def test_nobody_waits_twice_for_a_host_that_is_not_there() -> None:
     assert silent == {"/robots.txt": 2}
 
 
-def test_an_error_while_handling_ends_the_crawl_as_itself() -> None:
-    def handle(row: int, answer: Answer) -> None:
+def test_no_host_is_asked_faster_than_its_limit_whatever_for() -> None:
+    """robots.txt, links, redirects and further attempts count alike."""
+    times: dict[str, list[float]] = {"a.test": [], "b.test": []}
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        times[request.host].append(time.monotonic())
+        if request.path == "/away":
+            return web.Response(status=302, headers={"Location": "http://b.test/here"})
+        if request.path == "/again" and len(times["a.test"]) < 4:
+            return web.Response(status=500)
+        return web.Response(body=b"" if request.path == "/robots.txt" else BODY)
+
+    with Site(handler) as site:
+        site.robots = None
+        links = [Link(f"http://a.test/{path}") for path in ["away", "again", "1", "2"] * 3]
+        answers = get_all(links, resolve=(f"*.test={site.address}",), per_host_rate=20.0)
+    assert [answer.body for answer in answers] == [BODY] * 12
+    for host, least in (("a.test", 13), ("b.test", 4)):
+        span = times[host][-1] - times[host][0]
+        assert len(times[host]) >= least and span >= (len(times[host]) - 1) / 20 - 0.02
+
+
+def test_an_error_while_handling_ends_the_crawl_as_itself_and_at_once() -> None:
+    """Though links without end and hosts that keep silent are on their way."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(1.5 if request.host == "silent.test" else 0)
+        return web.Response(body=BODY)
+
+    def handle(_: int, answer: Answer) -> None:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space left"):
-        crawl(enumerate([Link("file:///1"), Link("file:///2")]), Fetch(), handle)
+    with Site(handler) as site:
+        hosts = (("silent", "loud")[number % 2] for number in itertools.count())
+        links = enumerate(Link(f"http://{host}.test/") for host in hosts)
+        since = time.monotonic()
+        with pytest.raises(OSError, match="No space left"):
+            crawl(links, Fetch(resolve=(f"*.test={site.address}",), lookahead=100), handle)
+        assert time.monotonic() - since < 1.4
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("decode", "links"))]
 
 
 def test_an_error_while_drawing_ends_the_crawl_as_itself() -> None:

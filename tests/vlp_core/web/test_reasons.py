@@ -1,6 +1,6 @@
 import pytest
 
-from vlp_core.web.reasons import CLASSES, UNFORESEEN, class_of
+from vlp_core.web.reasons import CLASSES, UNFORESEEN, class_of, may_pass
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,21 @@ def test_no_reason_begins_as_one_of_another_class_does() -> None:
     starts = [(start, name) for name, listed in CLASSES.items() for start in listed]
     assert all(class_of(start) == name for start, name in starts)
     assert not [(a, b) for a, _ in starts for b, _ in starts if a != b and a.startswith(b)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "again"),
+    [
+        *[(reason, True) for reason in ("time-out", "http 429", "http 500", "http 503", "http 599", "name not found")],
+        *[(reason, True) for reason in ("name server does not answer", "no connection", "connection lost")],
+        *[(reason, True) for reason in ("robots.txt: http 503", "robots.txt: time-out", "robots.txt: crawl delay")],
+        *[(reason, False) for reason in ("http 404", "http 410", "http 403", "http 400", "tls", "bad answer", "empty")],
+        *[(reason, False) for reason in ("opted out: robots.txt", "opted out: noai", "refused address", "bad url")],
+        *[
+            (reason, False)
+            for reason in ("too many bytes", "too many redirects", "not an image: html", "undecodable: png")
+        ],
+    ],
+)
+def test_what_may_pass_is_asked_for_again_in_a_later_run_and_nothing_else(reason: str, again: bool) -> None:
+    assert may_pass(reason) is again
