@@ -18,7 +18,7 @@ export DO_NOT_TRACK ?= 1
 .PHONY: help env pretrain systems test lint format bench-data bench-web ui clean
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 env: $(READY) ## make .venv as constraints.txt pins it
 
