@@ -1,5 +1,6 @@
 """Data that is there already becomes images without copying a picture: rows, identities, and where each one lies."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from jobs.shards import map_shards
 from vlp_core.data.adopted import PLACES
 from vlp_core.data.layout import iterate_shards, shard_name, shard_names
 from vlp_core.data.parts import check, digest, parts_of
+from vlp_core.data.releases import DATA_SETS_FILE, data_set_of
 from vlp_core.errors import UserError, public_text
+from vlp_core.files import write_text
 from vlp_core.tracker import Progress, Summary, Tracker
 
 VERSION = "1"
@@ -54,6 +57,8 @@ def run(
     )
     if not pictures:
         raise UserError(f"{_shown(sources)}: none of its {rows} rows has a picture that can be read; {_reasons(out)}")
+    releases = filter(None, (data_set_of(Path(source)) for source in sources))
+    write_text(out / DATA_SETS_FILE, json.dumps([{**found, "context": "input"} for found in releases]) + "\n")
     counts = {"rows": rows, "pictures/adopted": pictures, "failed": rows - pictures}
     return Summary(counts={**counts, "shards": len(tasks) - damaged, "shards/damaged": damaged})
 

@@ -1,5 +1,5 @@
 """Names of the registry, models:/NAME@ALIAS or models:/NAME/VERSION, wherever settings take a model: they stand for the
-folder that was registered."""
+folder that was registered. And names of releases, releases:NAME@N, wherever they take data."""
 
 import contextlib
 import dataclasses
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pipelines.workflow.environment import environment_kept, prepare_environment
+from pipelines.workflow.released import is_named, released_folder
 from pipelines.workflow.tracking import store_of
 from vlp_core.errors import UserError, first_line, public_text
 from vlp_core.files import locked
@@ -26,10 +27,10 @@ _INSIDE = re.compile(rf"(?P<before>.*?)(?P<uri>{SCHEME}.*)", re.DOTALL)
 
 
 def resolved(config: Any, root: Path) -> Any:
-    """The settings with folders in place of names of the registry, at any depth.
+    """The settings with folders in place of names of the registry and of releases, at any depth.
 
-    `root` is the folder of results, whose own registry is asked where no server is named. UserError for a name that is
-    not there.
+    `root` is the folder of results, whose own releases are meant, and whose own registry is asked where no server is
+    named. UserError for a name that is not there.
     """
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         return config
@@ -46,6 +47,8 @@ def _folders(value: Any, root: Path) -> Any:
     if isinstance(value, tuple):
         found = tuple(_folders(item, root) for item in value)
         return value if found == value else found
+    if isinstance(value, str | Path) and is_named(value):
+        return type(value)(released_folder(str(value), root))
     inside = _INSIDE.fullmatch(value) if isinstance(value, str) else None
     return value if inside is None else f"{inside['before']}{registered_folder(inside['uri'], root)}"
 

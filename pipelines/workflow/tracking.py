@@ -19,16 +19,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pipelines.workflow import data_sets
 from pipelines.workflow.environment import environment_kept, prepare_environment
 from pipelines.workflow.later import Later
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.open_runs import hold, left_in, said_by
 from pipelines.workflow.record import Record
-from pipelines.workflow.results import Results
 from pipelines.workflow.worker import Event
 from vlp_core.errors import UserError, first_line, public_text
 from vlp_core.files import full_disk, locked, no_space
-from vlp_core.metric_names import DATASET_DIGEST_CHARS, metric_name
+from vlp_core.metric_names import metric_name
 
 FAILED, FINISHED, KILLED = "FAILED", "FINISHED", "KILLED"
 
@@ -214,7 +214,7 @@ class Tracking:
 
         self._later.do(begin)
         self._of(step, lambda run: self._params(run, flatten(inputs)))
-        self._of(step, lambda run: self._data_sets(run, sources))
+        self._data_sets(step, data_sets.of_records(self.root, sources))
         if needed:
             self._later.finish(LAST_S)
         return self.children.get(step, "")
@@ -275,6 +275,8 @@ class Tracking:
 
         self._of(step, lambda run: self._counts(run, record))
         self._of(step, show)
+        for run in (step, None):  # on the parent too, where runs are compared
+            self._data_sets(run, data_sets.left_in(folder))
         self._end(step, FINISHED)
 
     def failed(self, step: str, why: str, *, status: str = FAILED) -> None:
@@ -334,31 +336,15 @@ class Tracking:
     def _counts(self, run: str, record: Record) -> None:
         self._metrics(run, {f"count/{key}": value for key, value in record.counts.items()}, 0)
 
+    def _data_sets(self, step: str | None, found: list[Any]) -> None:
+        if found:
+            self._of(step, lambda run: self._client.log_inputs(run, datasets=found))
+
     def link(self, step: str) -> str:
         return f"[{step}](#/experiments/{self.experiment}/runs/{self.children[step]})"
 
     def link_to_artifact(self, text: str, name: str) -> str:
         return f"[{text}](#/experiments/{self.experiment}/runs/{self.parent}/artifacts/{name})"
-
-    def _data_sets(self, run: str, sources: Iterable[Record]) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        results = Results(self.root)
-        inputs = [
-            DatasetInput(
-                dataset=Dataset(
-                    name=record.step,
-                    digest=record.digest[:DATASET_DIGEST_CHARS],
-                    source_type="local",
-                    source=json.dumps({"uri": str(results.folder(record.step, record.fingerprint))}),
-                    profile=json.dumps(record.counts),
-                ),
-                tags=[InputTag("mlflow.data.context", "input")],
-            )
-            for record in sources
-        ]
-        if inputs:
-            self._client.log_inputs(run, datasets=inputs)
 
     def _params(self, run: str, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param

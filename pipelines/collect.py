@@ -1,0 +1,244 @@
+"""What of a root may go when old releases do: whole results that nothing which stays has need of.
+
+A result stands on those that its record names by their content, and an images folder on those whose pictures it reads.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.workflow.lock import Lock
+from pipelines.workflow.open_runs import FOLDER as RUNS
+from pipelines.workflow.record import RECORD, CorruptRecordError, Record
+from pipelines.workflow.results import Results
+from vlp_core.data.adopted import PLACES, read_place
+from vlp_core.data.releases import FOLDER, STEP, entry_file, names, numbers, read, read_info
+from vlp_core.errors import UserError
+from vlp_core.files import write_text
+
+_REGISTERED = "register"
+_REMOVED = ".removed.old"
+_GOING = "_going.json"
+
+
+def check_keep(keep: int | None) -> None:
+    if keep is not None and keep < 1:
+        raise UserError(f"--keep {keep}: keep 1 release or more")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result of a root by step and folder."""
+
+    step: str
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.step}/{self.folder.name}"
+
+
+def collect(root: Path, name: str, keep: int, *, look_only: bool) -> Iterator[str]:
+    """Remove all releases of a name but the last `keep`, with what stands on them, but for registered models, and what
+    they stand on, but for what anything else needs. Yields lines that say what goes; with `look_only` nothing does.
+
+    The name is the caller's alone to refresh.
+    """
+    at_work = _at_work(root)
+    if at_work and not look_only:
+        yield f"--keep {keep}: nothing is removed while {at_work} works in {root}; start again when it has ended"
+        return
+    old, begun = numbers(root, name)[:-keep], root / FOLDER / name / _GOING
+    with ExitStack() as held:
+        going = _free(root, name, old, begun, held, look_only=look_only)
+        if not look_only:
+            _finish(root)
+            write_text(begun, json.dumps([str(result) for result in going]) + "\n")  # a kill may come between any two
+        folders, total = {result.folder for result in going}, 0
+        for number in old:
+            if read(root, name, number).path not in folders:
+                yield f"keeps {name}@{number}, which a registered model or a run stands on"
+                continue
+            yield f"{'would remove' if look_only else 'removes'} {name}@{number}"
+            if not look_only:  # first its name: a release is never half there
+                entry_file(root, name, number).unlink()
+        for result in going:
+            size = _size(result.folder)
+            total += size
+            if not look_only:
+                _remove(result)
+            yield f"{'would remove' if look_only else 'removes'} {result}, {_told(size)}"
+    if not look_only:
+        begun.unlink()
+    yield f"--keep {keep}: {_told(total)} in {len(going)} results{' would go' if look_only else ' are gone'}"
+
+
+def _free(root: Path, name: str, old: list[int], begun: Path, held: ExitStack, *, look_only: bool) -> "list[Result]":
+    """What goes, and is in nobody's use: its locks are held alone from here on."""
+    used: set[Result] = set()
+    locks: dict[Result, Lock] = {}
+    while True:
+        going = _going(root, name, old, begun, used)
+        if look_only:
+            return going
+        for result in going:
+            if result not in locks:
+                lock = Results(root).lock(result.step, result.folder.name)
+                if not lock.take():
+                    used.add(result)
+                    break
+                held.callback(lock.release)
+                locks[result] = lock
+        else:
+            return going
+
+
+def _finish(root: Path) -> None:
+    """Remove the rest of results whose removal a kill interrupted."""
+    for path in root.glob(f"[!.]*/.*{_REMOVED}"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _at_work(root: Path) -> str:
+    """Who else runs a pipeline in this root; empty where nobody does."""
+    for path in sorted((root / RUNS).glob("*")):
+        lock = Lock(path)
+        if not lock.is_free():
+            return "another pipeline"
+    return ""
+
+
+def _going(root: Path, name: str, old: list[int], begun: Path, used: set[Result]) -> list[Result]:
+    """What goes with these releases, and what a kill left of those before; what stands on others first."""
+    graph = _Graph.read(root)
+    kept = {
+        read(root, other, number).path
+        for other in names(root)
+        for number in numbers(root, other)
+        if other != name or number not in old
+    }
+    going = {result for result in graph.stands_on if result.step == STEP and _is_of(result, name, kept)}
+    with_them = graph.all_under(going) | graph.all_over(going)
+    with suppress(FileNotFoundError):
+        left = set(json.loads(begun.read_text()))
+        with_them |= {result for result in graph.stands_on if str(result) in left}
+    stay = {result for result in graph.stands_on if result not in with_them or result.step == _REGISTERED}
+    stay |= {result for result in graph.stands_on if result.folder in kept} | used
+    return graph.in_order(with_them - graph.all_under(stay))
+
+
+def _is_of(result: Result, name: str, kept: set[Path]) -> bool:
+    """Whether a result is a release of this name that does not stay; one that came to nothing has no entry."""
+    try:
+        title = str(read_info(result.folder)["title"])
+    except UserError:
+        return False
+    return title.partition("@")[0] == name and result.folder not in kept
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """Of each result of a root those that it stands on."""
+
+    stands_on: Mapping[Result, frozenset[Result]]
+
+    @staticmethod
+    def read(root: Path) -> "_Graph":
+        records: dict[Result, Record] = {}
+        for path in sorted(root.glob(f"[!.]*/[!.]*/{RECORD}")):
+            try:
+                record = Record.read(path.parent)
+            except CorruptRecordError as error:
+                raise UserError(f"{path.parent}: {error}; start the pipeline that made it, or remove it") from error
+            if record is not None and path.parent.suffix == "":
+                records[Result(record.step, path.parent)] = record
+        by_content: dict[tuple[str, str], set[Result]] = {}
+        by_folder = {result.folder: result for result in records}
+        for result, record in records.items():
+            by_content.setdefault((record.step, record.content), set()).add(result)
+        found = {}
+        for result, record in records.items():
+            named = [by_content.get(key, set()) for key in _named({**record.inputs, **record.extends})]
+            read = {by_folder[folder] for folder in _folders(record, result.folder) if folder in by_folder}
+            found[result] = frozenset(read.union(*named) - {result})
+        return _Graph(found)
+
+    def all_under(self, results: set[Result]) -> set[Result]:
+        """These, and all that they stand on."""
+        found, waiting = set(results), list(results)
+        while waiting:
+            new = self.stands_on[waiting.pop()] - found
+            found |= new
+            waiting += new
+        return found
+
+    def all_over(self, results: set[Result]) -> set[Result]:
+        """All that stands on these, but not these."""
+        over: dict[Result, set[Result]] = {}
+        for result, below in self.stands_on.items():
+            for one in below:
+                over.setdefault(one, set()).add(result)
+        found, waiting = set(results), list(results)
+        while waiting:
+            new = over.get(waiting.pop(), set()) - found
+            found |= new
+            waiting += new
+        return found - results
+
+    def in_order(self, results: set[Result]) -> list[Result]:
+        """What stands on others before those: a kill between leaves nothing without what it stands on."""
+        ordered: dict[Result, None] = {}
+
+        def visit(result: Result) -> None:
+            if result not in ordered:
+                for below in sorted(self.stands_on[result] & results, key=str):
+                    visit(below)
+                ordered[result] = None
+
+        for result in sorted(results, key=str):
+            visit(result)
+        return list(ordered)[::-1]
+
+
+def _named(value: Any) -> Iterator[tuple[str, str]]:
+    """Steps and contents that the inputs in a record name, at any depth."""
+    if isinstance(value, Mapping):
+        if "step" in value and "content" in value:
+            yield str(value["step"]), str(value["content"])
+        for item in value.values():
+            yield from _named(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _named(item)
+
+
+def _folders(record: Record, folder: Path) -> Iterator[Path]:
+    """Folders whose files a result reads in place, and those of which it was made by path."""
+    sources = record.inputs.get("sources")
+    if isinstance(sources, list):
+        yield from (Path(source) for source in sources if isinstance(source, str) and "://" not in source)
+    for place in (folder / PLACES).glob("*.json"):
+        yield Path(read_place(place).file).parent
+
+
+def _remove(result: Result) -> None:
+    """Remove a result whole."""
+    removed = result.folder.with_name(f".{result.folder.name}{_REMOVED}")
+    shutil.rmtree(removed, ignore_errors=True)
+    result.folder.rename(removed)
+    shutil.rmtree(removed, ignore_errors=True)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _told(size: float) -> str:
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+        size /= 1000
+    raise AssertionError

@@ -1,0 +1,160 @@
+#!/usr/bin/env python
+"""A data set that is kept alive: fetch of its lists what is new or may now succeed, and give it a new release.
+
+pipelines/refresh_data.py --source pairs.parquet --into photos --root /data/runs          # photos@1, then @2, …
+pipelines/pretrain_clip.py --source releases:photos@2 --root /data/runs                   # any pipeline reads them
+"""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from jobs import changes, download, ingest, publish, release
+from jobs.never_store import read_never_store
+from jobs.release_card import Card
+from pipelines.collect import check_keep, collect
+from pipelines.series import Series, Turn
+from pipelines.sources import sort_out
+from pipelines.workflow.cli import INTERRUPTED, OK, USER_FAULT, open_root, parse, run_pipeline
+from pipelines.workflow.step import Step, step
+from vlp_core.curation.settings import Ingest, Near
+from vlp_core.data.releases import newest, read_info
+from vlp_core.data.settings import Adopt
+from vlp_core.data.takedowns import TAKEDOWNS_FILE
+from vlp_core.errors import UserError
+from vlp_core.settings import execution
+from vlp_core.web.settings import Fetch
+
+NAME = "refresh-data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refresh:
+    """Bring a data set up to what its lists say today, as a new release; the old ones stay as they are."""
+
+    source: tuple[str, ...] = ()
+    """The whole lists of (url, caption) as they are today: Parquet, csv, tsv or jsonl files, or folders of them."""
+    into: str = ""
+    """NAME of the data set. NAME@N makes sure that it is the N-th release that is made."""
+    recheck_days: int = 90
+    """After how many days a link is asked again that answered for good, with a picture or without."""
+    let_in: tuple[str, ...] = ()
+    """Pictures that leave the quarantine: uids, urls or sha256; `all` of them."""
+    near: Near = Near(alike=1)
+    """How near a picture that changed must be to what was there (bits and colour)."""
+    keep: int | None = execution(None)
+    """Then keep the last so many releases of this name, and remove the others with all results that nothing else
+    needs: no other release, no registered model. With --explain, only say what would go."""
+    ingest: Ingest = Ingest()
+    fetch: Fetch = Fetch()
+    card: Card = Card()
+
+    def __post_init__(self) -> None:
+        if self.recheck_days < 0:
+            raise UserError(f"--recheck-days {self.recheck_days}: give a number of days, 0 to ask all links each time")
+        check_keep(self.keep)
+
+
+def lists_of(config: Refresh) -> tuple[Path, ...]:
+    """The lists that are given. UserError where they are no lists of links."""
+    if not config.source:
+        raise UserError("--source: give the lists that the data set is made of")
+    found = sort_out(config.source, Adopt())
+    others = [*found.sets, *map(str, found.tables)]
+    if others:
+        raise UserError(f"{others[0]}: not a list of links, of which a data set can be refreshed; give those alone")
+    return found.lists
+
+
+def build(config: Refresh, turn: Turn, root: Path) -> list[Step]:
+    """The DAG of a refresh. The first one asks for the whole list: its download is that of any other pipeline."""
+    read_never_store(config.fetch.never_store)
+    pairs = step("ingest", ingest.run, sources=lists_of(config), ingest=config.ingest, recognise=False)
+    fetch, live = config.fetch, root / TAKEDOWNS_FILE
+    after: dict[str, Step] = {}
+    if turn.next.before is None and turn.takedowns is None:
+        fetched = step("download", download.run, pairs=pairs, fetch=fetch, serve=None)
+    else:
+        if turn.never_store is not None:
+            fetch = replace(fetch, never_store=(*fetch.never_store, turn.never_store))
+        asked = step(
+            "changes",
+            changes.run,
+            pairs=pairs,
+            next=turn.next,
+            recheck_days=config.recheck_days,
+            shard_size=config.ingest.shard_size,
+            takedowns=turn.takedowns,
+            let_in=config.let_in,
+        )
+        fetched = step("download", download.run, pairs=asked, fetch=fetch, serve=None, refresh=True)
+        after["changes"] = asked
+    made = step(
+        "release",
+        release.run,
+        pairs=pairs,
+        download=fetched,
+        next=turn.next,
+        fetch=config.fetch,
+        near=config.near,
+        card=config.card,
+        takedowns=live if live.exists() else None,
+        let_in=config.let_in,
+        **after,
+    )
+    return [step("publish", publish.run, release=made, next=turn.next)]
+
+
+def main(words: Sequence[str]) -> int:
+    try:
+        config, workflow = parse(Refresh, list(words), NAME)
+        root = open_root(workflow.root, look_only=workflow.explain)
+        series = Series.named(root, config.into)
+        with contextlib.nullcontext() if workflow.explain else series.alone():
+            return _refresh(
+                config, words, series, look_only=workflow.explain, whole=workflow.until in (None, "publish")
+            )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_FAULT
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only: bool, whole: bool) -> int:
+    turn = series.turn(look_only=look_only)
+    code = run_pipeline(
+        NAME,
+        Refresh,
+        partial(build, turn=turn, root=series.root),
+        headline=("release",),
+        arguments=list(words),
+        run_name=series.name,
+    )
+    if code == OK and whole and not look_only:
+        series.end()
+        print(_told(series, turn))
+    if code == OK and whole and config.keep is not None:
+        for line in collect(series.root, series.name, config.keep, look_only=look_only):
+            print(line)
+    return code
+
+
+def _told(series: Series, turn: Turn) -> str:
+    """What came of it, in one line."""
+    last = newest(series.root, series.name)
+    assert last is not None
+    if last.number != turn.next.number:
+        return f"nothing to refresh: nothing is new in the lists and nothing is due; {last.title} stands"
+    counts = read_info(last.path)["counts"]
+    names = ("added", "removed", "changed", "captions", "quarantined", "taken_down")
+    changed = ", ".join(f"{int(counts[name]):,} {name.replace('_', ' ')}" for name in names)
+    return f"{last.title}: {int(counts['pictures']):,} pictures ({changed}); --source releases:{last.title} reads it"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,126 @@
+"""A series of releases under one name: whose turn it is, which release comes next, and where a refresh goes on."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.workflow.lock import Lock
+from pipelines.workflow.released import checked
+from vlp_core.data.releases import FOLDER, Next, newest, parted
+from vlp_core.data.takedowns import TAKEDOWNS_FILE
+from vlp_core.errors import UserError
+from vlp_core.files import write_bytes, write_text
+from vlp_core.identity import canonical_json
+
+BEGUN_FILE = "_begun.json"
+NEVER_STORE_FILE = "_never_store.txt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """A refresh that is under way: the release it makes, and the tombstones as they were when it began.
+
+    What is asked must not change while it is asked, so that the same command goes on with it; what is taken down
+    meanwhile is left out of the release itself.
+    """
+
+    next: Next
+    takedowns: Path | None
+    never_store: Path | None
+    """The sha256 among them, a line each."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """The releases of a name in a root."""
+
+    root: Path
+    name: str
+    wanted: int | None = None
+    """The number that the next one must have."""
+
+    @staticmethod
+    def named(root: Path, title: str) -> "Series":
+        """Of NAME, or NAME@N for who wants to be sure which one is made. UserError for what is no name."""
+        if not title:
+            raise UserError("--into: give the release's data set a name, such as --into photos")
+        name, number = parted(title)
+        return Series(root, name, number)
+
+    @property
+    def folder(self) -> Path:
+        return self.root / FOLDER / self.name
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else refreshes it meanwhile. UserError where somebody does."""
+        lock = Lock(self.folder / ".lock")
+        if not lock.take():
+            raise UserError(f"--into {self.name}: {lock.holder()} refreshes it; wait for that, or give another name")
+        lock.sign()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def turn(self, *, look_only: bool = False) -> Turn:
+        """The refresh that a kill left under way, or a new one. UserError where the release before is damaged."""
+        before = newest(self.root, self.name)
+        number = 1 if before is None else before.number + 1
+        if self.wanted is not None and self.wanted < number:
+            raise UserError(f"--into {self.name}@{self.wanted}: taken; the next is {self.name}@{number}")
+        if self.wanted is not None and self.wanted > number:
+            raise UserError(f"--into {self.name}@{self.wanted}: the next is {self.name}@{number}; leave the number out")
+        if before is not None:
+            checked(before, remember=not look_only)
+        digest = None if before is None else before.digest
+        begun = self._begun(number, digest)
+        as_of = begun or self._begin(number, digest, look_only)
+        folder = None if before is None else before.path
+        following = Next(name=self.name, number=number, as_of=as_of, before=digest, folder=folder)
+        kept, hashes = self.folder / f"_{TAKEDOWNS_FILE}", self.folder / NEVER_STORE_FILE
+        if look_only and begun is None:
+            kept, hashes = self.root / TAKEDOWNS_FILE, Path()
+        return Turn(
+            next=following,
+            takedowns=kept if kept.exists() else None,
+            never_store=hashes if hashes.is_file() else None,
+        )
+
+    def end(self) -> None:
+        """The refresh is done: the next one begins anew."""
+        (self.folder / BEGUN_FILE).unlink(missing_ok=True)
+
+    def _begun(self, number: int, before: str | None) -> str | None:
+        """When the refresh began that a kill left under way; None where there is none."""
+        try:
+            said = json.loads((self.folder / BEGUN_FILE).read_text())
+            return str(said["as_of"]) if (said["number"], said["before"]) == (number, before) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _begin(self, number: int, before: str | None, look_only: bool) -> str:
+        as_of = datetime.now(UTC).replace(microsecond=0).isoformat()
+        if not look_only:
+            self._keep_takedowns()
+            said = {"number": number, "before": before, "as_of": as_of}
+            write_text(self.folder / BEGUN_FILE, canonical_json(said) + "\n")
+        return as_of
+
+    def _keep_takedowns(self) -> None:
+        """A copy of the tombstones as they are now."""
+        kept, hashes = self.folder / f"_{TAKEDOWNS_FILE}", self.folder / NEVER_STORE_FILE
+        kept.unlink(missing_ok=True)
+        hashes.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            write_bytes(kept, (self.root / TAKEDOWNS_FILE).read_bytes())
+            rows = pq.read_table(kept, columns=["kind", "value"])
+            values = rows["value"].filter(pc.equal(rows["kind"], "sha256")).to_pylist()
+            if values:
+                write_text(hashes, "".join(f"{value}\n" for value in values))

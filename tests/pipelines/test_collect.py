@@ -1,0 +1,152 @@
+"""What --keep removes: whole results, and never what a kept release, a registered model or anybody else needs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.collect import collect
+from pipelines.workflow.open_runs import hold
+from pipelines.workflow.record import Record, take_inventory
+from pipelines.workflow.results import Results
+from vlp_core.data.adopted import Place, write_place
+from vlp_core.data.releases import Release, enter, numbers
+
+
+class Root:
+    """A root with results whose records name what they stand on, as pipelines write them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def made(self, step: str, *below: Record, places: tuple[Record, ...] = (), **inputs: Any) -> Record:
+        """A result of a step that stands on others, and reads pictures of some."""
+        number = len(list((self.path / step).glob("*"))) + 1
+        folder = self.path / step / f"{number:020d}"
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(f"{step} {number} " + "x" * 1000)
+        if step == "release":
+            (folder / "release.json").write_text(json.dumps({"title": inputs.pop("title")}))
+        for at, place in enumerate(places):
+            write_place(folder, f"{at:05d}", Place(file=str(self.folder(place) / "00000.tar"), size=1))
+        record = Record(
+            step=step,
+            function=step,
+            version="1",
+            fingerprint=folder.name,
+            family="",
+            inputs={**inputs, "on": [{"step": record.step, "content": record.content} for record in below]},
+            extends={},
+            continued_from=None,
+            counts={},
+            pictures={},
+            files=take_inventory(folder).files,
+        )
+        record.write(folder)
+        return record
+
+    def folder(self, record: Record) -> Path:
+        return self.path / record.step / record.fingerprint
+
+    def release(self, name: str, number: int, *downloads: Record) -> Record:
+        """A release that reads pictures of these, made of the last; published."""
+        pairs = self.made("ingest")
+        asked = self.made("changes", pairs)
+        made = self.made("release", pairs, asked, *downloads[-1:], places=downloads, title=f"{name}@{number}")
+        self.made("publish", made)
+        folder = str(self.folder(made).relative_to(self.path))
+        enter(Release(name=name, number=number, root=str(self.path), folder=folder, digest=f"{number}", as_of=""))
+        return made
+
+    def adopted(self, release: Record) -> Record:
+        return self.made("adopt", sources=[str(self.folder(release))])
+
+    def left(self) -> set[str]:
+        return {f"{p.parent.parent.name}/{int(p.parent.name)}" for p in self.path.glob("[!.]*/[!.]*/_RECORD.json")}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return Root(tmp_path / "root")
+
+
+def three(root: Root) -> list[Record]:
+    """Three releases, of which the later read pictures of the earlier ones' downloads, but the first download."""
+    downloads = [root.made("download") for _ in range(3)]
+    return [
+        root.release("photos", 1, downloads[0], downloads[1]),
+        root.release("photos", 2, downloads[1]),
+        root.release("photos", 3, downloads[1], downloads[2]),
+    ]
+
+
+def test_what_old_releases_alone_need_goes_whole_and_what_was_made_of_them(root: Root) -> None:
+    releases = three(root)
+    root.made("hash", root.adopted(releases[0]))
+    root.made("hash", root.adopted(releases[2]))
+    before = root.left()
+    told = list(collect(root.path, "photos", 1, look_only=True))
+    assert root.left() == before and "would remove photos@1" in told and "would go" in told[-1]
+    told = list(collect(root.path, "photos", 1, look_only=False))
+    gone = {f"{step}/{n}" for step in ("release", "publish", "ingest", "changes") for n in (1, 2)}
+    assert before - root.left() == gone | {"download/1", "adopt/1", "hash/1"}
+    assert numbers(root.path, "photos") == [3] and "removes photos@2" in told
+    assert "KB in 11 results are gone" in told[-1]
+    assert not list(root.path.rglob("*.old"))
+    assert "0 bytes in 0 results" in list(collect(root.path, "photos", 1, look_only=False))[-1]
+
+
+def test_a_registered_model_another_series_and_other_pipelines_keep_what_they_stand_on(root: Root) -> None:
+    releases = three(root)
+    root.made("register", root.made("train", root.adopted(releases[1])), root.made("select"))
+    other = root.made("download")
+    root.release("others", 1, other)
+    root.made("hash", Record.read(root.path / "download" / f"{1:020d}"))  # type: ignore[arg-type]
+    told = list(collect(root.path, "photos", 1, look_only=False))
+    left = root.left()
+    assert {"release/2", "train/1", "adopt/1", "register/1", "download/1", "download/2", "release/4"} <= left
+    assert "release/1" not in left and "keeps photos@2, which a registered model or a run stands on" in told
+    assert numbers(root.path, "photos") == [2, 3] and numbers(root.path, "others") == [1]
+
+
+def test_what_is_in_use_stays_and_nothing_goes_while_another_pipeline_is_at_work(root: Root) -> None:
+    releases = three(root)
+    before = root.left()
+    run = hold(root.path, "token", store="s", experiment="e")
+    (line,) = collect(root.path, "photos", 1, look_only=False)
+    assert "nothing is removed while another pipeline works in" in line and root.left() == before
+    run.release()
+    run.path.unlink()
+    reading = Results(root.path).lock("release", releases[0].fingerprint)
+    assert reading.take(shared=True)
+    told = list(collect(root.path, "photos", 1, look_only=False))
+    assert "keeps photos@1, which a registered model or a run stands on" in told
+    assert {"release/1", "download/1"} <= root.left() and numbers(root.path, "photos") == [1, 3]
+
+
+def test_a_removal_that_was_killed_is_finished(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names go first, then what stands on others before what it stands on: nothing is ever half there."""
+    three(root)
+
+    class Killed(BaseException):
+        pass
+
+    removed: list[str] = []
+
+    def killed(path: Path, **_: object) -> None:
+        removed.append(path.name)
+        if len(removed) == 6:
+            raise Killed
+
+    monkeypatch.setattr("pipelines.collect.shutil.rmtree", killed)
+    with pytest.raises(Killed):
+        list(collect(root.path, "photos", 1, look_only=False))
+    monkeypatch.undo()
+    assert numbers(root.path, "photos") == [3]
+    list(collect(root.path, "photos", 1, look_only=False))
+    assert root.left() == {f"{step}/3" for step in ("release", "publish", "ingest", "changes")} | {
+        "download/2",
+        "download/3",
+    }
+    assert not list(root.path.rglob("*.old"))

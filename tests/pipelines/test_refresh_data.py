@@ -1,0 +1,216 @@
+"""Refreshing as a user does: releases under names, in MLflow, read by other pipelines, and through kills."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import refresh_data
+from pipelines.pretrain import build
+from pipelines.pretrain_clip import PretrainClip
+from pipelines.series import Series
+from pipelines.workflow.cli import run_pipeline
+from pipelines.workflow.tracking import store_of
+from tests.jobs.refreshing import HOST, World, changes_of, contents
+from tests.pipelines.conftest import PROJECT, Command, root_with
+from tests.vlp_core.web.site import picture
+from vlp_core.data.releases import newest, read
+from vlp_core.identity import sha256_of
+
+PIPELINE = PROJECT / "pipelines" / "refresh_data.py"
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """A pipeline in this process listens to Ctrl-C for itself."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+class Data(World):
+    """A world whose list is a file that a pipeline refreshes in this process."""
+
+    def __init__(self, folder: Path, store: Path) -> None:
+        super().__init__(folder)
+        root_with(store, self.root)
+        self.list = folder / "list.parquet"
+
+    def lists(self, *paths: str) -> None:
+        rows = {"url": [f"{HOST}/{path}" for path in paths], "caption": [f"text of {path}" for path in paths]}
+        pq.write_table(pa.table(rows), self.list)
+
+    def flags(self, *more: str, rate: str = "0") -> list[str]:
+        fetch = [
+            "--fetch.resolve",
+            f"*.test={self.site.address}",
+            "--fetch.per-host-rate",
+            rate,
+            "--fetch.retries",
+            "0",
+        ]
+        source = [] if "--source" in more else ["--source", str(self.list)]
+        named = [] if "--into" in more else ["--into", "photos"]
+        return [*source, *named, "--ingest.shard-size", "4", *fetch, *more]
+
+    def main(self, *more: str) -> int:
+        return refresh_data.main(["--root", str(self.root), *self.flags(*more)])
+
+
+@pytest.fixture
+def data(tmp_path: Path, store: Path) -> Iterator[Data]:
+    data = Data(tmp_path, store)
+    with data.site:
+        yield data
+
+
+def runs(root: Path, experiment: str, query: str) -> list[Any]:
+    import mlflow
+
+    client = mlflow.MlflowClient(store_of(root))
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    return list(client.search_runs([found.experiment_id], query, order_by=["attributes.start_time"]))
+
+
+@pytest.mark.usefixtures("cluster", "handlers")
+def test_releases_are_made_compared_in_mlflow_read_by_other_pipelines_and_collected(
+    data: Data, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data.pictures(*range(6))
+    data.lists(*(f"{number}.jpg" for number in range(5)))
+    assert data.main("--explain") == 0 and not (data.root / "releases").exists()
+    assert data.main() == 0
+    assert "photos@1: 5 pictures (5 added" in capsys.readouterr().out
+    data.lists(*(f"{number}.jpg" for number in range(1, 6)))
+    assert data.main() == 0
+    last = newest(data.root, "photos")
+    assert last is not None and changes_of(last) == {"0.jpg": "removed", "5.jpg": "added"}
+    assert data.main() == 0
+    assert (
+        "nothing to refresh: nothing is new in the lists and nothing is due; photos@2 stands" in capsys.readouterr().out
+    )
+    assert set(data.asked.values()) == {1}
+
+    parents = runs(data.root, "refresh-data", "tags.`vlp.release` LIKE 'photos@%'")
+    told = {run.data.tags["vlp.release"]: run for run in parents}
+    assert {name: run.data.metrics["release/added"] for name, run in told.items()} == {"photos@1": 5, "photos@2": 1}
+    shown = {item.dataset.name: item.dataset.digest for item in told["photos@2"].inputs.dataset_inputs}
+    assert (
+        shown == {"photos@2": last.digest[:36]}
+        and "release-card.md" in told["photos@2"].data.tags["mlflow.note.content"]
+    )
+
+    named = ["--source", "releases:photos@1", "--root", str(data.root), "--until", "hash"]
+    assert run_pipeline("pretrain-clip", PretrainClip, build, arguments=named) == 0
+    (adopted,) = runs(data.root, "pretrain-clip", "tags.`vlp.step` = 'adopt'")
+    assert [item.dataset.name for item in adopted.inputs.dataset_inputs] == ["photos@1"]
+    assert set(data.asked.values()) == {1}
+    assert run_pipeline("pretrain-clip", PretrainClip, build, arguments=["--source", "releases:photo", *named[2:]]) == 2
+    assert "releases:photo: no such release in" in capsys.readouterr().err
+
+    assert data.main("--keep", "1", "--explain") == 0
+    assert "would remove photos@1" in capsys.readouterr().out and len(contents(read(data.root, "photos", 1))) == 5
+    assert data.main("--keep", "1") == 0
+    said = capsys.readouterr().out
+    assert "removes photos@1" in said and "removes adopt/" in said and "removes hash/" in said
+    assert len(contents(last)) == 5 and len(list((data.root / "release").glob("[!.]*"))) == 1
+
+
+@pytest.mark.usefixtures("cluster", "handlers")
+def test_what_is_taken_down_while_a_refresh_is_under_way_is_left_out_and_nothing_is_asked_again(data: Data) -> None:
+    data.pictures(*range(4))
+    data.lists("0.jpg", "1.jpg")
+    assert data.main() == 0
+    data.lists("0.jpg", "1.jpg", "2.jpg", "3.jpg")
+    assert data.main("--until", "download") == 0
+    data.take_down(url=f"{HOST}/2.jpg", sha256="0" * 64)
+    assert data.main() == 0
+    last = newest(data.root, "photos")
+    assert last is not None and contents(last).keys() == {"0.jpg", "1.jpg", "3.jpg"} and set(data.asked.values()) == {1}
+    shunned = picture(80, 60, seed=9)
+    data.take_down(sha256=sha256_of(shunned))
+    data.pictures(9)
+    data.lists("0.jpg", "9.jpg")
+    assert data.main() == 0
+    tars = [path.read_bytes() for path in data.root.glob("download/*/*.tar")]
+    assert tars and not any(shunned in tar for tar in tars), "stored, though it is taken down"
+
+
+def damage_release(data: Data) -> None:
+    (data.root / read(data.root, "photos", 1).folder / "00000.parquet").write_bytes(b"")
+
+
+def remove_release(data: Data) -> None:
+    (data.root / "release").rename(data.root / "elsewhere")
+
+
+def cut_tar(data: Data) -> None:
+    next(data.root.glob("download/*/00000.tar")).write_bytes(b"")
+
+
+def move_root(data: Data) -> None:
+    data.root = data.root.rename(data.folder / "moved")
+
+
+@pytest.mark.usefixtures("cluster", "handlers")
+def test_what_cannot_be_refreshed_is_told_in_one_line(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
+    data.pictures(0, 1)
+    data.lists("0.jpg", "1.jpg")
+
+    def told(*flags: str) -> str:
+        assert data.main(*flags) == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1, lines
+        return lines[0]
+
+    assert "--into: give the release's data set a name" in told("--into", "")
+    assert "no name of a release" in told("--into", "a/b")
+    assert "--into photos@2: the next is photos@1; leave the number out" in told("--into", "photos@2")
+    assert "--recheck-days -1" in told("--recheck-days", "-1") and "--keep 0" in told("--keep", "0")
+    assert "no such file" in told("--source", str(data.folder / "none.csv"))
+    assert data.main() == 0
+    capsys.readouterr()
+    assert "--into photos@1: taken; the next is photos@2" in told("--into", "photos@1")
+    with Series(data.root, "photos").alone():
+        assert "--into photos: process" in told() and data.main("--explain") == 0
+        capsys.readouterr()
+    harms: list[tuple[Callable[[Data], None], str]] = [
+        (cut_tar, "00000.tar, which holds pictures of it, is gone or damaged; put it back"),
+        (damage_release, "is missing or not as it was recorded; put it back, or go on under another name"),
+        (remove_release, "is gone; put it back"),
+        (move_root, "photos@1: made in"),
+    ]
+    for harm, says in harms:
+        harm(data)
+        assert says in told()
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_refresh_that_is_killed_goes_on_and_asks_nothing_twice(data: Data, cluster: str) -> None:
+    """Killed while it asks for links, of which some have answered; another refresh asks for the rest."""
+    data.pictures(*range(20))
+    data.lists(*(f"{number}.jpg" for number in range(4)))
+    assert data.main() == 0
+    data.lists(*(f"{number}.jpg" for number in range(20)))
+    command = Command(PIPELINE, data.root, cluster)
+    process = command.start(*data.flags("--fetch.per-host", "1", rate="8"))
+    deadline = time.monotonic() + 120
+    while sum(data.asked.values()) < 10:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+    assert newest(data.root, "photos") == read(data.root, "photos", 1)
+    assert data.main() == 0
+    last = newest(data.root, "photos")
+    assert last is not None and last.number == 2 and len(contents(last)) == 20
+    assert sum(data.asked.values()) <= 21  # but for the one that was under way when the blow fell

@@ -1,0 +1,133 @@
+"""Tombstones: what was taken down stays down, whatever list brings it back.
+
+`{root}/takedowns.parquet` has a row for each: a url, a host (with all hosts below it), or the sha256 of a picture's
+body.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vlp_core.errors import UserError, first_line
+from vlp_core.uids import Texts
+
+TAKEDOWNS_FILE = "takedowns.parquet"
+KINDS = ("url", "host", "sha256")
+TAKEDOWNS = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("value", pa.string()),
+        ("since", pa.timestamp("s", "UTC")),
+        ("reason", pa.string()),
+        ("by", pa.string()),
+    ]
+)
+Mask = NDArray[np.bool_]
+
+# Scheme and user are passed over: neither makes another picture of it. A fragment never reaches a server.
+_URL = (
+    r"^\s*[A-Za-z][A-Za-z0-9+.\-]*:[/\\]*(?:[^/?#@\\]*@)?"
+    r"(?P<host>\[[^\]/]*\]|[^/?#:\\]*)(?P<port>:[0-9]*)?[/\\]*(?P<rest>[^#]*)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Takedowns:
+    """Tombstones in canonical form, by kind."""
+
+    urls: pa.Array
+    hosts: pa.Array
+    sha256: pa.Array
+
+    @staticmethod
+    def read(path: Path | None) -> "Takedowns":
+        """Those of a file; none where there is no file. UserError where it cannot be read."""
+        if path is None or not path.exists():
+            return Takedowns.of(TAKEDOWNS.empty_table())
+        try:
+            return Takedowns.of(pq.read_table(path, columns=["kind", "value"]))
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise UserError(
+                f"{path}: not readable as a file of takedowns ({first_line(error)}); put it back as it was"
+            ) from error
+
+    @staticmethod
+    def of(table: pa.Table) -> "Takedowns":
+        """Of rows of TAKEDOWNS."""
+
+        def values(kind: str) -> pa.Array:
+            return _whole(table["value"].filter(pc.equal(table["kind"], kind)))
+
+        hosts = pc.binary_join_element_wise("http://", values("host"), "")
+        return Takedowns(
+            urls=canonical_urls(values("url"))[1].drop_null(),
+            hosts=canonical_urls(hosts)[0].drop_null(),
+            sha256=pc.utf8_lower(pc.utf8_trim_whitespace(values("sha256"))),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(len(self.urls) or len(self.hosts) or len(self.sha256))
+
+    def of_urls(self, urls: Texts) -> Mask:
+        """bool [N]: which of these urls are taken down, by themselves or with their host; a null is not."""
+        if not len(self.urls) and not len(self.hosts):
+            return np.zeros(len(urls), dtype=bool)
+        hosts, canonical = canonical_urls(urls)
+        return _mask(pc.is_in(canonical, value_set=self.urls, skip_nulls=True)) | self._below(hosts)
+
+    def of_pictures(self, sha256: Texts) -> Mask:
+        """bool [N]: which of these sha256 are taken down."""
+        return _mask(pc.is_in(_whole(sha256), value_set=self.sha256, skip_nulls=True))
+
+    def _below(self, hosts: pa.Array) -> Mask:
+        """Which hosts are, or lie below, one that is taken down."""
+        if not len(self.hosts):
+            return np.zeros(len(hosts), dtype=bool)
+        named = pc.dictionary_encode(pc.fill_null(hosts, ""))
+        left, down = named.dictionary, np.zeros(len(named.dictionary), dtype=bool)
+        while pc.any(pc.not_equal(left, "")).as_py():
+            down |= _mask(pc.is_in(left, value_set=self.hosts))
+            left = pc.replace_substring_regex(left, r"^[^.]*\.?", "")
+        return down[named.indices.to_numpy()] if len(named) else np.zeros(0, dtype=bool)
+
+
+def canonical_urls(urls: Texts) -> tuple[pa.Array, pa.Array]:
+    """The hosts of urls, and host and path as one text: equal where they ask for the same. Null for what is no url."""
+    found = pc.extract_regex(_whole(urls).cast(pa.string()), pattern=_URL)
+    host, port, rest = (pc.struct_field(found, name) for name in ("host", "port", "rest"))
+    host = pc.utf8_rtrim(pc.utf8_lower(host), ".")
+    host = _changed(host, pc.invert(pc.string_is_ascii(host)), _idna)
+    rest = _changed(rest, pc.match_substring(rest, "%"), unquote)
+    port = pc.if_else(pc.is_in(port, value_set=pa.array([":", ":80", ":443"])), "", port)
+    return host, pc.binary_join_element_wise(host, port, "/", rest, "")
+
+
+def _changed(texts: pa.Array, where: pa.Array, change: Any) -> pa.Array:
+    """The few that need it, changed one by one."""
+    where = pc.fill_null(where, False)
+    few = texts.filter(where)
+    return pc.replace_with_mask(texts, where, pa.array(map(change, few.to_pylist()), texts.type)) if len(few) else texts
+
+
+def _idna(host: str) -> str:
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        return host
+
+
+def _whole(texts: Texts) -> pa.Array:
+    if isinstance(texts, pa.ChunkedArray):
+        return pa.concat_arrays(texts.chunks) if texts.num_chunks else pa.array([], texts.type)
+    return texts
+
+
+def _mask(values: pa.Array) -> Mask:
+    return pc.fill_null(values, False).to_numpy(zero_copy_only=False).astype(bool)
