@@ -41,14 +41,16 @@ def site() -> Iterator[Site]:
 
 def _known(pairs: Path, out: Path) -> set[str]:
     """The paths whose answers are on disk, published or in a journal."""
-    known = set()
+    known: set[str] = set()
     for shard in shards_of(pairs, out):
-        urls = pq.read_table(shard.pairs)["url"].to_pylist()
-        text = (shard.work / "journal").read_text() if (shard.work / "journal").exists() else ""
-        uids = pq.read_table(shard.pairs)["uid"].to_pylist()
+        rows = pq.read_table(shard.pairs, columns=["uid", "url"]).to_pylist()
+        try:
+            text = (shard.work / "journal").read_text()
+        except FileNotFoundError:
+            text = ""
         whole = text[: text.rfind("\n") + 1]
-        known |= {url for url, uid in zip(urls, uids, strict=True) if shard.is_published or uid in whole}
-    return {url.rpartition("/")[2] for url in known}
+        known |= {row["url"].rpartition("/")[2] for row in rows if shard.is_published or row["uid"] in whole}
+    return known
 
 
 def _until(condition: Callable[[], bool]) -> None:
