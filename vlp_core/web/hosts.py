@@ -14,7 +14,7 @@ from vlp_core.web.robots import KEPT_S
 from vlp_core.web.settings import Fetch
 from vlp_core.web.turns import Ask, Asked, Grant, Looked, Report, RobotsRead
 
-POLL_S = 0.25
+POLL_S = 1.0
 """When to ask again where only somebody else's report can change the answer."""
 ROOM = 1.05
 """Turns are this much further apart than the limit says: on their way, requests bunch."""

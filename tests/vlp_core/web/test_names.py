@@ -52,7 +52,10 @@ def test_each_name_is_looked_up_once_and_names_that_hang_hold_nobody_up(monkeypa
     ("says", "reason", "questions"),
     [(Says.NO_SUCH_NAME, "name not found", 1), ("127.0.0.2", "refused address", 1), (Says.BUSY, "name not found", 2)],
 )
-def test_what_a_name_server_says_is_believed(says: Says | str, reason: str, questions: int) -> None:
+def test_what_a_name_server_says_is_believed(
+    says: Says | str, reason: str, questions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCALDOMAIN", "inside.example")
     with name_server(lambda _: says) as (address, asked):
         links = [Link(f"http://no.a.example/{n}") for n in range(3)]
         answers = get_all(links, nameservers=(address,), retries=1)
