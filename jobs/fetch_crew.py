@@ -33,7 +33,7 @@ def fetch_shards(shards: Sequence[Shard], fetch: Fetch, *, rows: int, here: bool
     for _ in range(ROUNDS):
         if not missing:
             return
-        if _has_ray():
+        if fetch.workers != 0 and _has_ray():
             _in_actors(missing, fetch, rows=rows, here=here, listen=listen)
         else:
             _in_this_process(missing, fetch, listen)

@@ -1,6 +1,5 @@
 """A site of pictures, lists of its links, and the fetching of them in this process."""
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ from vlp_core.web.settings import Fetch
 
 
 async def answer(request: web.Request) -> web.StreamResponse:
-    """`7.jpg` is a picture of its own, what begins with "dead" is gone, and there is no robots.txt."""
+    """`7.jpg` is a picture of its own, what begins with "dead" is gone."""
     path = request.match_info["path"]
-    if path.startswith("dead") or path == "robots.txt":
+    if path.startswith("dead"):
         return web.Response(status=404)
     return web.Response(body=body_of(path))
 
@@ -64,7 +63,7 @@ def write_pairs(folder: Path, *shards: list[str], host: str = "pictures.test", *
 
 
 def settings(site: Site, **options: Any) -> Fetch:
-    own: dict[str, Any] = {"resolve": (f"*.test={site.address}",), "per_host_rate": 0.0, "per_host": 16, "workers": 1}
+    own: dict[str, Any] = {"resolve": (f"*.test={site.address}",), "per_host_rate": 0.0, "per_host": 16, "workers": 0}
     return Fetch(**{**own, "pause_s": 0.01, "deadline_s": 10.0, **options})
 
 
@@ -87,6 +86,15 @@ def names(numbers: Iterable[int]) -> list[str]:
     return [f"{number}.jpg" for number in numbers]
 
 
-def asked(site: Site) -> Counter[str]:
-    """How often each path was asked for, robots.txt apart."""
-    return Counter({path: count for path, count in site.seen.items() if path != "robots.txt"})
+def known_paths(pairs: Path, out: Path) -> set[str]:
+    """The paths whose answers are on disk, published or in a journal."""
+    known: set[str] = set()
+    for shard in shards_of(pairs, out):
+        rows = pq.read_table(shard.pairs, columns=["uid", "url"]).to_pylist()
+        try:
+            text = (shard.work / "journal").read_text()
+        except FileNotFoundError:
+            text = ""
+        whole = text[: text.rfind("\n") + 1]
+        known |= {row["url"].rpartition("/")[2] for row in rows if shard.is_published or row["uid"] in whole}
+    return known

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from jobs import download
-from tests.jobs.downloading import Listener, answer, asked, body_of, names, settings, write_pairs
+from tests.jobs.downloading import Listener, answer, body_of, names, settings, write_pairs
 from tests.vlp_core.web.site import Site
 from vlp_core.data.layout import IMAGES
 from vlp_core.errors import UserError
@@ -81,4 +81,4 @@ def test_a_refresh_may_have_nothing_to_ask_for_and_may_get_nothing(site: Site, t
         assert summary.counts == {"rows": 0, "success": 0, "failed": 0, "unchanged": 0}
         with pytest.raises(UserError, match=r"nothing to fetch|no shards of pairs"):
             download.run(pairs=given, fetch=settings(site), out=tmp_path / "none", tracker=Silent())
-    assert asked(site).total() == 2
+    assert site.seen.total() == 2

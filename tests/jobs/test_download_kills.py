@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
 from jobs import download
 from jobs.journal import Journal
-from tests.jobs.downloading import answer, asked, contents, fetched, names, settings, shards_of, write_pairs
+from tests.jobs.downloading import answer, contents, fetched, known_paths, names, settings, write_pairs
 from tests.vlp_core.web.site import Site
 from vlp_core.data.layout import LEDGER_FOLDER, read_shards
 from vlp_core.tracker import Silent
@@ -39,20 +38,6 @@ def site() -> Iterator[Site]:
         yield site
 
 
-def _known(pairs: Path, out: Path) -> set[str]:
-    """The paths whose answers are on disk, published or in a journal."""
-    known: set[str] = set()
-    for shard in shards_of(pairs, out):
-        rows = pq.read_table(shard.pairs, columns=["uid", "url"]).to_pylist()
-        try:
-            text = (shard.work / "journal").read_text()
-        except FileNotFoundError:
-            text = ""
-        whole = text[: text.rfind("\n") + 1]
-        known |= {row["url"].rpartition("/")[2] for row in rows if shard.is_published or row["uid"] in whole}
-    return known
-
-
 def _until(condition: Callable[[], bool]) -> None:
     give_up = time.monotonic() + 60
     while not condition():
@@ -67,13 +52,13 @@ def test_killed_at_any_time_it_asks_for_nothing_that_is_known(site: Site, tmp_pa
     for enough in (4, 25, 45):
         process = FORKS.Process(target=fetched, args=(pairs, out, fetch))
         process.start()
-        _until(lambda enough=enough: len(_known(pairs, out)) >= enough)
+        _until(lambda enough=enough: len(known_paths(pairs, out)) >= enough)
         process.kill()
         process.join()
-        settled = {path: asked(site)[path] for path in _known(pairs, out)} | settled
+        settled = {path: site.seen[path] for path in known_paths(pairs, out)} | settled
     fetched(pairs, out, fetch)
-    assert set(asked(site)) == {path for paths in LISTS for path in paths}
-    assert len(settled) >= 45 and {path: asked(site)[path] for path in settled} == settled
+    assert set(site.seen) == {path for paths in LISTS for path in paths}
+    assert len(settled) >= 45 and {path: site.seen[path] for path in settled} == settled
     site.seen.clear()
     assert contents(fetched(pairs, tmp_path / "whole", fetch)) == contents(out)
     for folder in (out, tmp_path / "whole"):
@@ -123,8 +108,8 @@ def test_a_worker_that_is_lost_is_replaced_and_goes_on(site: Site, tmp_path: Pat
     settled: set[str] = set()
 
     def kill_one() -> None:
-        _until(lambda: len(_known(pairs, out)) >= 20)
-        settled.update(_known(pairs, out))
+        _until(lambda: len(known_paths(pairs, out)) >= 20)
+        settled.update(known_paths(pairs, out))
         os.kill(next(filter(None, map(_holder, out.glob("_work/*/journal")))), signal.SIGKILL)
 
     killer = threading.Thread(target=kill_one)
@@ -135,7 +120,7 @@ def test_a_worker_that_is_lost_is_replaced_and_goes_on(site: Site, tmp_path: Pat
     killer.join()
     assert summary.counts == {"rows": 60, "success": 57, "failed": 3, "failed/http": 3}
     assert read_shards(out)["url"].equals(read_shards(pairs)["url"])
-    assert settled and {asked(site)[path] for path in settled} == {1}
+    assert settled and {site.seen[path] for path in settled} == {1}
 
 
 def _holder(file: Path) -> int | None:

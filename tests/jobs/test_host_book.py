@@ -32,5 +32,5 @@ def test_fetchers_that_share_a_book_ask_a_host_no_faster_together_than_one_may(c
         finally:
             ray.kill(actor)
         assert [answer.http_status for answer in answers] == [404] * 30
-        assert site.seen["robots.txt"] == 1
+        assert len(site.robots_asked) == 1
         assert seconds >= 29 / 20

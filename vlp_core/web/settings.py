@@ -77,7 +77,7 @@ class Fetch:
     threads: int = execution(2)
     """Threads that decode, shrink and encode in one fetcher, which is given as many CPUs."""
     workers: int | None = execution(None)
-    """Fetchers; default: as many as the cluster has room for and the list has work for."""
+    """Fetchers, each a process; 0: in the step's own. Default: as many as the list has work, the cluster room for."""
 
     def __post_init__(self) -> None:
         for text in self.allow_private:
@@ -98,7 +98,7 @@ class Fetch:
         if not 1 <= self.encode_quality <= 100:
             raise UserError(f"{_flag('encode_quality')} {self.encode_quality}: give a JPEG quality from 1 to 100")
         if self.workers is not None:
-            _at_least("workers", self.workers, 1)
+            _at_least("workers", self.workers, 0)
         if not self.user_agent or not self.user_agent.isascii() or not self.user_agent.replace("-", "").isalnum():
             raise UserError(f"{_flag('user_agent')} {self.user_agent!r}: give one word of letters, digits and dashes")
         if self.contact and not _CONTACT.fullmatch(self.contact):

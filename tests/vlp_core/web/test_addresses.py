@@ -121,7 +121,7 @@ def test_a_mapping_matches_names_by_glob_whatever_their_case_and_opens_no_addres
         ("--fetch.deadline-s", {"deadline_s": 0.0}),
         ("--fetch.encode-quality", {"encode_quality": 101}),
         ("--fetch.user-agent", {"user_agent": "two words"}),
-        ("--fetch.workers", {"workers": 0}),
+        ("--fetch.workers", {"workers": -1}),
         ("--fetch.per-host-rate", {"per_host_rate": -1.0}),
         ("--fetch.nameservers", {"nameservers": ("ns.example",)}),
         ("--fetch.nameservers", {"nameservers": ("127.0.0.1:dns",)}),
