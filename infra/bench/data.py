@@ -9,6 +9,7 @@ marginal cost is the CPU time of the whole process tree at `pictures` less that 
 the same by the clock: while at work, without the start. PSNR is that of what the two store.
 """
 
+import math
 import os
 import shutil
 import statistics
@@ -44,7 +45,7 @@ class Bench:
     few: int = 500
     """Two shards, so that every process of either has begun."""
     whole: int = 1500
-    """Pictures of the run whose time is taken as a whole; 0: none."""
+    """Pictures of the run whose time is taken as a whole."""
     repeats: int = 5
     distinct: int = 32
     """Photos drawn; more links lead to them again."""
@@ -60,7 +61,7 @@ class Round:
 
     few: Usage
     most: Usage
-    whole: Usage | None
+    whole: Usage
     pictures: int
 
     @property
@@ -69,7 +70,8 @@ class Round:
 
     @property
     def rate(self) -> float:
-        return self.pictures / max(1e-9, self.most.seconds - self.few.seconds)
+        seconds = self.most.seconds - self.few.seconds
+        return self.pictures / seconds if seconds > 0 else math.nan  # where other work came between
 
     @property
     def memory(self) -> float:
@@ -78,11 +80,11 @@ class Round:
 
 def main(bench: Bench) -> None:
     if bench.quick:
-        bench = replace(bench, pictures=1500, whole=0, repeats=1, distinct=8)
+        bench = replace(bench, pictures=bench.whole, repeats=1, distinct=8)
     folder = Path(tempfile.mkdtemp(dir=bench.folder))
     try:
         print(
-            f"{'photos':<10} {'':<12} {'images/s':>15} {'CPU ms/image':>17} {'MB':>6} {'s at ' + str(bench.whole):>9}"
+            f"{'photos':<10} {'':<12} {'images/s':>15} {'CPU ms/image':>17} {'MB':>6} {'s at ' + str(bench.whole):>15}"
         )
         for name, bodies in _photos(bench):
             with served(bodies) as port:
@@ -105,7 +107,7 @@ def _compare(name: str, distinct: int, port: int, bench: Bench, folder: Path) ->
     for _ in range(bench.repeats):
         for tool in TOOLS:
             few, most = (_fetched(tool, count, port, folder) for count in (bench.few, bench.pictures))
-            whole = _fetched(tool, bench.whole, port, folder) if bench.whole else None
+            whole = most if bench.whole == bench.pictures else _fetched(tool, bench.whole, port, folder)
             rounds[tool].append(Round(few=few, most=most, whole=whole, pictures=bench.pictures - bench.few))
     for tool in TOOLS:
         print(f"{name:<10} {tool:<12} {_row(rounds[tool])}", flush=True)
@@ -114,8 +116,8 @@ def _compare(name: str, distinct: int, port: int, bench: Bench, folder: Path) ->
     quicker = _middle([one.cpu_ms / other.cpu_ms for one, other in pairs], 2)
     faster = _middle([other.rate / one.rate for one, other in pairs], 2)
     memory = statistics.median(other.memory / one.memory for one, other in pairs)
-    wholes = [one.whole.seconds / other.whole.seconds for one, other in pairs if one.whole and other.whole]
-    row = f"{faster:>15} {quicker:>17} {memory:>6.2f} {_middle(wholes, 2):>9}"
+    wholes = _middle([one.whole.seconds / other.whole.seconds for one, other in pairs], 2)
+    row = f"{faster:>15} {quicker:>17} {memory:>6.2f} {wholes:>15}"
     likeness = psnr(*(folder / f"{tool}-{bench.pictures}" for tool in TOOLS), distinct)
     print(f"{name:<10} {'ratio':<12} {row}   PSNR {likeness}", flush=True)
     for tool in TOOLS:
@@ -126,14 +128,12 @@ def _row(rounds: Sequence[Round]) -> str:
     rate = _middle([each.rate for each in rounds], 0)
     cpu = _middle([each.cpu_ms for each in rounds], 2)
     memory = statistics.median(each.memory for each in rounds)
-    whole = _middle([each.whole.seconds for each in rounds if each.whole], 1)
-    return f"{rate:>15} {cpu:>17} {memory:>6.0f} {whole:>9}"
+    whole = _middle([each.whole.seconds for each in rounds], 1)
+    return f"{rate:>15} {cpu:>17} {memory:>6.0f} {whole:>15}"
 
 
 def _middle(values: Sequence[float], digits: int) -> str:
     """The median, and the range where there is one."""
-    if not values:
-        return ""
     middle = f"{statistics.median(values):.{digits}f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
@@ -147,6 +147,7 @@ def _fetched(tool: str, count: int, port: int, folder: Path) -> Usage:
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     environment |= {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     environment |= {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "OMP_NUM_THREADS": "1"}
+    environment["RAY_raylet_start_wait_time_s"] = "120"  # where much else is at work
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     command = [sys.executable, str(Path(__file__).with_name("fetchers.py")), tool, str(pairs), str(out), str(port)]
     usage = run(command, environment, folder / "log")

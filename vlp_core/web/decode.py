@@ -41,7 +41,7 @@ def is_whole_jpeg(body: bytes, header: Header) -> bool:
         if (width, height) != (header.width, header.height) or space not in ("Gray", "YCbCr", "RGB"):
             return False
         simplejpeg.decode_jpeg(body, "GRAY", min_height=1, min_width=1)
-    except ValueError:
+    except (ValueError, KeyError, RuntimeError):  # KeyError: of colour spaces it has no name for
         return False
     return True
 

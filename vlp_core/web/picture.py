@@ -58,6 +58,8 @@ def make_store(fetch: Fetch) -> Store:
                 return _kept(body, header, wanted) or _made(body, header, wanted, fetch)
             except NotAnImageError as error:
                 return str(error)
+            except cv2.error:
+                return f"undecodable: {header.kind}"
 
     return store
 

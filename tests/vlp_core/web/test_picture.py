@@ -38,6 +38,12 @@ def exif(orientation: int) -> bytes:
     return tags.tobytes()
 
 
+def with_chunk(png: bytes, name: bytes, content: bytes) -> bytes:
+    """A PNG with one more chunk behind its header."""
+    chunk = name + content
+    return png[:33] + len(content).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") + png[33:]
+
+
 def store(body: bytes, **settings: Any) -> Stored | str:
     return make_store(Fetch(**settings))(body, sniff(body))
 
@@ -133,20 +139,17 @@ def test_sixteen_bits_a_channel_are_stored_as_eight_are(channels: int, kind: str
     for values in (ramp, ramp.astype(np.uint16) * 257):
         body = cv2.imencode(kind, values)[1].tobytes()
         if kind == ".png":
-            chunk = b"eXIf" + exif(turn).removeprefix(b"Exif\0\0")
-            part = (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
-            body = body[:33] + part + body[33:]
+            body = with_chunk(body, b"eXIf", exif(turn).removeprefix(b"Exif\0\0"))
         found.append(pixels(stored(body).jpeg))
     assert np.abs(found[0] - found[1]).max() <= 1
     assert channels != 4 or found[1][0, -1 if turn == 6 and kind == ".png" else 0].min() > 250
 
 
-def test_a_clear_grey_of_sixteen_bits_is_white() -> None:
-    deep = np.full((20, 30), 40_000, np.uint16)
-    deep[:, 15:] = 40_001
-    body = saved(Image.fromarray(deep), "PNG")
-    chunk = b"tRNS" + (40_001).to_bytes(2, "big")
-    body = body[:33] + (2).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") + body[33:]
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_clear_colour_of_sixteen_bits_is_white(channels: int) -> None:
+    deep = np.full((20, 30, channels), 40_000, np.uint16)
+    deep[:, 15:] = 50_000
+    body = with_chunk(cv2.imencode(".png", deep)[1].tobytes(), b"tRNS", (50_000).to_bytes(2, "big") * channels)
     found = pixels(stored(body).jpeg)
     assert abs(found[:, :8].mean() - 156) < 2 and found[:, 22:].min() > 250
 
