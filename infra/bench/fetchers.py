@@ -37,12 +37,24 @@ def img2dataset(pairs: Path, out: Path) -> None:
 
 
 def stage(pairs: Path, out: Path, port: int) -> None:
-    """The download stage by itself, with hashes, a ledger and opt-outs; in a pipeline the start of Ray, once for all
-    steps, comes on top."""
+    """The download stage as pipelines run it, on a private Ray: with hashes, a ledger and opt-outs.
+
+    Ray's start and its memory count: who runs a pipeline pays for them, as img2dataset's users pay for its start.
+    """
+    import ray
+
     from jobs import download
+    from pipelines.workflow.cluster import PRIVATE_OBJECT_STORE_BYTES
     from vlp_core.tracker import Silent
     from vlp_core.web.settings import Fetch
 
+    ray.init(
+        address="local",
+        num_cpus=CORES,
+        include_dashboard=False,
+        logging_level="ERROR",
+        object_store_memory=PRIVATE_OBJECT_STORE_BYTES,
+    )
     fetch = Fetch(allow_private=(f"127.0.0.1:{port}",), per_host=64, per_host_rate=0.0, threads=CORES)
     download.run(pairs=pairs, fetch=fetch, out=out, tracker=Silent())
 
