@@ -7,9 +7,9 @@ Plays a web of 10,000 host names on loopback (a name server and an HTTP server i
 after 300 ms (the median of a log-normal), a quarter of the hosts is dead (a third of these has no name, a third refuses
 connections, a third takes none) and one in twenty hangs (half of these when their names are looked up, half when they
 are asked). One host in a hundred has ten times the links of others, more than may be asked of it at once. Before that
-and after it, a twelfth as many hosts are fetched that all live and answer without any delay: that is what the CPU
-allows. Time-outs, retries and limits are the defaults of `--fetch`; robots.txt is read of each host; pictures are
-decoded, shrunk and encoded as they are stored.
+and after it, a twelfth as many hosts are fetched that all live, answer without any delay and may be asked without a
+limit: that is what the CPU allows. Else time-outs, retries and limits are the defaults of `--fetch`; robots.txt is read
+of each host; pictures are decoded, shrunk and encoded as they are stored.
 """
 
 import os
@@ -19,7 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 import tyro
@@ -90,6 +90,8 @@ def fetched(bench: Bench, web: Web, hosts: int, *, alive: bool) -> Run:
     with played(web) as (where, seen):
         urls = links(bench, where, hosts, alive=alive)
         fetch = Fetch(nameservers=(where.nameserver,), allow_private=("127.0.0.1",))
+        if alive:
+            fetch = replace(fetch, per_host_rate=0.0, per_host=fetch.connections)
         store, reasons, lock = make_store(fetch), Counter[str](), Lock()
 
         def handle(_: int, answer: Answer) -> None:
