@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from jobs.download_shard import CONDITIONS
 from jobs.held import BEFORE, BEFORE_FOLDER, DOWN, Held
 from vlp_core.curation.pairs import shards
 from vlp_core.data.layout import MAY_PASS, iterate_shards, shard_name, shard_names
@@ -29,7 +30,6 @@ VERSION = "1"
 RESUMABLE = False
 
 CHANGES_INFO = "changes.json"
-CONDITIONS = ("etag", "last_modified", "earlier_sha256")
 _DAY_S = 86_400
 _BEFORE_BYTES = 600  # of a row of BEFORE in memory, roughly
 
@@ -148,9 +148,8 @@ def _write(pairs: Path, held: Held, ask: Mask, at: NDArray[np.int64], size: int,
             bucket = number * size // each
             known = read_bucket(buckets.paths[bucket]).sort_by("rank")
         before = _aligned(known, number * size, len(table))
-        columns = {"etag": before["etag"], "last_modified": before["last_modified"], "earlier_sha256": before["sha256"]}
-        for name, column in columns.items():
-            table = table.append_column(name, column)
+        for condition, known_as in zip(CONDITIONS, ("etag", "last_modified", "sha256"), strict=True):
+            table = table.append_column(condition, before[known_as])
         write_table(out / BEFORE_FOLDER / f"{shard_name(number)}.parquet", before)
         write_table(out / f"{shard_name(number)}.parquet", table)
     shutil.rmtree(scratch)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from jobs.download_shard import CONDITIONS
 from vlp_core.curation.lists import files_of, open_list
 from vlp_core.curation.pairs import Merge, Tally, shards
 from vlp_core.curation.settings import Ingest
@@ -18,7 +19,7 @@ VERSION = "1"
 RESUMABLE = False
 
 _MOST_SHARDS = 100_000  # five digits name a shard
-_RESERVED = frozenset([*PAIRS.names, *IMAGES.names, *INDEX.names])
+_RESERVED = frozenset([*PAIRS.names, *IMAGES.names, *INDEX.names, *CONDITIONS])
 
 
 def run(

@@ -13,11 +13,11 @@ from jobs.changes import read_changes
 from jobs.held import Held
 from jobs.release_card import Card, write_card
 from jobs.release_plan import Asked, Plan
-from jobs.release_shards import PLACED, Tally, write_bucket
+from jobs.release_shards import FLAG, PLACED, TARGET, Tally, write_bucket
 from jobs.shards import map_shards
 from vlp_core.curation.settings import Near
 from vlp_core.data.layout import LEDGER, iterate_shards, shard_names
-from vlp_core.data.releases import CHANGES, CHANGES_FILE, INFO_FILE, QUARANTINE_FILE, Next
+from vlp_core.data.releases import CHANGES, CHANGES_FILE, INFO_FILE, QUARANTINE_FILE, Next, read_info
 from vlp_core.data.spread import Buckets, bucket_count
 from vlp_core.errors import UserError
 from vlp_core.files import replacing, write_table, write_text
@@ -83,6 +83,9 @@ def run(
         raise UserError(f"{next.title}: no picture would be left: {_why(tally)}; check the list and the takedowns")
     write_table(out / QUARANTINE_FILE, plan.quarantine(work))
     counts = _counts(plan, tally, _write_changes(plan, work, out), said.get("counts", {}))
+    stored = [fetch.image_size, fetch.resize_mode, fetch.resize_only_if_bigger, fetch.encode_quality]
+    if next.folder is not None and read_info(next.folder).get("stored", stored) != stored:
+        tracker.warn(f"{next.title}: pictures fetched now have another size or quality than those that were there")
     info: dict[str, Any] = {
         "name": next.name,
         "number": next.number,
@@ -93,6 +96,7 @@ def run(
         or digest_of({name: sha256_of_file(pairs / f"{name}.parquet") for name in shard_names(pairs)}),
         "digest": digest_of(tally.digests),
         "nothing": False,
+        "stored": stored,
         "counts": counts,
     }
     write_text(out / INFO_FILE, canonical_json(info) + "\n")
@@ -111,18 +115,18 @@ def _spread(plan: Plan, pairs: Path, download: Path, work: Path, out: Path) -> l
     further = [column for column in listed if column.name != "url"]
     with (
         Buckets(work / "rows", pa.schema([*PLACED, *further]), targets.count) as rows,
-        Buckets(work / "asked", pa.schema([("target", pa.int32()), *LEDGER]), targets.count) as asked,
+        Buckets(work / "asked", pa.schema([PLACED[0], *LEDGER]), targets.count) as asked,
     ):
         start = 0
         for table in iterate_shards(pairs):
             part = slice(start, start + len(table))
             start += len(table)
             there = plan.target[part] >= 0
-            table = table.append_column("target", pa.array(plan.target[part], pa.int32()))
-            table = table.append_column("flag", pa.array(plan.flag[part])).filter(pa.array(there))
+            table = table.append_column(TARGET, pa.array(plan.target[part], pa.int32()))
+            table = table.append_column(FLAG, pa.array(plan.flag[part])).filter(pa.array(there))
             rows.add(table, bucket_of[plan.target[part][there]])
         for table, target in plan.stayed(work):
-            asked.add(table.append_column("target", pa.array(target, pa.int32())), bucket_of[target])
+            asked.add(table.append_column(TARGET, pa.array(target, pa.int32())), bucket_of[target])
     return [
         release_shards.Task(
             rows=rows.paths[bucket],

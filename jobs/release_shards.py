@@ -25,8 +25,10 @@ LICENCES = ("license", "licence", "license_url", "rights")
 CAPTIONS_FOLDER = "captions"
 _BETWEEN = "\x1f"
 
-# Of each pair that is the release's: in which tar its row stands, and its flag; then the columns of the list.
-PLACED = (("target", pa.int32()), ("flag", pa.int8()))
+# Of each pair that is the release's: in which tar its row stands, and its flag; then the columns of the list, which
+# may have any names.
+TARGET, FLAG = "\x1ftarget", "\x1fflag"
+PLACED = ((TARGET, pa.int32()), (FLAG, pa.int8()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +84,8 @@ def write_bucket(task: Task) -> Tally:
     """Write the shards of a bucket: rows, index, ledger, and where their pictures lie."""
     listed, asked, tally = read_bucket(task.rows), read_bucket(task.asked), Tally()
     for target in task.targets:
-        mine = listed.filter(pc.equal(listed["target"], target.target))
-        anew = asked.filter(pc.equal(asked["target"], target.target))
+        mine = listed.filter(pc.equal(listed[TARGET], target.target))
+        anew = asked.filter(pc.equal(asked[TARGET], target.target))
         _write(task, target, mine, anew, tally)
     return tally
 
@@ -123,9 +125,9 @@ def _rows(tar: Path, listed: pa.Table) -> pa.Table:
     captions = listed["captions"].cast(IMAGES.field("captions").type)
     columns = {name: rows[name] for name in IMAGES.names}
     columns |= {"captions": captions, "caption": firsts_of(captions), "source": listed["source"]}
-    hidden = pc.greater(listed["flag"], SHOWN)
+    hidden = pc.greater(listed[FLAG], SHOWN)
     for flag, (status, message) in _SAID.items():
-        here = pc.equal(listed["flag"], flag)
+        here = pc.equal(listed[FLAG], flag)
         columns["status"] = pc.if_else(here, status, columns["status"])
         columns["error_message"] = pc.if_else(here, message, columns["error_message"])
     for column in IMAGES:

@@ -19,6 +19,8 @@ from pipelines.collect import check_keep, collect
 from pipelines.series import Series, Turn
 from pipelines.sources import sort_out
 from pipelines.workflow.cli import INTERRUPTED, OK, USER_FAULT, open_root, parse, run_pipeline
+from pipelines.workflow.outside import Digests
+from pipelines.workflow.plan import folders_made
 from pipelines.workflow.step import Step, step
 from vlp_core.curation.settings import Ingest, Near
 from vlp_core.data.releases import newest, read_info
@@ -69,10 +71,15 @@ def lists_of(config: Refresh) -> tuple[Path, ...]:
     return found.lists
 
 
+def pairs_of(config: Refresh, turn: Turn) -> Step:
+    sources = lists_of(config) if turn.earlier is None else turn.earlier
+    return step("ingest", ingest.run, sources=sources, ingest=config.ingest, recognise=False)
+
+
 def build(config: Refresh, turn: Turn, root: Path) -> list[Step]:
     """The DAG of a refresh. The first one asks for the whole list: its download is that of any other pipeline."""
     read_never_store(config.fetch.never_store)
-    pairs = step("ingest", ingest.run, sources=lists_of(config), ingest=config.ingest, recognise=False)
+    pairs = pairs_of(config, turn)
     fetch, live = config.fetch, root / TAKEDOWNS_FILE
     after: dict[str, Step] = {}
     if turn.next.before is None and turn.takedowns is None:
@@ -126,15 +133,22 @@ def main(words: Sequence[str]) -> int:
 
 
 def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only: bool, whole: bool) -> int:
-    turn = series.turn(look_only=look_only)
-    code = run_pipeline(
-        NAME,
-        Refresh,
-        partial(build, turn=turn, root=series.root),
-        headline=("release",),
-        arguments=list(words),
-        run_name=series.name,
-    )
+    digests = Digests(series.root / ".digests.json")
+    lists = [(path.name, digests.of(path)) for path in lists_of(config)]
+    if not look_only:
+        digests.save()
+    turn = series.turn(lists, look_only=look_only)
+    if turn.earlier is not None and not folders_made([pairs_of(config, turn)], series.root):
+        turn = series.turn(lists, look_only=look_only, anew=True)  # it has not come as far as to ask
+    if turn.earlier is not None and not look_only:
+        print(
+            f"! {turn.next.title} was begun with other lists: it is brought to its end, then those of today are asked"
+        )
+        code = _run(words, series, turn)
+        if code == INTERRUPTED or not whole:
+            return code
+        turn = series.turn(lists, anew=True)
+    code = _run(words, series, turn)
     if code == OK and whole and not look_only:
         series.end()
         print(_told(series, turn))
@@ -142,6 +156,17 @@ def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only
         for line in collect(series.root, series.name, config.keep, look_only=look_only):
             print(line)
     return code
+
+
+def _run(words: Sequence[str], series: Series, turn: Turn) -> int:
+    return run_pipeline(
+        NAME,
+        Refresh,
+        partial(build, turn=turn, root=series.root),
+        headline=("release",),
+        arguments=list(words),
+        run_name=series.name,
+    )
 
 
 def _told(series: Series, turn: Turn) -> str:

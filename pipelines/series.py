@@ -12,12 +12,15 @@ import pyarrow.parquet as pq
 
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.released import checked
+from pipelines.workflow.step import Remembered
 from vlp_core.data.releases import FOLDER, Next, newest, parted
 from vlp_core.data.takedowns import TAKEDOWNS_FILE
 from vlp_core.errors import UserError
 from vlp_core.files import write_bytes, write_text
 from vlp_core.identity import canonical_json
 
+Lists = list[tuple[str, str]]
+"""Names and digests of lists."""
 BEGUN_FILE = "_begun.json"
 NEVER_STORE_FILE = "_never_store.txt"
 
@@ -34,6 +37,8 @@ class Turn:
     takedowns: Path | None
     never_store: Path | None
     """The sha256 among them, a line each."""
+    earlier: tuple[Remembered, ...] | None
+    """The lists that it is of, where those of today are others: it is brought to its end, for it has asked already."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,11 @@ class Series:
         finally:
             lock.release()
 
-    def turn(self, *, look_only: bool = False) -> Turn:
-        """The refresh that a kill left under way, or a new one. UserError where the release before is damaged."""
+    def turn(self, lists: Lists, *, look_only: bool = False, anew: bool = False) -> Turn:
+        """The refresh that a kill left under way, unless it is to begin anew; or a new one, of these lists.
+
+        UserError where the release before is damaged.
+        """
         before = newest(self.root, self.name)
         number = 1 if before is None else before.number + 1
         if self.wanted is not None and self.wanted < number:
@@ -79,37 +87,38 @@ class Series:
             raise UserError(f"--into {self.name}@{self.wanted}: the next is {self.name}@{number}; leave the number out")
         if before is not None:
             checked(before, remember=not look_only)
-        digest = None if before is None else before.digest
-        begun = self._begun(number, digest)
-        as_of = begun or self._begin(number, digest, look_only)
-        folder = None if before is None else before.path
-        following = Next(name=self.name, number=number, as_of=as_of, before=digest, folder=folder)
+        digest, folder = (None, None) if before is None else (before.digest, before.path)
+        found = None if anew else self._begun(number, digest)
+        as_of, begun_of = found or (self._begin(number, digest, lists, look_only), lists)
         kept, hashes = self.folder / f"_{TAKEDOWNS_FILE}", self.folder / NEVER_STORE_FILE
-        if look_only and begun is None:
+        if look_only and found is None:
             kept, hashes = self.root / TAKEDOWNS_FILE, Path()
         return Turn(
-            next=following,
+            next=Next(name=self.name, number=number, as_of=as_of, before=digest, folder=folder),
             takedowns=kept if kept.exists() else None,
             never_store=hashes if hashes.is_file() else None,
+            earlier=None if begun_of == lists else tuple(Remembered(*item) for item in begun_of),
         )
 
     def end(self) -> None:
         """The refresh is done: the next one begins anew."""
         (self.folder / BEGUN_FILE).unlink(missing_ok=True)
 
-    def _begun(self, number: int, before: str | None) -> str | None:
-        """When the refresh began that a kill left under way; None where there is none."""
+    def _begun(self, number: int, before: str | None) -> tuple[str, Lists] | None:
+        """When the refresh began that a kill left under way, and of which lists; None where there is none."""
         try:
             said = json.loads((self.folder / BEGUN_FILE).read_text())
-            return str(said["as_of"]) if (said["number"], said["before"]) == (number, before) else None
+            if (said["number"], said["before"]) != (number, before):
+                return None
+            return str(said["as_of"]), [(str(name), str(digest)) for name, digest in said["lists"]]
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _begin(self, number: int, before: str | None, look_only: bool) -> str:
+    def _begin(self, number: int, before: str | None, lists: Lists, look_only: bool) -> str:
         as_of = datetime.now(UTC).replace(microsecond=0).isoformat()
         if not look_only:
             self._keep_takedowns()
-            said = {"number": number, "before": before, "as_of": as_of}
+            said = {"number": number, "before": before, "as_of": as_of, "lists": lists}
             write_text(self.folder / BEGUN_FILE, canonical_json(said) + "\n")
         return as_of
 

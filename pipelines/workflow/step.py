@@ -61,6 +61,15 @@ class ResultFile:
     name: str
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """A file or folder of the user's as it was once, in the place of its path: what was made of it is known by it, and
+    cannot be made again."""
+
+    name: str
+    sha256: str
+
+
 def step(name: str, run: Callable[..., Summary], /, **inputs: Any) -> Step:
     """A step of a pipeline; `inputs` are the keyword arguments of `run`, which is also given `out` and `tracker`."""
     parameters = inspect.signature(run).parameters
@@ -139,6 +148,8 @@ class Canonical:
             return {**self._digest_of_step(value.step), "file": value.name}
         if isinstance(value, Path):
             return {"file": value.name, "sha256": self._digest_of_path(value)}
+        if isinstance(value, Remembered):
+            return {"file": value.name, "sha256": value.sha256}
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return self._of_settings(value, where)
         if isinstance(value, list | tuple):
@@ -219,6 +230,10 @@ def resolve(value: Any, folder_of: Callable[[Step], Path]) -> Any:
         return folder_of(value.step) / value.name
     if isinstance(value, Path):
         return value.absolute()
+    if isinstance(value, Remembered):
+        raise UserError(
+            f"{value.name}: changed since, and what was made of it is damaged; start again with it as it is"
+        )
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         return dataclasses.replace(

@@ -28,8 +28,26 @@ HOST = "http://pictures.test"
 
 def recompressed(body: bytes) -> bytes:
     """The same picture in other bytes."""
+    return _drawn(_opened(body), 80)
+
+
+def greyed(body: bytes) -> bytes:
+    """The same shapes without colours."""
+    return _drawn(_opened(body).convert("L").convert("RGB"))
+
+
+def faded(body: bytes) -> bytes:
+    """Nearly one grey all over, with what was there faintly on it."""
+    return _drawn(Image.blend(Image.new("RGB", _opened(body).size, (128, 128, 128)), _opened(body), 0.08))
+
+
+def _opened(body: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(body)).convert("RGB")
+
+
+def _drawn(image: Image.Image, quality: int = 95) -> bytes:
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(body)).save(buffer, "JPEG", quality=80)
+    image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 

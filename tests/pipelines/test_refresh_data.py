@@ -194,11 +194,13 @@ def test_what_cannot_be_refreshed_is_told_in_one_line(data: Data, capsys: pytest
 
 @pytest.mark.usefixtures("handlers")
 def test_a_refresh_that_is_killed_goes_on_and_asks_nothing_twice(data: Data, cluster: str) -> None:
-    """Killed while it asks for links, of which some have answered; another refresh asks for the rest."""
-    data.pictures(*range(20))
-    data.lists(*(f"{number}.jpg" for number in range(4)))
+    """Killed while it asks for links, of which some have answered. The list has changed since: the refresh that was
+    begun is brought to its end before the next one begins."""
+    data.pictures(*range(21))
+    first, second = ([f"{number}.jpg" for number in range(count)] for count in (4, 20))
+    data.lists(*first)
     assert data.main() == 0
-    data.lists(*(f"{number}.jpg" for number in range(20)))
+    data.lists(*second)
     command = Command(PIPELINE, data.root, cluster)
     process = command.start(*data.flags("--fetch.per-host", "1", rate="8"))
     deadline = time.monotonic() + 120
@@ -210,7 +212,9 @@ def test_a_refresh_that_is_killed_goes_on_and_asks_nothing_twice(data: Data, clu
     assert process.stdout is not None
     process.stdout.close()
     assert newest(data.root, "photos") == read(data.root, "photos", 1)
+    data.lists(*second[1:], "20.jpg")
     assert data.main() == 0
+    assert len(contents(read(data.root, "photos", 2))) == 20
     last = newest(data.root, "photos")
-    assert last is not None and last.number == 2 and len(contents(last)) == 20
-    assert sum(data.asked.values()) <= 21  # but for the one that was under way when the blow fell
+    assert last is not None and last.number == 3 and changes_of(last) == {"0.jpg": "removed", "20.jpg": "added"}
+    assert sum(data.asked.values()) <= 22  # but for the one that was under way when the blow fell
