@@ -1,4 +1,4 @@
-"""A link's ledger from one release to the next: attempts add up, the first stays, and a body stays known by its name."""
+"""A link's ledger from release to release: attempts add up, the first stays, a body stays known by its name."""
 
 from datetime import UTC, datetime
 from typing import Any
