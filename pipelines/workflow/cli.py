@@ -263,16 +263,20 @@ def _as_user_error(error: OSError, root: Path) -> UserError:
     return UserError(f"{error.filename or root}: {error.strerror or error}; give --root a folder that can be written")
 
 
-def parse(config_type: type[Any], arguments: list[str], name: str) -> tuple[Any, Workflow]:
-    """The configuration and the workflow's flags. Raises UserError with the nearest flag, or what is wrong with one."""
+def parse(config_type: type[Any], arguments: list[str], name: str, common: type[Any] = Workflow) -> tuple[Any, Any]:
+    """The configuration and the flags that all have: the workflow's, or what takes their place.
+
+    Raises UserError with the nearest flag, or what is wrong with one.
+    """
     import tyro
 
     def both(
-        config: Annotated[Any, tyro.conf.arg(name="")], workflow: Annotated[Workflow, tyro.conf.arg(name="")]
-    ) -> tuple[Any, Workflow]:
+        config: Annotated[Any, tyro.conf.arg(name="")], workflow: Annotated[Any, tyro.conf.arg(name="")]
+    ) -> tuple[Any, Any]:
         return config, workflow
 
     both.__annotations__["config"] = Annotated[config_type, tyro.conf.arg(name="")]
+    both.__annotations__["workflow"] = Annotated[common, tyro.conf.arg(name="")]
     said = io.StringIO()
     description = (config_type.__doc__ or "").strip()
     try:

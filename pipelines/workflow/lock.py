@@ -57,6 +57,11 @@ class Lock:
         except FileNotFoundError:
             return False
 
+    def fileno(self) -> int:
+        """The open file, for a process that is to hold the lock as well: it is free when the last holder is gone."""
+        assert self._file is not None
+        return self._file.fileno()
+
     def release(self) -> None:
         if self._file is not None:
             if self._signed:

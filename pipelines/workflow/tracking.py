@@ -34,6 +34,8 @@ FAILED, FINISHED, KILLED = "FAILED", "FINISHED", "KILLED"
 
 LAST_S = 15.0  # for what still waits when the run ends
 INVOCATION = "vlp.invocation"
+BEGUN_BY, BEGUN_TAG = "VLP_BEGUN_BY", "vlp.begun_by"
+"""The variable in which a schedule says what it begins a pipeline for, and the tag of its run that keeps it."""
 
 
 def store_of(root: Path) -> str:
@@ -88,6 +90,8 @@ class Tracking:
                 "vlp.command": command,
                 "mlflow.source.name": self.pipeline,
             }
+            if BEGUN_BY in os.environ:
+                tags[BEGUN_TAG] = os.environ[BEGUN_BY]
             run = self._client.create_run(self.experiment, run_name=self.run_name or self.pipeline, tags=tags)
             self.parent = run.info.run_id
             self._params(self.parent, flatten(config))

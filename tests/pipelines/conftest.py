@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,12 @@ def root_with(store: Path, root: Path) -> Path:
     root.mkdir(parents=True)
     shutil.copy(store, root / "mlflow.db")
     return root
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """A pipeline in this process listens to Ctrl-C for itself."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)

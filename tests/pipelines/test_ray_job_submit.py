@@ -1,4 +1,5 @@
-"""Both ways of handing the main job to a cluster that `ray start --head` made, as the README prints them."""
+"""Handing work to a cluster that `ray start --head` made, as the README prints it: the main job, both ways, and a
+schedule that hands itself over."""
 
 import os
 import socket
@@ -8,12 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from pipelines.scheduling.desk import Desk
 from pipelines.workflow.record import RECORD
-from tests.pipelines.conftest import PROJECT
+from tests.pipelines.conftest import PROJECT, root_with
 from tests.pipelines.test_pretrain_clip import SMALL
 
 RAY = Path(sys.executable).with_name("ray")
@@ -89,3 +92,24 @@ def test_an_uploaded_copy_is_run_with_a_root_of_its_own(head: Head, tmp_path: Pa
     said = head.submit("--working-dir", ".", "--", *line)
     assert "✓ hash" in said
     assert records(tmp_path / "runs") == {"corpus", "ingest", "download", "hash"}
+
+
+def test_a_schedule_submits_itself_once_and_catches_up_there(head: Head, store: Path, tmp_path: Path) -> None:
+    root, pipeline = root_with(store, tmp_path / "runs"), tmp_path / "pipeline.py"
+    pipeline.write_text("import os; print('on', os.environ['RAY_ADDRESS'])")
+    desk = Desk(root, "photos")
+    desk.set(cron="0 * * * *", timezone="UTC", settled=datetime.now(UTC) - timedelta(hours=1, minutes=1))
+    line = [sys.executable, "pipelines/schedule.py", "--cron", "0 * * * *", "--name", "photos", "--root", str(root)]
+    line += ["--submit", "--", str(pipeline)]
+    first, second = (
+        subprocess.run(line, cwd=PROJECT, env=head.environment, capture_output=True, text=True) for _ in range(2)
+    )
+    assert first.returncode == 0, first.stdout + first.stderr
+    job = first.stdout.partition("photos is job ")[2].partition(":")[0]
+    assert second.returncode == 2
+    assert second.stderr.startswith(f"error: --name photos: job {job} has this schedule already")
+    deadline = time.monotonic() + 90
+    while (last := desk.state().last) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert last.state == "done" and desk.log(last.planned).read_text().startswith("on ")

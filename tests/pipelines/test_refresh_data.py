@@ -25,15 +25,6 @@ from vlp_core.identity import sha256_of
 PIPELINE = PROJECT / "pipelines" / "refresh_data.py"
 
 
-@pytest.fixture
-def handlers() -> Iterator[None]:
-    """A pipeline in this process listens to Ctrl-C for itself."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
-
-
 class Data(World):
     """A world whose list is a file that a pipeline refreshes in this process."""
 

@@ -1,0 +1,160 @@
+"""The command: one line for what is wrong, what MLflow keeps of a run, who is told, and a scheduler that is killed."""
+
+import json
+import os
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from pipelines.schedule import main
+from pipelines.scheduling.cron import Cron
+from pipelines.scheduling.desk import Desk, Outcome
+from pipelines.scheduling.scheduler import Plan
+from pipelines.scheduling.telling import Hooks, Teller
+from pipelines.workflow.firings import token
+from pipelines.workflow.tracking import BEGUN_BY, FINISHED, Tracking, store_of
+from tests.pipelines.conftest import PROJECT, Command, root_with
+from tests.vlp_core.web.site import Site
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    """One that takes a while, or ends with an error."""
+    path = tmp_path / "pipeline.py"
+    path.write_text(
+        "import os, sys, time\n"
+        "open(os.environ['VLP_ROOT'] + '/began', 'a').write(f'{os.getpid()}\\n')\n"
+        "time.sleep(float(sys.argv[1]))\n"
+        "sys.exit(sys.argv[2] if sys.argv[2:] else 0)\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--cron", "0 25 * * *", "--", "{}"], "--cron '0 25 * * *': hour '25' is none"),
+        (["--", "{}"], "--cron: say when"),
+        (["--once"], "nothing to run"),
+        (["--once", "--", "no.py"], "-- no.py: no such pipeline"),
+        (["--once", "--name", "../x", "--", "{}"], "--name '../x'"),
+        (["--once", "--misfire-grace", "soon", "--", "{}"], "--misfire-grace 'soon'"),
+        (["--once", "--root", "a", "--", "{}", "--root=b"], "--root a: the pipeline has --root b"),
+        (["--once", "--web-hook", "http://127.0.0.1:9", "--", "{}"], "a private address"),
+        (["--once", "--allow-private", "x", "--", "{}"], "--allow-private 'x'"),
+    ],
+)
+def test_one_line_for_what_is_wrong(
+    words: list[str], said: str, pipeline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word.format(pipeline) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {said}") or said in error
+    assert error.count("\n") == 1
+
+
+def test_the_next_times_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--cron", "30 4 * * *", "--timezone", "Asia/Taipei", "--next", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and all(line.endswith("04:30 Asia/Taipei") for line in lines)
+
+
+def test_a_failure_is_in_mlflow_and_told_to_a_command_and_a_web_hook_of_which_one_is_broken(
+    pipeline: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], handlers: None
+) -> None:
+    heard: list[dict[str, Any]] = []
+
+    async def hook(request: web.Request) -> web.StreamResponse:
+        heard.append(await request.json())
+        return web.Response()
+
+    root = root_with(store, tmp_path / "runs")
+    with Site(hook) as site:
+        told = ["--on-failure", f"cat > {tmp_path}/told; exit 3", "--web-hook", site.url("x")]
+        more = ["--allow-private", site.address, "--retries", "1", "--retry-pause", "0"]
+        words = ["--once", "--name", "photos", "--root", str(root), *told, *more]
+        assert main([*words, "--", str(pipeline), "0", "error: the reason"]) == 1
+    printed = capsys.readouterr().out
+    assert "failed: the reason" in printed and "warning: --on-failure was not told (exit code 3)" in printed
+    assert heard == [json.loads((tmp_path / "told").read_text())]
+    failure = heard[0]
+    assert (failure["schedule"], failure["error"], failure["attempts"]) == ("photos", "the reason", 2)
+    run = client(root).get_run(failure["run_id"])
+    assert run.info.status == "FAILED" and run.data.metrics["attempts"] == 2
+    assert run.data.tags["vlp.state"] == "failed" and run.data.tags["vlp.planned"] == failure["planned"]
+    assert [file.path for file in client(root).list_artifacts(run.info.run_id)] == [
+        Desk(root, "photos").log(datetime.fromisoformat(failure["planned"])).name
+    ]
+    assert main(["--list", "--root", str(root)]) == 0
+    assert "photos: by hand · last" in capsys.readouterr().out
+
+
+def client(root: Path) -> Any:
+    import mlflow
+
+    return mlflow.MlflowClient(store_of(root))
+
+
+def test_a_run_leads_to_the_pipelines_own(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = root_with(store, tmp_path / "runs")
+    monkeypatch.setenv(BEGUN_BY, token("photos", NOW))
+    own = Tracking(root, "refresh-data")
+    own.open({}, "refresh_data.py")
+    own.close(status=FINISHED, pictures=(), headline={}, note="")
+    plan = Plan(name="photos", command=("refresh_data.py",), cron=Cron("0 3 * * *"))
+    teller = Teller(plan, Desk(root, "photos"), Hooks(print), print)
+    done = Outcome(
+        planned=NOW, started=NOW + timedelta(minutes=2), ended=NOW + timedelta(minutes=3), state="done", attempts=1
+    )
+    run = client(root).get_run(teller(done))
+    assert run.data.tags["vlp.pipeline_run"] == own.parent and own.parent in run.data.tags["mlflow.note.content"]
+    assert run.data.tags["vlp.catch_up"] == "true"
+    assert run.data.metrics == {"times": 1, "late_s": 120, "took_s": 60, "attempts": 1}
+    missed = client(root).get_run(teller(Outcome(planned=NOW, ended=NOW, state="missed", why="nobody", times=4)))
+    assert (missed.data.tags["vlp.why"], missed.data.metrics) == ("nobody", {"times": 4})
+    assert client(root).get_experiment(missed.info.experiment_id).name == "schedules"
+
+
+def test_a_scheduler_that_is_killed_takes_its_pipeline_along_and_goes_on_at_the_next_start(
+    pipeline: Path, store: Path, tmp_path: Path
+) -> None:
+    root = root_with(store, tmp_path / "runs")
+    desk = Desk(root, "photos")
+    due = datetime.now(UTC) - timedelta(hours=1, minutes=5)  # an hour was missed: it is caught up on at once
+    desk.set(cron="0 * * * *", timezone="UTC", settled=due)
+    line = Command(PROJECT / "pipelines/schedule.py", root, "")
+    words = ["--cron", "0 * * * *", "--name", "photos", "--", str(pipeline)]
+
+    def begun(count: int) -> list[int]:
+        path, deadline = root / "began", time.monotonic() + 60
+        while not path.exists() or path.read_text().count("\n") < count:
+            assert time.monotonic() < deadline and scheduler.poll() is None
+            time.sleep(0.05)
+        return [int(pid) for pid in path.read_text().split()]
+
+    scheduler = line.start(*words, "60")
+    first = begun(1)[0]
+    second = subprocess.run(line.line(*words, "60"), env=line.environment, capture_output=True, text=True)
+    assert second.returncode == 2
+    assert second.stderr.startswith(f"error: --name photos: process {scheduler.pid} on ")
+    scheduler.kill()
+    scheduler.wait(10)
+    scheduler = line.start(*words, "0")
+    begun(2)
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
+    deadline = time.monotonic() + 60
+    while (last := desk.state().last) is None or not last.run:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    scheduler.terminate()
+    said, _ = scheduler.communicate(timeout=30)
+    assert scheduler.returncode == 130 and "stopped; the same command goes on from here" in said
+    assert "was cut short; it goes on" in said and last.state == "done" and desk.state().going is None

@@ -1,0 +1,209 @@
+"""Nights that are played: the time is handed in, the pipelines are processes that end when they are told to."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.scheduling.cron import Cron
+from pipelines.scheduling.desk import Desk, Outcome
+from pipelines.scheduling.scheduler import Plan, Scheduler
+
+PIPELINE = """
+import os, sys, time
+folder = os.path.dirname(__file__)
+with open(f"{folder}/began", "a") as file:
+    print(os.getpid(), os.environ["VLP_BEGUN_BY"], file=file)
+while not os.path.exists(f"{folder}/end"):
+    time.sleep(0.01)
+with open(f"{folder}/end") as file:
+    code = int(file.read())
+print("error: the reason" if code else "fine")
+sys.exit(code)
+"""
+NIGHT = datetime(2026, 11, 21, 3, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+class Night:
+    """A daily schedule at three, a pipeline that it runs, and what it tells."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "pipeline.py").write_text(PIPELINE)
+        self.plan = Plan(name="photos", command=(str(folder / "pipeline.py"),), cron=Cron("0 3 * * *"))
+        self.desk = Desk(folder / "runs", "photos")
+        self.told: list[Outcome] = []
+        self.said: list[str] = []
+        self.scheduler: Scheduler | None = None
+
+    def start(self, now: datetime, **settings: Any) -> None:
+        """Another scheduler, as if the one before had been killed."""
+        self.scheduler = Scheduler(replace(self.plan, **settings), self.desk, self._tell, self.said.append)
+        self.scheduler.begin(now)
+        self.scheduler.tick(now)
+
+    def tick(self, now: datetime) -> timedelta:
+        assert self.scheduler is not None
+        return self.scheduler.tick(now)
+
+    def end(self, now: datetime, code: int = 0) -> None:
+        """The pipeline at work ends, and the scheduler looks after it at that time."""
+        before = len(self.told)
+        (self.folder / "end").write_text(str(code))
+        _wait_until(lambda: self.tick(now) and (len(self.told) > before or self.again))
+        (self.folder / "end").unlink()
+
+    @property
+    def again(self) -> datetime | None:
+        going = self.desk.state().going
+        return going.again if going else None
+
+    @property
+    def began(self) -> list[str]:
+        """The planned times of the runs that began."""
+        path, going = self.folder / "began", self.desk.state().going
+        if going is not None:
+            _wait_until(lambda: path.exists() and f"{going.planned:%Y-%m-%dT%H:%M:%SZ}\n" in path.read_text())
+        return [line.split()[2] for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def outcomes(self) -> list[tuple[str, int]]:
+        return [(outcome.state, outcome.planned.day) for outcome in self.told]
+
+    def _tell(self, outcome: Outcome) -> str:
+        self.told.append(outcome)
+        return "run"
+
+
+def _wait_until(is_so: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Any:
+    played = Night(tmp_path)
+    yield played
+    if played.scheduler is not None:
+        played.scheduler.stop()
+
+
+def test_it_runs_at_its_time_and_not_before(night: Night) -> None:
+    night.start(NIGHT - HOUR)
+    assert night.scheduler and night.scheduler.tick(NIGHT - timedelta(seconds=5)) == timedelta(seconds=5)
+    assert night.desk.state().going is None
+    night.tick(NIGHT)
+    night.end(NIGHT + HOUR)
+    night.tick(NIGHT + HOUR)
+    assert night.outcomes == [("done", 21)] and night.began == ["2026-11-21T03:00:00Z"]
+    last = night.desk.state().last
+    assert last and last.run == "run" and last.started == NIGHT and last.ended == NIGHT + HOUR
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["it was killed", "the machine slept"])
+@pytest.mark.parametrize(("grace", "catches_up"), [("1d", True), ("1h", False)])
+def test_of_what_was_missed_the_last_is_caught_up_on_once_or_not_at_all(
+    night: Night, killed: bool, grace: str, catches_up: bool
+) -> None:
+    settings = {"grace": DAY if grace == "1d" else HOUR}
+    night.start(NIGHT - HOUR, **settings)
+    later = NIGHT + 3 * DAY + 6 * HOUR  # three times have come and gone since the first
+    if killed:
+        night.start(later, **settings)
+    else:
+        night.tick(later)
+    if catches_up:
+        assert [(outcome.state, outcome.times) for outcome in night.told] == [("missed", 3)]
+        night.end(later)
+        assert night.outcomes[1:] == [("done", 24)]
+    else:
+        assert [(outcome.state, outcome.times) for outcome in night.told] == [("missed", 4)]
+    night.tick(later + HOUR)
+    assert len(night.began) == catches_up and len(night.told) == 1 + catches_up
+
+
+def test_a_schedule_that_is_new_or_at_other_times_has_missed_nothing(night: Night) -> None:
+    night.start(NIGHT + HOUR)
+    night.start(NIGHT + 5 * DAY, cron=Cron("0 2 * * *"))
+    assert night.told == [] and night.began == []
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue"])
+def test_a_time_that_comes_while_a_run_is_going_is_skipped_or_run_after_it(night: Night, overlap: Any) -> None:
+    night.start(NIGHT - HOUR, overlap=overlap)
+    for days in range(3):
+        night.tick(NIGHT + days * DAY)
+    assert night.outcomes == ([("skipped", 22), ("skipped", 23)] if overlap == "skip" else [("skipped", 23)])
+    assert "21 03:00 UTC is still going" in night.told[-1].why and len(night.began) == 1
+    night.end(NIGHT + 2 * DAY + HOUR)
+    assert night.outcomes[-1] == ("done", 21)
+    if overlap == "queue":
+        night.end(NIGHT + 2 * DAY + 2 * HOUR)
+        assert night.outcomes[-1] == ("done", 22)
+    night.tick(NIGHT + 2 * DAY + 3 * HOUR)
+    assert len(night.began) == (2 if overlap == "queue" else 1)
+
+
+def test_a_run_that_fails_is_begun_again_after_growing_pauses_and_then_told(night: Night) -> None:
+    night.start(NIGHT - HOUR, retries=2, pause=HOUR)
+    night.tick(NIGHT)
+    for began, hours in ((0, 1), (1, 3)):  # a pause of an hour, then one of two
+        night.end(NIGHT + began * HOUR, code=1)
+        assert night.again == NIGHT + hours * HOUR and night.told == []
+        night.tick(NIGHT + hours * HOUR - timedelta(seconds=1))
+        assert night.again
+        night.tick(NIGHT + hours * HOUR)
+    night.end(NIGHT + 3 * HOUR, code=1)
+    assert night.outcomes == [("failed", 21)] and len(night.began) == 3
+    assert (night.told[0].attempts, night.told[0].why) == (3, "the reason")
+    night.tick(NIGHT + DAY)
+    night.end(NIGHT + DAY, code=2)
+    night.tick(NIGHT + DAY + HOUR)
+    night.end(NIGHT + DAY + 2 * HOUR)
+    assert night.outcomes[1:] == [("done", 22)] and night.told[1].attempts == 2
+
+
+def test_a_run_that_was_cut_short_goes_on_and_only_when_its_process_is_gone(night: Night) -> None:
+    night.start(NIGHT - HOUR)
+    night.tick(NIGHT)
+    assert night.began == ["2026-11-21T03:00:00Z"] and night.scheduler
+    pid = int((night.folder / "began").read_text().split()[0])
+    night.scheduler._lane.release()  # type: ignore[union-attr]  # as a kill does; the pipeline still has it
+    killed = night.scheduler
+    night.start(NIGHT + HOUR)
+    assert len(night.began) == 1 and not night.told and not any("cut short" in line for line in night.said)
+    os.kill(pid, signal.SIGTERM)
+    killed._attempt._process.wait(10)  # type: ignore[union-attr]
+    night.tick(NIGHT + 2 * HOUR)
+    night.end(NIGHT + 2 * HOUR)
+    assert night.began == ["2026-11-21T03:00:00Z"] * 2 and night.outcomes == [("done", 21)]
+
+
+def test_an_outcome_that_a_kill_left_untold_is_told_at_the_next_start(night: Night) -> None:
+    night.start(NIGHT - HOUR, grace=HOUR)
+    night.desk.set(untold=(Outcome(planned=NIGHT, ended=NIGHT, state="failed", why="before the kill"),))
+    night.start(NIGHT - HOUR, grace=HOUR)
+    assert [outcome.why for outcome in night.told] == ["before the kill"] and night.desk.state().untold == ()
+
+
+def test_by_hand_beside_a_scheduler_there_is_one_run_at_a_time(night: Night) -> None:
+    night.start(NIGHT - HOUR)
+    hand, other = (
+        Scheduler(replace(night.plan, cron=None), night.desk, night._tell, night.said.append) for _ in range(2)
+    )
+    assert hand.fire(NIGHT - HOUR) and not other.fire(NIGHT - HOUR)
+    night.tick(NIGHT)
+    assert night.outcomes == [("skipped", 21)]
+    (night.folder / "end").write_text("0")
+    _wait_until(lambda: hand.tick(NIGHT) and hand.ended)
+    night.tick(NIGHT + HOUR)
+    assert night.outcomes[1:] == [("done", 21)] and not hand.at_work and len(night.began) == 1
