@@ -17,12 +17,13 @@ from jobs.download_shard import CONDITIONS
 from jobs.held import BEFORE, BEFORE_FOLDER, DOWN, Held
 from vlp_core.curation.pairs import shards
 from vlp_core.data.layout import MAY_PASS, iterate_shards, shard_name, shard_names
+from vlp_core.data.purged import purged_files, sha256_as_made
 from vlp_core.data.releases import Next, read_info
 from vlp_core.data.spread import Buckets, bucket_count, read_bucket
 from vlp_core.data.takedowns import Mask, Takedowns
 from vlp_core.errors import UserError, nearest
 from vlp_core.files import write_table, write_text
-from vlp_core.identity import canonical_json, digest_of, sha256_of_file, uid_of
+from vlp_core.identity import canonical_json, digest_of, uid_of
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.uids import Words, find, names
 
@@ -73,7 +74,7 @@ def run(
         "asked": int(ask.sum()),
         "asked/again": int((ask & (at >= 0)).sum()),
     }
-    listed = digest_of({name: sha256_of_file(pairs / f"{name}.parquet") for name in shard_names(pairs)})
+    listed = digest_of_list(pairs)
     waiting = let_in_mask(held.quarantine(), let_in)
     same = next.folder is not None and read_info(next.folder)["list"] == listed
     nothing = same and not ask.any() and not gone.any() and not waiting.any()
@@ -81,6 +82,12 @@ def run(
     write_text(out / CHANGES_INFO, canonical_json(told) + "\n")
     tracker.progress(len(today), len(today), unit="rows")
     return Summary(counts=counts)
+
+
+def digest_of_list(pairs: Path) -> str:
+    """Of pairs as they were made: what is purged of them makes them no other list."""
+    purged = purged_files(pairs)
+    return digest_of({name: sha256_as_made(pairs, f"{name}.parquet", purged) for name in shard_names(pairs)})
 
 
 def read_changes(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs import judged, release_shards
-from jobs.changes import read_changes
+from jobs.changes import digest_of_list, read_changes
 from jobs.held import Held
 from jobs.release_card import Card, write_card
 from jobs.release_plan import Asked, Plan
@@ -21,7 +21,7 @@ from vlp_core.data.releases import CHANGES, CHANGES_FILE, INFO_FILE, QUARANTINE_
 from vlp_core.data.spread import Buckets, bucket_count
 from vlp_core.errors import UserError
 from vlp_core.files import replacing, write_table, write_text
-from vlp_core.identity import canonical_json, digest_of, sha256_of_file
+from vlp_core.identity import canonical_json, digest_of
 from vlp_core.tracker import Progress, Summary, Tracker
 from vlp_core.web.reasons import class_of
 from vlp_core.web.settings import Fetch
@@ -92,8 +92,7 @@ def run(
         "title": next.title,
         "as_of": next.as_of,
         "before": next.before,
-        "list": said["list"]
-        or digest_of({name: sha256_of_file(pairs / f"{name}.parquet") for name in shard_names(pairs)}),
+        "list": said["list"] or digest_of_list(pairs),
         "digest": digest_of(tally.digests),
         "nothing": False,
         "stored": stored,

@@ -122,7 +122,9 @@ def _rows(tar: Path, listed: pa.Table) -> pa.Table:
     rows, listed = fetched.filter(pc.is_valid(at)), listed.take(pc.drop_null(at))
     if len(rows) != len(listed):
         raise UserError(f"{tar.with_suffix('.parquet')}: lacks rows that the release before has; it is damaged")
-    captions = listed["captions"].cast(IMAGES.field("captions").type)
+    kind = IMAGES.field("captions").type
+    gone = pc.equal(listed[FLAG], HIDDEN)  # the list may have captions of it still
+    captions = pc.if_else(gone, pa.scalar([], kind), listed["captions"].cast(kind))
     columns = {name: rows[name] for name in IMAGES.names}
     columns |= {"captions": captions, "caption": firsts_of(captions), "source": listed["source"]}
     hidden = pc.greater(listed[FLAG], SHOWN)

@@ -47,9 +47,9 @@ def collect(root: Path, name: str, keep: int, *, look_only: bool) -> Iterator[st
 
     The name is the caller's alone to refresh.
     """
-    at_work = _at_work(root)
-    if at_work and not look_only:
-        yield f"--keep {keep}: nothing is removed while {at_work} works in {root}; start again when it has ended"
+    other = at_work(root)
+    if other and not look_only:
+        yield f"--keep {keep}: nothing is removed while {other} works in {root}; start again when it has ended"
         return
     old, begun = numbers(root, name)[:-keep], root / FOLDER / name / _GOING
     with ExitStack() as held:
@@ -102,7 +102,7 @@ def _finish(root: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _at_work(root: Path) -> str:
+def at_work(root: Path) -> str:
     """Who else runs a pipeline in this root; empty where nobody does."""
     for path in sorted((root / RUNS).glob("*")):
         lock = Lock(path)
@@ -113,7 +113,7 @@ def _at_work(root: Path) -> str:
 
 def _going(root: Path, name: str, old: list[int], begun: Path, used: set[Result]) -> list[Result]:
     """What goes with these releases, and what a kill left of those before; what stands on others first."""
-    graph = _Graph.read(root)
+    graph = Graph.read(root)
     kept = {
         read(root, other, number).path
         for other in names(root)
@@ -140,13 +140,13 @@ def _is_of(result: Result, name: str, kept: set[Path]) -> bool:
 
 
 @dataclass(frozen=True)
-class _Graph:
+class Graph:
     """Of each result of a root those that it stands on."""
 
     stands_on: Mapping[Result, frozenset[Result]]
 
     @staticmethod
-    def read(root: Path) -> "_Graph":
+    def read(root: Path) -> "Graph":
         records: dict[Result, Record] = {}
         for path in sorted(root.glob(f"[!.]*/[!.]*/{RECORD}")):
             try:
@@ -164,7 +164,7 @@ class _Graph:
             named = [by_content.get(key, set()) for key in _named({**record.inputs, **record.extends})]
             read = {by_folder[folder] for folder in _folders(record, result.folder) if folder in by_folder}
             found[result] = frozenset(read.union(*named) - {result})
-        return _Graph(found)
+        return Graph(found)
 
     def all_under(self, results: set[Result]) -> set[Result]:
         """These, and all that they stand on."""

@@ -20,6 +20,7 @@ from typing import Annotated, Any
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import Decision, Planner
 from pipelines.workflow.progress import Display, clock
+from pipelines.workflow.purging import check_no_purge
 from pipelines.workflow.registered import resolved
 from pipelines.workflow.results import Results
 from pipelines.workflow.runner import Failure, Runner
@@ -121,7 +122,9 @@ class Invocation:
     run_name: str = ""
 
     def run(self) -> int:
-        root, steps = self.root, self._steps()
+        root = self.root
+        check_no_purge(root)
+        steps = self._steps()
         planner = Planner(
             results=Results(root),
             digests=Digests(root / ".digests.json"),
@@ -195,6 +198,7 @@ class Invocation:
             try:
                 runner.start(dataclasses.asdict(self.config), " ".join(sys.argv))
                 interruption.defer()
+                check_no_purge(root)  # one that began since sees that this run has
                 failures = runner.run()
                 status = FAILED if failures else FINISHED
             except KeyboardInterrupt:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.workflow.outside import Stamp, stamp_of
+from vlp_core.data.purged import purged_files
 from vlp_core.files import write_text
 from vlp_core.identity import digest_of, sha256_of_file
 
@@ -110,14 +111,14 @@ def take_inventory(folder: Path) -> Inventory:
 
 
 def bad_files(folder: Path, record: Record, *, whole: bool, remember: bool = True) -> list[str]:
-    """The files of a result that are missing or not as recorded.
+    """The files of a result that are missing or not as recorded, or as a purge left them.
 
     Sizes are always compared; contents where a file's stamp is not the one it had when last read, or all with `whole`.
     Unless it is to `remember`, it writes nothing.
     """
     stamps = _read_stamps(folder)
     bad, read = [], False
-    for name, expected in record.files.items():
+    for name, expected in (record.files | purged_files(folder)).items():
         path = folder / name
         try:
             stamp = stamp_of(path)

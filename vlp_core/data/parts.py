@@ -11,6 +11,7 @@ from braceexpand import braceexpand
 
 from vlp_core.data.adopted import PLACES
 from vlp_core.data.foreign import NEEDED
+from vlp_core.data.purged import PURGED_FILE, purged_files, stamp_as_made
 from vlp_core.data.store import Entry, entries, entry, is_url, joined, open_binary, parted
 from vlp_core.errors import UserError, first_line, public_text
 from vlp_core.identity import digest_of
@@ -165,7 +166,9 @@ def _beside(folder: str, name: str, stem: str, found: Found, places: Found) -> P
 
 def _part(folder: str, name: str, pictures: Entry, stem: str, found: Found, *, within: str = "") -> Part:
     rows, index = found.get(f"{stem}.parquet"), found.get(f"{stem}_index.parquet")
-    stamps = [f"{item.size}:{item.stamp}" for item in (pictures, rows, index) if item is not None]
+    purged = purged_files(folder) if PURGED_FILE in found else {}
+    files = (item for item in (pictures, rows, index) if item is not None)
+    stamps = [stamp_as_made(purged, item.name, f"{item.size}:{item.stamp}") for item in files]
     return Part(
         name=name,
         pictures=joined(folder, f"{within}{pictures.name}"),

@@ -117,6 +117,11 @@ def numbers(root: Path, name: str) -> list[int]:
     return sorted(int(path.stem) for path in (root / FOLDER / name).glob("*.json") if path.stem.isdigit())
 
 
+def every(root: Path) -> "list[Release]":
+    """All releases of a root, by name and number. UserError as `read`."""
+    return [read(root, name, number) for name in names(root) for number in numbers(root, name)]
+
+
 def entry_file(root: Path, name: str, number: int) -> Path:
     return root / FOLDER / name / f"{number:04d}.json"
 

@@ -9,6 +9,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "bad_answer": ("bad answer", "too many redirects", "unknown encoding", "broken encoding"),
     "opted_out": ("opted out: ",),
     "robots": ("robots.txt: ",),
+    "taken_down": ("taken down",),
     "refused": ("refused scheme", "refused address", "refused picture", "bad url"),
     "too_large": ("too many bytes", "too many pixels", "too many frames", "too many scans"),
     "not_an_image": ("not an image: ", "empty"),

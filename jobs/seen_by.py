@@ -1,0 +1,114 @@
+"""Which folders of pictures, and which selections, have or had a link or a picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs.held import read_columns
+from jobs.known import shard_digests
+from vlp_core.data.layout import SELECTION_FILE, SUCCESS, shard_names
+from vlp_core.data.purged import SEEN, SEEN_FILE
+from vlp_core.data.takedowns import canonical_urls
+from vlp_core.identity import uid_of
+
+PICTURE, PURGED, WITHOUT, COPY = "picture", "purged since", "no picture", "its picture under another link"
+_RANK = (PICTURE, PURGED, WITHOUT)
+_HOW = {SUCCESS: PICTURE, PURGED: PURGED}
+
+
+@dataclass(kw_only=True)
+class Term:
+    """What is asked for: a url, a uid or a sha256; `uids` and `sha256` are what it is known by, and grow."""
+
+    text: str
+    uids: set[str] = field(default_factory=set)
+    sha256: set[str] = field(default_factory=set)
+    link: str | None = None
+    """The uid of a url's canonical form."""
+
+    @staticmethod
+    def of(text: str) -> "Term":
+        if len(text) in (32, 64) and not set(text.lower()) - set("0123456789abcdef"):
+            named = {text.lower()}
+            return Term(text=text, uids=named) if len(text) == 32 else Term(text=text, sha256=named)
+        canonical = canonical_urls(pa.array([text], pa.string()))[1][0].as_py()
+        return Term(text=text, uids={uid_of(text)}, link=None if canonical is None else uid_of(canonical))
+
+
+class Looker:
+    """Looks into folders for terms; a shard that several folders share is read once."""
+
+    def __init__(self, terms: Sequence[Term]) -> None:
+        self._terms = terms
+        self._shards: dict[str, list[pa.Table]] = {}
+
+    def spellings(self, folder: Path) -> None:
+        """Learn by which uids the urls are known that are written otherwise in the lists. Reads all urls."""
+        links = {term.link: term for term in self._terms if term.link is not None}
+        wanted = pa.array([canonical_urls(pa.array([term.text]))[1][0].as_py() for term in links.values()], pa.string())
+        for name in shard_names(folder):
+            rows = read_columns(folder / f"{name}.parquet", ["uid", "url"])
+            canonical = canonical_urls(rows["url"])[1]
+            here = pc.is_in(canonical, value_set=wanted)
+            for uid, url in zip(rows["uid"].filter(here).to_pylist(), canonical.filter(here).to_pylist(), strict=True):
+                links[uid_of(url)].uids.add(uid)
+
+    def images(self, folder: Path) -> dict[str, str]:
+        """By term what a folder of images has of it: a picture, the link without one, or what was purged of it."""
+        digests = shard_digests(folder)
+        tables = [self._purged(folder)]
+        for name in shard_names(folder):
+            key = digests.get(f"{name}.parquet", f"{folder / name}")
+            if key not in self._shards:
+                self._shards[key] = [self._named(folder / f"{name}.parquet", ["uid", "sha256", "status"])]
+            tables += self._shards[key]
+        return self._told(tables)
+
+    def selection(self, folder: Path) -> dict[str, str]:
+        """By term what a selection has, or had, of it."""
+        chosen = self._named(folder / SELECTION_FILE, ["uid", "sha256"])
+        chosen = chosen.append_column("status", pa.array([SUCCESS] * len(chosen), pa.string()))
+        return self._told([self._purged(folder), chosen])
+
+    def _purged(self, folder: Path) -> pa.Table:
+        path = folder / SEEN_FILE
+        seen = pq.read_table(path, schema=SEEN) if path.exists() else SEEN.empty_table()
+        for term in self._terms:
+            if term.link is not None:
+                term.uids.update(seen["uid"].filter(pc.equal(seen["link"], term.link)).to_pylist())
+        found = self._filtered(seen.select(["uid", "sha256"]))
+        return found.append_column("status", pa.array([PURGED] * len(found), pa.string()))
+
+    def _named(self, path: Path, columns: Sequence[str]) -> pa.Table:
+        try:
+            with pq.ParquetFile(path) as file:
+                groups = [file.read_row_group(number, columns=list(columns)) for number in range(file.num_row_groups)]
+        except (OSError, pa.ArrowException):
+            groups = [read_columns(path, columns)]  # tells what is wrong
+        schema = pa.schema([(name, pa.string()) for name in columns])
+        return pa.concat_tables([schema.empty_table(), *(self._filtered(group.cast(schema)) for group in groups)])
+
+    def _filtered(self, table: pa.Table) -> pa.Table:
+        uids = pa.array(sorted(set().union(*(term.uids for term in self._terms))), pa.string())
+        bodies = pa.array(sorted(set().union(*(term.sha256 for term in self._terms))), pa.string())
+        named = pc.or_(pc.is_in(table["uid"], value_set=uids), pc.is_in(table["sha256"], value_set=bodies))
+        return table.filter(named)
+
+    def _told(self, tables: Sequence[pa.Table]) -> dict[str, str]:
+        rows = [row for table in tables for row in table.to_pylist()]
+        told: dict[str, str] = {}
+        for term in self._terms:
+            own = [row for row in rows if row["uid"] in term.uids]
+            term.sha256.update(row["sha256"] for row in own if row["sha256"])
+            copies = [row for row in rows if row["uid"] not in term.uids and row["sha256"] in term.sha256]
+            kinds = {_HOW.get(row["status"], WITHOUT) for row in (own if term.uids else copies)}
+            said = [kind for kind in _RANK if kind in kinds][:1]
+            if term.uids and any(row["status"] == SUCCESS for row in copies):
+                said.append(COPY)
+            if said:
+                told[term.text] = ", ".join(said)
+        return told

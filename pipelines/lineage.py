@@ -1,0 +1,114 @@
+#!/usr/bin/env python
+"""Who saw a link or a picture: the releases that have or had it, and the registered models that were trained on it.
+
+pipelines/lineage.py https://example.org/1.jpg --root /data/runs     # a url, a uid or the sha256 of a body; or several
+
+Exit codes: 0 something has or had each of them, 1 nothing knows one of them, 2 something for the user to mend.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.seen_by import PICTURE, Looker, Term
+from jobs.select import SUMMARY_FILE
+from jobs.taken import is_of_images
+from pipelines.purge_plan import folders_of
+from pipelines.words import Words
+from pipelines.workflow.cli import INTERRUPTED, OK, USER_FAULT, open_root
+from pipelines.workflow.model_versions import versions_of
+from vlp_core.data.layout import SELECTION_FILE
+from vlp_core.data.releases import Release, every
+from vlp_core.errors import UserError
+
+UNKNOWN = 1
+_WIDTH = 48
+Row = tuple[str, str, str]
+"""What was asked for, who saw it, and how."""
+
+
+def words() -> argparse.ArgumentParser:
+    parser = Words(prog="lineage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", metavar="URL|UID|SHA256")
+    parser.add_argument("--root", type=Path, help="the folder of all results; default: $VLP_ROOT, else ./runs")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    try:
+        given = words().parse_args(list(arguments))
+        root = open_root(given.root, look_only=True)
+        names = list(dict.fromkeys(name.strip() for name in given.names))
+        rows = lineage(root, names)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_FAULT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    if rows:
+        print(_table(rows))
+    unknown = [name for name in names if name not in {row[0] for row in rows}]
+    for name in unknown:
+        print(f"{name}: no release and no registered model in {root} knows it", file=sys.stderr)
+    return UNKNOWN if unknown else OK
+
+
+def lineage(root: Path, names: Sequence[str]) -> list[Row]:
+    """The rows of the table. UserError where a release, a selection or the registry cannot be read."""
+    terms = [Term.of(name) for name in names]
+    releases = every(root)
+    selections = [folder for folder in folders_of(root) if (folder / SELECTION_FILE).exists()]
+    found = _looked(terms, releases, selections)
+    missing = [term for term in terms if term.link and not any(term.text in told for told in found.values())]
+    if missing:  # written otherwise in the lists, perhaps
+        looker = Looker(missing)
+        for folder in {release.path for release in releases} or filter(is_of_images, folders_of(root)):
+            looker.spellings(folder)
+        found = _looked(terms, releases, selections)
+    rows = [(text, release.title, how) for release in releases for text, how in sorted(found[release.path].items())]
+    digests = {_digest(folder): found[folder] for folder in selections if found[folder]}
+    for version in versions_of(root, digests.keys()):
+        told = f"selection {version.selection[:12]}"
+        rows += [
+            (text, version.title, told if how == PICTURE else f"{told}: {how}")
+            for text, how in sorted(digests[version.selection].items())
+        ]
+    return rows
+
+
+def _looked(
+    terms: Sequence[Term], releases: Sequence[Release], selections: Sequence[Path]
+) -> dict[Path, dict[str, str]]:
+    """What each release and each selection has of the terms: twice, for a link's picture may be known by its bytes,
+    which are learnt on the way."""
+    known = -1
+    while known != (now := sum(len(term.sha256) for term in terms)):
+        known, looker = now, Looker(terms)
+        found = {release.path: looker.images(release.path) for release in releases}
+        found |= {folder: looker.selection(folder) for folder in selections}
+    return found
+
+
+def _digest(selection: Path) -> str:
+    try:
+        return str(json.loads((selection / SUMMARY_FILE).read_text())["digest"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{selection / SUMMARY_FILE}: does not say which selection it is; make it again") from error
+
+
+def _table(rows: Sequence[Row]) -> str:
+    shown = [("what", "seen by", "how"), *((_short(text), who, how) for text, who, how in rows)]
+    widths = [max(len(row[column]) for row in shown) for column in range(3)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,147 @@
+"""Purging: the bytes of what was taken down, and what is said of it, leave every result of a root."""
+
+import getpass
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from jobs.purge_pages import blank_drawing, purge_page
+from pipelines.collect import at_work
+from pipelines.purge_plan import Purge, folders_of, make_plan
+from pipelines.purge_result import GRIDS, PurgeResult
+from pipelines.workflow.artifacts import change_artifacts
+from pipelines.workflow.lock import Lock
+from pipelines.workflow.purging import FOLDER
+from vlp_core.data.releases import FOLDER as RELEASES
+from vlp_core.errors import UserError
+from vlp_core.files import locked
+from vlp_core.identity import canonical_json, sha256_of
+
+PURGES_FILE = "purges.jsonl"
+_MOST_NAMED = 5
+
+
+def purge(root: Path, by: str | None) -> Iterator[str]:
+    """Purge a root of what its tombstones name, after what a killed purge left; yields lines about it.
+
+    UserError where somebody is at work there, or a result cannot be read; the same again goes on from there.
+    """
+    lock = Lock(root / ".purge.lock")
+    if not lock.take():
+        raise UserError(f"{root}: {lock.holder()} purges it; wait for that")
+    lock.sign()
+    try:
+        left = Purge.read(root)
+        if left is not None:
+            yield f"going on with the purge of {left.begun}, which was killed"
+            yield from _carried_out(root, left, by)
+        _check_nobody_works(root)
+        planned = make_plan(root)
+        if planned is None:
+            shutil.rmtree(root / FOLDER, ignore_errors=True)
+            if left is None:
+                yield f"nothing to purge: no result in {root} has anything of what is taken down"
+            return
+        try:
+            _check_nobody_works(root)  # who starts from here on sees the plan
+        except UserError:
+            planned.end(root)
+            raise
+        yield from _carried_out(root, planned, by)
+    finally:
+        lock.release()
+
+
+def _check_nobody_works(root: Path) -> None:
+    other = at_work(root)
+    for path in [] if other else sorted((root / RELEASES).glob("*/.lock")):
+        lock = Lock(path)
+        other = other or ("" if lock.is_free() else f"a refresh of {path.parent.name}")
+    if other:
+        raise UserError(f"{root}: {other} works there; purge when it has ended")
+
+
+def _carried_out(root: Path, planned: Purge, by: str | None) -> Iterator[str]:
+    _remove_leftovers(root)
+    changed: dict[str, int] = {}
+    for share in planned.shares:
+        names = PurgeResult(root=root, purge=planned, share=share).run()
+        if names:
+            changed[share.folder] = len(names)
+            yield f"purged {share.folder}: {len(names)} files"
+    artifacts = change_artifacts(root, (".html", *GRIDS), _Change(root, planned))
+    _audit(root, planned, by, changed, artifacts)
+    planned.end(root)
+    files = sum(changed.values()) + artifacts
+    what = f"{planned.links:,} links and {planned.pictures:,} pictures"
+    yield f"purged {what}: {files:,} files in {len(changed):,} results changed"
+    if planned.others:
+        named = list(planned.others)[:_MOST_NAMED]
+        more = f" and {len(planned.others) - len(named):,} more" if len(planned.others) > len(named) else ""
+        yield (
+            f"! {sum(planned.others.values()):,} of the pictures lie in files that are not of this root, and were left "
+            f"there; remove them yourself: {', '.join(named)}{more}"
+        )
+
+
+def _remove_leftovers(root: Path) -> None:
+    """What a kill has left and nobody will read again: old results, halves of files, work that begins anew anyway."""
+    for path in (*root.glob("[!.]*/.*.old"), *root.glob("[!.]*/*.partial")):
+        if path.suffix == ".old" or not _goes_on(path.parent.name):
+            shutil.rmtree(path)
+    for folder in folders_of(root):
+        for path in folder.rglob(".*.tmp"):
+            path.unlink()
+
+
+def _goes_on(step: str) -> bool:
+    """Whether the stage behind a step goes on in a half-filled folder; any other begins in an empty one."""
+    words = step.split("-")
+    for count in range(len(words), 0, -1):
+        module = f"jobs.{'_'.join(words[:count])}"
+        if find_spec(module) is not None:
+            return bool(getattr(import_module(module), "RESUMABLE", False))
+    return True
+
+
+class _Change:
+    """What becomes of an artifact: pages lose what they show of the purged, drawings go where they may show some."""
+
+    def __init__(self, root: Path, planned: Purge) -> None:
+        self._uids = frozenset(planned.uids(root, (planned.every,)).to_pylist())
+        self._sound = {sha256_of(path.read_bytes()) for path in root.glob("*/*/*.png") if path.name in GRIDS}
+
+    def __call__(self, name: str, body: bytes) -> bytes:
+        if name.endswith(".html"):
+            return purge_page(body.decode(), self._uids).encode()
+        return body if sha256_of(body) in self._sound else blank_drawing()
+
+
+def _audit(root: Path, planned: Purge, by: str | None, changed: dict[str, int], artifacts: int) -> None:
+    """A line of JSON, once a purge."""
+    path = root / PURGES_FILE
+    line: dict[str, Any] = {
+        "id": planned.id,
+        "begun": planned.begun,
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "by": by or getpass.getuser(),
+        "links": planned.links,
+        "pictures": planned.pictures,
+        "results": changed,
+        "artifacts": artifacts,
+        "left_elsewhere": dict(planned.others),
+    }
+    with locked(root / ".purges.lock"):
+        there = path.read_text() if path.exists() else ""
+        if any(json.loads(old)["id"] == planned.id for old in there.splitlines() if old.endswith("}")):
+            return
+        with path.open("a") as file:
+            file.write(("" if not there or there.endswith("\n") else "\n") + canonical_json(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())

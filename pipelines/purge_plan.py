@@ -1,0 +1,200 @@
+"""What a purge has to do: which links and pictures go from which results. Written down whole before anything is done,
+for what a killed purge has removed nobody could find again.
+
+{root}/.purge/plan.json       a Share for each result; while it is there, no pipeline starts
+{root}/.purge/{n}.parquet     SEEN of the links that go from a folder of pictures; the last is of all
+{root}/.purge/{n}.npy         places of pictures among those of a result
+"""
+
+import json
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs.purge_tables import Rows
+from jobs.taken import Taken, digest_places, is_of_images, is_of_links, taken_of_images, taken_of_links
+from pipelines.collect import Graph, Result
+from pipelines.workflow.purging import FOLDER, PLAN_FILE
+from pipelines.workflow.record import Record
+from vlp_core.data.layout import iterate_shards
+from vlp_core.data.purged import SEEN
+from vlp_core.data.takedowns import TAKEDOWNS_FILE, Takedowns
+from vlp_core.files import write_bytes, write_table, write_text
+from vlp_core.identity import canonical_json
+from vlp_core.uids import digest_of_texts
+
+_BY_PLACE = ("hashes", "verdicts", "scores")  # inputs by whose rows a result counts its own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What goes from a result: `sets` are numbers of files of SEEN."""
+
+    folder: str
+    sets: tuple[int, ...]
+    places: int | None = None
+    """Of one that names pictures by their places: the number of the file of those that go."""
+    signed: Mapping[str, Any] | None = None
+    """And how many are left, with the digest of their uids."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purge:
+    """A purge as it was planned."""
+
+    id: str
+    begun: str
+    shares: tuple[Share, ...]
+    every: int
+    """The number of the file of all."""
+    links: int
+    pictures: int
+    others: Mapping[str, int]
+    """Files that are not ours, with the number of pictures that lie there."""
+
+    @staticmethod
+    def read(root: Path) -> "Purge | None":
+        """The one that is under way; None where none is."""
+        try:
+            said = json.loads((root / PLAN_FILE).read_text())
+        except FileNotFoundError:
+            return None
+        shares = tuple(Share(**{**share, "sets": tuple(share["sets"])}) for share in said.pop("shares"))
+        return Purge(**said, shares=shares)
+
+    def uids(self, root: Path, sets: tuple[int, ...]) -> pa.Array:
+        """Of these sets together."""
+        return pc.unique(_seen(root, sets)["uid"])
+
+    def seen(self, root: Path, sets: tuple[int, ...]) -> pa.Table:
+        """SEEN of the links of these sets that had pictures."""
+        seen = _seen(root, sets)
+        return seen.filter(pc.is_valid(seen["sha256"]))
+
+    def end(self, root: Path) -> None:
+        (root / PLAN_FILE).unlink(missing_ok=True)  # first: it says that one is under way
+        shutil.rmtree(root / FOLDER, ignore_errors=True)
+
+
+def _seen(root: Path, sets: tuple[int, ...]) -> pa.Table:
+    tables = (pq.read_table(root / FOLDER / f"{number}.parquet", schema=SEEN) for number in sets)
+    return pa.concat_tables([SEEN.empty_table(), *tables])
+
+
+def make_plan(root: Path) -> Purge | None:
+    """What is to be done for the tombstones of a root, written down; None where it is nothing.
+
+    UserError where a record or a table of a result cannot be read.
+    """
+    shutil.rmtree(root / FOLDER, ignore_errors=True)
+    down, graph = Takedowns.read(root / TAKEDOWNS_FILE), Graph.read(root)
+    taken = {folder: taken_of_images(folder, down) for folder in folders_of(root) if is_of_images(folder)}
+    taken = {folder: found for folder, found in taken.items() if len(found.seen)}
+    lists = [taken_of_links(folder, down) for folder in folders_of(root) if is_of_links(folder)]
+    sets = [found.seen for found in taken.values()]
+    every = pa.concat_tables([SEEN.empty_table(), *sets, *lists])
+    if not len(every):
+        return None
+    for number, seen in enumerate([*sets, every]):
+        write_table(root / FOLDER / f"{number}.parquet", seen)
+    numbers = {folder: number for number, folder in enumerate(taken)}
+    made = Purge(
+        id=uuid.uuid4().hex[:12],
+        begun=datetime.now(UTC).isoformat(timespec="seconds"),
+        shares=(*_Shares(root, graph, numbers).of_results(), *_of_partial(root, numbers)),
+        every=len(sets),
+        links=len(pc.unique(every["uid"])),
+        pictures=len(pc.unique(every["sha256"].drop_null())),
+        others=dict(_others(taken, root)),
+    )
+    write_text(root / PLAN_FILE, canonical_json(asdict(made)) + "\n")
+    return made
+
+
+def folders_of(root: Path) -> list[Path]:
+    """The folders of results, and of those that are being made."""
+    found = (path.parent for path in root.glob("[!.]*/[!.]*/_RECORD.json"))
+    return sorted({*found, *(path for path in root.glob("[!.]*/[!.]*.partial") if path.is_dir())})
+
+
+class _Shares:
+    """The share of each result in what goes: of a folder of pictures its own, of what was made of some theirs."""
+
+    def __init__(self, root: Path, graph: Graph, numbers: Mapping[Path, int]) -> None:
+        self._root, self._graph, self._numbers = root, graph, numbers
+        self._images = {result.folder for result in graph.stands_on if is_of_images(result.folder)}
+        self._every = len(numbers)
+        self._records = {result: Record.read(result.folder) for result in graph.stands_on}
+        named = ((record, result.folder) for result, record in self._records.items() if record is not None)
+        self._by_content = {(record.step, record.content): folder for record, folder in named}
+        self._places: dict[tuple[Path, tuple[int, ...]], tuple[int, dict[str, Any]]] = {}
+
+    def of_results(self) -> Iterator[Share]:
+        for result in self._graph.stands_on:
+            under = {below.folder for below in self._graph.all_under({result})} & self._images
+            own = {result.folder} if result.folder in self._images else under
+            sets = tuple(sorted(self._numbers[folder] for folder in own if folder in self._numbers))
+            folder = str(result.folder.relative_to(self._root))
+            if not own:
+                yield Share(folder=folder, sets=(self._every,))
+            elif sets:
+                yield self._counted(folder, sets, self._counts_by(result))
+            elif is_of_links(result.folder):
+                yield Share(folder=folder, sets=())
+
+    def _counts_by(self, result: Result) -> Path | None:
+        """The folder by whose rows a result counts pictures."""
+        record = self._records[result]
+        said = (record.inputs.get(name) for name in _BY_PLACE) if record is not None else ()
+        for one in said:
+            if isinstance(one, dict) and "content" in one:
+                return self._by_content.get((one["step"], one["content"]))
+        return None
+
+    def _counted(self, folder: str, sets: tuple[int, ...], by: Path | None) -> Share:
+        if by is None:
+            return Share(folder=folder, sets=sets)
+        if (by, sets) not in self._places:
+            uids = pc.unique(_seen(self._root, sets)["uid"])
+            rows, left = digest_places(uids, (table["uid"] for table in iterate_shards(by, ["uid"])))
+            number = len(self._places)
+            write_bytes(self._root / FOLDER / f"{number}.npy", rows.astype("<i8").tobytes())
+            self._places[by, sets] = number, {"pictures": len(left), "uids": digest_of_texts(left)}
+        number, signed = self._places[by, sets]
+        return Share(folder=folder, sets=sets, places=number, signed=signed)
+
+
+def read_places(root: Path, share: Share) -> Rows | None:
+    """int64 [R], ascending."""
+    if share.places is None:
+        return None
+    return np.frombuffer((root / FOLDER / f"{share.places}.npy").read_bytes(), "<i8").astype(np.int64)
+
+
+def _of_partial(root: Path, numbers: Mapping[Path, int]) -> Iterator[Share]:
+    """Of results that are not whole yet: nobody has written down what they are made of."""
+    for folder in folders_of(root):
+        if folder.suffix == ".partial":
+            images = is_of_images(folder)
+            sets = tuple(numbers[one] for one in (folder,) if one in numbers) if images else (len(numbers),)
+            yield Share(folder=str(folder.relative_to(root)), sets=sets)
+
+
+def _others(taken: Mapping[Path, Taken], root: Path) -> Counter[str]:
+    """Pictures that lie in files of no result of this root."""
+    ours, counts = {str(folder) for folder in folders_of(root)}, Counter[str]()
+    for found in taken.values():
+        for file, count in found.files.items():
+            if str(Path(file).parent) not in ours:
+                counts[file] += count
+    return counts

@@ -1,0 +1,121 @@
+#!/usr/bin/env python
+"""Take down urls, hosts or pictures: out of the next release and of every later one, whatever list brings them back.
+
+pipelines/takedown.py https://example.org/1.jpg example.net --reason 'mail of 2026-03-01' --root /data/runs
+pipelines/takedown.py notices.csv --by legal --root /data/runs      # columns url, host, sha256; or a value a line
+pipelines/takedown.py --purge --root /data/runs                     # and their bytes out of all that is there
+"""
+
+import argparse
+import getpass
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.known import Known, bodies_of
+from pipelines.purge import purge
+from pipelines.purge_plan import folders_of
+from pipelines.words import Words
+from pipelines.workflow.cli import INTERRUPTED, OK, USER_FAULT, open_root
+from vlp_core.data.releases import Release, every
+from vlp_core.data.takedowns import Takedowns
+from vlp_core.data.tombstones import add_tombstones, read_named, read_tombstones, with_keys
+from vlp_core.errors import UserError
+
+_SHOWN = 5
+
+
+def words() -> argparse.ArgumentParser:
+    parser = Words(prog="takedown", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "list",
+        nargs="*",
+        help="urls, hosts (with all below them), sha256 of bodies or of stored pictures; or files of them",
+    )
+    parser.add_argument("--root", type=Path, help="the folder of all results; default: $VLP_ROOT, else ./runs")
+    parser.add_argument("--reason", default="", help="why, for the record")
+    parser.add_argument("--by", help="who says so; default: who runs this")
+    parser.add_argument("--anyway", action="store_true", help="keep out of later releases what nothing here names")
+    parser.add_argument("--purge", action="store_true", help="remove what was ever taken down from all that is there")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    try:
+        given = words().parse_args(list(arguments))
+        if not given.list and not given.purge:
+            raise UserError("nothing to take down: give urls, hosts, sha256 or a file of them, or --purge")
+        root = open_root(given.root)
+        if given.list:
+            take_down(root, given.list, given.reason, given.by or getpass.getuser(), anyway=given.anyway)
+        if given.purge:
+            for line in purge(root, given.by):
+                print(line, flush=True)
+        return OK
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_FAULT
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+
+
+def take_down(root: Path, listed: Sequence[str], reason: str, by: str, *, anyway: bool) -> None:
+    """Add what is listed to the tombstones, and say what that takes out of which releases.
+
+    UserError where nothing in the root names any of it, unless it is to be kept `anyway`.
+    """
+    named, releases = with_keys(read_named(listed)), every(root)
+    known, pictures = _known(root, named, releases)
+    bodies = _bodies(root, named.filter(pc.invert(pa.array(known))))
+    if bodies:
+        more = pa.table({"kind": ["sha256"] * len(bodies), "value": pa.array(bodies.values(), pa.string())})
+        named = with_keys(pa.concat_tables([named.select(["kind", "value"]), more]))
+        known, pictures = _known(root, named, releases)
+        known = [there or key in bodies for there, key in zip(known, named["key"].to_pylist(), strict=True)]
+    unknown = named["value"].filter(pc.invert(pa.array(known))).to_pylist()
+    if len(unknown) == len(named) and not anyway:
+        raise UserError(
+            f"{_some(unknown)}: known nowhere in {root}, and nothing was taken down; check the spelling, or give "
+            "--anyway to keep it out of later releases"
+        )
+    new = add_tombstones(root, named, reason, by)
+    print(f"{new:,} tombstones added" + (f", {len(named) - new:,} were there" if new < len(named) else ""))
+    for release in releases:
+        if pictures[release.title]:
+            print(f"{release.title}: {pictures[release.title]:,} pictures, of which the next release has none")
+    if unknown:
+        print(f"! {len(unknown):,} known nowhere here, kept out of later releases all the same: {_some(unknown)}")
+    print(f"old releases have their pictures still: pipelines/takedown.py --purge --root {root} removes them")
+
+
+def _known(root: Path, named: pa.Table, releases: Sequence[Release]) -> tuple[list[bool], dict[str, int]]:
+    """Of each that is named whether the root knows it, or has it taken down already; and by release its pictures."""
+    known = Known(down=Takedowns.of(named))
+    pictures = {release.title: known.look(release.path) for release in releases}
+    for folder in folders_of(root):
+        if folder not in {release.path for release in releases}:
+            known.look(folder)
+    before = set(zip(*with_keys(read_tombstones(root)).select(["kind", "key"]).to_pydict().values(), strict=True))
+    keys = zip(named["kind"].to_pylist(), named["key"].to_pylist(), strict=True)
+    return [there or key in before for there, key in zip(known.has(named), keys, strict=True)], pictures
+
+
+def _bodies(root: Path, unknown: pa.Table) -> dict[str, str]:
+    """Of sha256 that no body has, those that pictures have as they are stored, with the sha256 of their bodies."""
+    wanted = frozenset(unknown["key"].filter(pc.equal(unknown["kind"], "sha256")).to_pylist())
+    if wanted:
+        print(f"{len(wanted):,} sha256 are no body's; looking among the pictures as they are stored", flush=True)
+    return bodies_of(folders_of(root), wanted) if wanted else {}
+
+
+def _some(values: Sequence[str]) -> str:
+    more = f" and {len(values) - _SHOWN:,} more" if len(values) > _SHOWN else ""
+    return ", ".join(values[:_SHOWN]) + more
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

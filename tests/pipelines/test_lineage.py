@@ -1,0 +1,157 @@
+"""Taking down and asking who saw it, as a user does: at the command line, with a registry."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import lineage, takedown
+from pipelines.workflow.tracking import store_of
+from tests.jobs.pictures import Picture, write_images
+from tests.pipelines.conftest import root_with
+from tests.pipelines.purging import recorded
+from tests.vlp_core.data.folders import write_selection
+from tests.vlp_core.web.site import picture
+from vlp_core.data.releases import Release, enter
+from vlp_core.identity import sha256_of
+
+HOST = "http://pictures.test"
+PICTURES = [Picture(url=f"{HOST}/{number}.jpg", body=picture(seed=number)) for number in range(4)]
+COPY = Picture(url="http://other.test/copy.jpg", body=picture(seed=1))
+DEAD = Picture(url=f"{HOST}/dead.jpg", body=None)
+DIGEST = "cd" * 32
+PAGE = '<figure class="pic good" data-uid="{}"><img src="data:x"><figcaption>a picture</figcaption></figure>'
+
+
+@pytest.fixture
+def root(tmp_path: Path, store: Path) -> Path:
+    """photos@1 of four pictures and a dead link, photos@2 of the last two and a copy; a selection of the first."""
+    root = root_with(store, tmp_path / "root")
+    for number, some in enumerate(([*PICTURES, DEAD], [*PICTURES[2:], COPY]), 1):
+        folder = write_images(root / "release" / f"{number}", some, shard_size=2)
+        (folder / "release.json").write_text(json.dumps({"title": f"photos@{number}"}))
+        recorded(folder)
+        named = {"name": "photos", "root": str(root), "as_of": "", "digest": f"{number}"}
+        enter(Release(**named, number=number, folder=f"release/{number}"))
+    selection = root / "select" / "0"
+    write_selection(selection, [shown.uid for shown in PICTURES[:2]])
+    table = pq.read_table(selection / "selection.parquet")
+    bodies = pa.array([sha256_of(shown.body or b"") for shown in PICTURES[:2]], table.schema.field("sha256").type)
+    pq.write_table(table.set_column(3, "sha256", bodies), selection / "selection.parquet")
+    (selection / "selection.json").write_text(json.dumps({"digest": DIGEST, "rows": 2}))
+    recorded(selection)
+    return root
+
+
+def register(root: Path) -> Any:
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    client = mlflow.MlflowClient(store_of(root))
+    client.create_registered_model("clip")
+    for digest in ("00" * 32, DIGEST):
+        client.create_model_version("clip", source="s", tags={"selection_digest": digest})
+    client.set_registered_model_alias("clip", "champion", "2")
+    return client
+
+
+def asked(root: Path, capsys: pytest.CaptureFixture[str], *names: str) -> tuple[int, dict[str, str], str]:
+    """The exit code, how each saw it, and what was said of what nothing knows."""
+    capsys.readouterr()
+    code = lineage.main([*names, "--root", str(root)])
+    said = capsys.readouterr()
+    lines = [line.split("  ") for line in said.out.splitlines()[1:]]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    return code, {who: how for _, who, how in cells}, said.err
+
+
+def test_releases_and_registered_models_that_saw_it_are_told_before_and_after_a_purge(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(root)
+    seen, copied = PICTURES[1], "its picture under another link"
+    model = f"selection {DIGEST[:12]}"
+    by_link = {"photos@1": "picture", "photos@2": copied, "clip version 2 (champion)": model}
+    for name in (seen.url, seen.uid, f"HTTP://Pictures.Test:80/{seen.url.rpartition('/')[2]}#top"):
+        assert asked(root, capsys, name) == (0, by_link, "")
+    assert seen.body is not None
+    assert asked(root, capsys, sha256_of(seen.body))[:2] == (0, {**by_link, "photos@2": "picture"})
+    assert asked(root, capsys, PICTURES[3].url)[:2] == (0, {"photos@1": "picture", "photos@2": "picture"})
+    assert asked(root, capsys, DEAD.url)[:2] == (0, {"photos@1": "no picture"})
+    code, table, said = asked(root, capsys, PICTURES[3].url, f"{HOST}/never.jpg")
+    assert code == 1 and len(table) == 2
+    assert said.splitlines() == [f"{HOST}/never.jpg: no release and no registered model in {root} knows it"]
+
+    assert takedown.main([seen.url, "--purge", "--root", str(root)]) == 0
+    assert pq.read_table(root / "select/0/selection.parquet")["uid"].to_pylist() == [PICTURES[0].uid]
+    after = {"photos@1": "purged since", "photos@2": copied, "clip version 2 (champion)": f"{model}: purged since"}
+    assert asked(root, capsys, seen.url)[:2] == (0, after)
+    assert asked(root, capsys, f"HTTP://Pictures.Test:80/{seen.url.rpartition('/')[2]}")[:2] == (0, after)
+
+
+def test_a_shard_that_releases_share_is_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    real = pq.ParquetFile
+
+    def counted(path: Any, *rest: Any, **more: Any) -> Any:
+        read.append(Path(path))
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr("jobs.seen_by.pq.ParquetFile", counted)
+    assert lineage.lineage(root, [DEAD.url]) and len(read) == len(set(read))
+    for file in ("00000.parquet", "00000_index.parquet"):
+        (root / "release/2" / file).write_bytes((root / "release/1" / file).read_bytes())
+    recorded(root / "release/2")
+    before = len(read)
+    assert lineage.lineage(root, [DEAD.url]) and len(read) - before == before - 1
+
+
+def test_what_is_taken_down_is_told_by_release_and_what_nothing_knows_in_one_line(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*words: str, code: int = 0) -> str:
+        assert takedown.main([*words, "--root", str(root)]) == code
+        said = capsys.readouterr()
+        return said.err if code else said.out
+
+    line = told("http://nowhere.test/1.jpg", code=2)
+    assert len(line.splitlines()) == 1 and "http://nowhere.test/1.jpg: known nowhere in" in line and "--anyway" in line
+    assert not (root / "takedowns.parquet").exists()
+    assert "1 tombstones added" in told("http://nowhere.test/1.jpg", "--anyway")
+    said = told("PICTURES.test", "http://nowhere.test/2.jpg", "--reason", "mail", "--by", "me")
+    assert "photos@1: 4 pictures, of which" in said and "photos@2: 2 pictures" in said
+    assert "! 1 known nowhere here, kept out of later releases all the same: http://nowhere.test/2.jpg" in said
+    assert "0 tombstones added, 1 were there" in told("pictures.TEST.")
+    rows = pq.read_table(root / "takedowns.parquet").to_pylist()
+    assert [(row["kind"], row["by"]) for row in rows[1:]] == [("host", "me"), ("url", "me")]
+    assert "nothing to take down: give urls" in told(code=2) and "unrecognized arguments" in told("--no", code=2)
+    assert "is a uid" in told("0" * 32, code=2)
+
+
+def test_what_mlflow_shows_of_it_goes_too(root: Path, tmp_path: Path) -> None:
+    """Pages of this root's runs and of their steps lose it; drawings go that no result stands behind."""
+    client = register(root)
+    runs = {}
+    experiment = client.create_experiment("pretrain", artifact_location=(root / "mlartifacts").as_uri())
+    for name, tags in (("ours", {"vlp.root": str(root)}), ("theirs", {"vlp.root": "/elsewhere"})):
+        runs[name] = client.create_run(experiment, tags=tags).info.run_id
+    runs["step"] = client.create_run(experiment, tags={"mlflow.parentRunId": runs["ours"]}).info.run_id
+    page = tmp_path / "report-report.html"
+    page.write_text("".join(PAGE.format(shown.uid) for shown in PICTURES))
+    drawing = tmp_path / "dedup-copies.png"
+    drawing.write_bytes(picture(kind="PNG"))
+    for run in runs.values():
+        client.log_artifact(run, str(page))
+        client.log_artifact(run, str(drawing), "in")
+    assert takedown.main([PICTURES[2].url, "--purge", "--root", str(root)]) == 0
+    for name, run in runs.items():
+        folder = root / "mlartifacts" / run / "artifacts"
+        html = (folder / page.name).read_text()
+        assert (PICTURES[2].uid in html) == (name == "theirs") and html.count("<img") == (4 if name == "theirs" else 3)
+        same = (folder / "in" / drawing.name).read_bytes() == drawing.read_bytes()
+        assert same == (name == "theirs") and PICTURES[1].uid in html
+    assert json.loads((root / "purges.jsonl").read_text())["artifacts"] == 4
