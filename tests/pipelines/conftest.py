@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
+from pipelines.scheduling.desk import Desk
 
 PROJECT = Path(__file__).parents[2]
 
@@ -56,6 +59,14 @@ def root_with(store: Path, root: Path) -> Path:
     root.mkdir(parents=True)
     shutil.copy(store, root / "mlflow.db")
     return root
+
+
+def missed_by(desk: Desk, *, hours: int) -> str:
+    """The expression of a daily schedule whose time came so many hours ago, and whose scheduler was down."""
+    due = datetime.now(UTC) - timedelta(hours=hours)
+    cron = f"{due.minute} {due.hour} * * *"
+    desk.set(cron=cron, timezone="UTC", settled=due - timedelta(minutes=5))
+    return cron
 
 
 @pytest.fixture

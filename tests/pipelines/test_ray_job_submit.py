@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from pipelines.scheduling.desk import Desk
 from pipelines.workflow.record import RECORD
-from tests.pipelines.conftest import PROJECT, root_with
+from tests.pipelines.conftest import PROJECT, missed_by, root_with
 from tests.pipelines.test_pretrain_clip import SMALL
 
 RAY = Path(sys.executable).with_name("ray")
@@ -98,8 +97,8 @@ def test_a_schedule_submits_itself_once_and_catches_up_there(head: Head, store: 
     root, pipeline = root_with(store, tmp_path / "runs"), tmp_path / "pipeline.py"
     pipeline.write_text("import os; print('on', os.environ['RAY_ADDRESS'])")
     desk = Desk(root, "photos")
-    desk.set(cron="0 * * * *", timezone="UTC", settled=datetime.now(UTC) - timedelta(hours=1, minutes=1))
-    line = [sys.executable, "pipelines/schedule.py", "--cron", "0 * * * *", "--name", "photos", "--root", str(root)]
+    cron = missed_by(desk, hours=2)
+    line = [sys.executable, "pipelines/schedule.py", "--cron", cron, "--name", "photos", "--root", str(root)]
     line += ["--submit", "--", str(pipeline)]
     first, second = (
         subprocess.run(line, cwd=PROJECT, env=head.environment, capture_output=True, text=True) for _ in range(2)

@@ -1,7 +1,6 @@
 """The command: one line for what is wrong, what MLflow keeps of a run, who is told, and a scheduler that is killed."""
 
 import json
-import os
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,7 @@ from pipelines.scheduling.scheduler import Plan
 from pipelines.scheduling.telling import Hooks, Teller
 from pipelines.workflow.firings import token
 from pipelines.workflow.tracking import BEGUN_BY, FINISHED, Tracking, store_of
-from tests.pipelines.conftest import PROJECT, Command, root_with
+from tests.pipelines.conftest import PROJECT, Command, missed_by, root_with
 from tests.vlp_core.web.site import Site
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -30,7 +29,7 @@ def pipeline(tmp_path: Path) -> Path:
     path = tmp_path / "pipeline.py"
     path.write_text(
         "import os, sys, time\n"
-        "open(os.environ['VLP_ROOT'] + '/began', 'a').write(f'{os.getpid()}\\n')\n"
+        "open(os.environ['VLP_ROOT'] + '/began', 'a').write('one\\n')\n"
         "time.sleep(float(sys.argv[1]))\n"
         "sys.exit(sys.argv[2] if sys.argv[2:] else 0)\n"
     )
@@ -123,33 +122,30 @@ def test_a_run_leads_to_the_pipelines_own(store: Path, tmp_path: Path, monkeypat
 
 
 def test_a_scheduler_that_is_killed_takes_its_pipeline_along_and_goes_on_at_the_next_start(
-    pipeline: Path, store: Path, tmp_path: Path
+    pipeline: Path, store: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     root = root_with(store, tmp_path / "runs")
     desk = Desk(root, "photos")
-    due = datetime.now(UTC) - timedelta(hours=1, minutes=5)  # an hour was missed: it is caught up on at once
-    desk.set(cron="0 * * * *", timezone="UTC", settled=due)
+    cron = missed_by(desk, hours=2)
     line = Command(PROJECT / "pipelines/schedule.py", root, "")
-    words = ["--cron", "0 * * * *", "--name", "photos", "--", str(pipeline)]
+    words = ["--cron", cron, "--name", "photos", "--", str(pipeline)]
 
-    def begun(count: int) -> list[int]:
+    def begun(count: int) -> None:
         path, deadline = root / "began", time.monotonic() + 60
         while not path.exists() or path.read_text().count("\n") < count:
             assert time.monotonic() < deadline and scheduler.poll() is None
             time.sleep(0.05)
-        return [int(pid) for pid in path.read_text().split()]
 
-    scheduler = line.start(*words, "60")
-    first = begun(1)[0]
-    second = subprocess.run(line.line(*words, "60"), env=line.environment, capture_output=True, text=True)
+    scheduler = line.start(*words, "120")
+    request.addfinalizer(lambda: scheduler.kill())
+    begun(1)
+    second = subprocess.run(line.line(*words, "120"), env=line.environment, capture_output=True, text=True)
     assert second.returncode == 2
     assert second.stderr.startswith(f"error: --name photos: process {scheduler.pid} on ")
     scheduler.kill()
     scheduler.wait(10)
     scheduler = line.start(*words, "0")
-    begun(2)
-    with pytest.raises(ProcessLookupError):
-        os.kill(first, 0)
+    begun(2)  # not while the first one holds the lane, which would be for two minutes
     deadline = time.monotonic() + 60
     while (last := desk.state().last) is None or not last.run:
         assert time.monotonic() < deadline
