@@ -1,17 +1,15 @@
 """A root with two releases of a data set, and a selection, shards and a report that were made of the first."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobs import adopt, dedup, filter, hash, matches, measure, near, report, select, shard
-from pipelines.workflow.record import RECORD, Record, take_inventory
+from pipelines.workflow.record import Record, take_inventory
 from tests.jobs.refreshing import World
-from tests.vlp_core.web.site import picture
 from vlp_core.curation.quantities import JUDGES
-from vlp_core.curation.settings import Dedup, Filter, Near, Select
+from vlp_core.curation.settings import Filter, Near, Select
 from vlp_core.data.parts import digest, parts_of
 from vlp_core.data.releases import read
 from vlp_core.data.settings import Shard
@@ -70,7 +68,7 @@ def _derived(found: Purged, release: Path) -> None:
     images = run("adopt", adopt, sources=sources, listing=listing, caption_names=("caption",))
     hashes = run("hash", hash, images=images)
     like = run("near", near, hashes=hashes, near=Near())
-    seen = run("matches-others", matches, hashes=hashes, others=hashes, name="others", near=Near())
+    run("matches-others", matches, hashes=hashes, others=hashes, name="others", near=Near())
     cheap = [name for name, judge in JUDGES.items() if not judge.costly]
     columns = run("measure", measure, images=images, judges=measure.versions(cheap))
     rules = Filter(rules=("words>1",))
@@ -82,7 +80,6 @@ def _derived(found: Purged, release: Path) -> None:
         run(f"shard-{kind}", shard, images=images, selection=selection, shard=Shard(format=kind, size=4))
     shown = {"images": images, "columns": (columns,), "verdicts": verdicts, "copies": copies, "selection": selection}
     run("report", report, **shown, report=Report())
-    assert seen and Dedup and picture and json
 
 
 def _reference(value: Any) -> Any:
@@ -114,5 +111,4 @@ def recorded(folder: Path, **inputs: Any) -> Record:
         files=take_inventory(folder).files,
     )
     record.write(folder)
-    assert (folder / RECORD).exists()
     return record

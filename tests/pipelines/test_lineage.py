@@ -40,7 +40,8 @@ def root(tmp_path: Path, store: Path) -> Path:
     selection = root / "select" / "0"
     write_selection(selection, [shown.uid for shown in PICTURES[:2]])
     table = pq.read_table(selection / "selection.parquet")
-    bodies = pa.array([sha256_of(shown.body or b"") for shown in PICTURES[:2]], table.schema.field("sha256").type)
+    known = {shown.uid: sha256_of(shown.body or b"") for shown in PICTURES}
+    bodies = pa.array([known[uid] for uid in table["uid"].to_pylist()], table.schema.field("sha256").type)
     pq.write_table(table.set_column(3, "sha256", bodies), selection / "selection.parquet")
     (selection / "selection.json").write_text(json.dumps({"digest": DIGEST, "rows": 2}))
     recorded(selection)
