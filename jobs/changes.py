@@ -129,7 +129,7 @@ def _due(held: Held, next: Next, recheck_days: int) -> Mask:
     due = np.zeros(len(held), dtype=bool)
     for number, name in enumerate(held.shards):
         ledger = held.ledger(name, ["outcome", "last_asked"])
-        asked = ledger["last_asked"].cast(pa.timestamp("s", "UTC")).cast(pa.int64()).to_numpy()
+        asked = ledger["last_asked"].cast(pa.timestamp("ms", "UTC")).cast(pa.int64()).to_numpy() // 1000
         passes = pc.equal(ledger["outcome"], MAY_PASS).to_numpy()
         due[held.starts[number] : held.starts[number + 1]] = passes | (asked + recheck_days * _DAY_S <= as_of)
     return due & (held.codes != DOWN)

@@ -27,8 +27,17 @@ COPIES_PICTURE = "copies.png"
 _GROUPS, _MEMBERS, _COLUMNS = 12, 4, 6  # drawn at most, and how many pictures stand side by side
 
 
-def run(*, images: Path, near: Path, verdicts: Path, scores: tuple[Path, ...], out: Path, tracker: Tracker) -> Summary:
-    """Write COPIES of the pictures that pass the filter, and a picture of a few groups of copies.
+def run(
+    *,
+    images: Path,
+    near: Path,
+    verdicts: Path,
+    scores: tuple[Path, ...],
+    out: Path,
+    tracker: Tracker,
+    draw: bool = True,
+) -> Summary:
+    """Write COPIES of the pictures that pass the filter, and, to `draw`, a picture of a few groups of copies.
 
     `near` is what is alike among all fetched pictures. Of copies the one with the larger original picture stays, of
     equal ones that with the better score, where there are `scores`, then the earlier in the list.
@@ -51,7 +60,7 @@ def run(*, images: Path, near: Path, verdicts: Path, scores: tuple[Path, ...], o
     pictures = {}
     near_copy = np.zeros(len(kept), dtype=bool)
     near_copy[copies[~exact]] = True
-    if groups := groups_to_show(kept, near_copy, _GROUPS, _MEMBERS):
+    if draw and (groups := groups_to_show(kept, near_copy, _GROUPS, _MEMBERS)):
         write_bytes(out / COPIES_PICTURE, _drawn(images, verdicts, uids, alike, groups))
         pictures["copies"] = COPIES_PICTURE
     counts = {

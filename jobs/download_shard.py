@@ -103,7 +103,7 @@ def _as(kind: pa.DataType, values: Any) -> pa.ChunkedArray | pa.Array:
 
 def _ledger(uids: pa.ChunkedArray, outcomes: Sequence[Outcome]) -> pa.Table:
     reasons = _column("error_message", outcomes)
-    asked = pa.array(_column("asked", outcomes), pa.timestamp("s", tz="UTC"))
+    asked = pa.array(_column("asked", outcomes), pa.timestamp("ms", tz="UTC"))
     columns: dict[str, Any] = {
         "uid": uids,
         "first_asked": asked,

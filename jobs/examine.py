@@ -28,7 +28,7 @@ def examiner(fetch: Fetch) -> Examine:
             status=NOT_FETCHED,
             error_message=answer.reason,
             attempts=answer.attempts,
-            asked=int(time.time()),
+            asked=int(1000 * time.time()),
             http_status=answer.http_status,
             final_url=answer.final_url,
             etag=_said(answer.etag),

@@ -36,7 +36,7 @@ class Outcome:
     bytes: int | None = None
     format: str | None = None
     attempts: int
-    asked: int  # seconds since 1970
+    asked: int  # milliseconds since 1970, at the answer
     http_status: int | None = None
     final_url: str | None = None
     etag: str | None = None

@@ -190,9 +190,11 @@ def check(recipe: Any, train: Train) -> None:
 
 def check_size(selection: Path, train: Train) -> None:
     """UserError, before workers are started, where there are fewer samples than one batch."""
-    from vlp_core.data.stored import selection_count
+    import pyarrow.compute as pc
 
-    samples = selection_count(selection)
+    from vlp_core.data.stored import read_selection
+
+    samples = round(pc.sum(read_selection(selection, ["weight"])["weight"]).as_py() or 0)  # of an epoch
     if samples < train.batch_size:
         raise UserError(
             f"{selection}: {samples} samples are fewer than one batch of {train.batch_size}; "

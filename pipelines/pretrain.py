@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 from jobs import capfilt, captions, evaluate, register, shard, tokenizer, train
 from pipelines.data import Curate, Inputs, check_data, fetched, inputs_of, reported, selected
+from pipelines.forecasting.forecast import run_or_forecast
+from pipelines.forecasting.settings import Forecasting
 from pipelines.workflow.cli import run_pipeline
 from pipelines.workflow.step import Step, step
 from vlp_core.curation.settings import CapFilt
@@ -206,7 +208,16 @@ def main(words: list[str]) -> int:
         return 2
     config = configuration(name, recipe)
     config.__doc__ = f"{config.__doc__} With --size paper, flags start from the settings of its paper."
-    return run_pipeline("pretrain", config, build, headline=HEADLINE, arguments=flags, run_name=name)
+    return run_pipeline(
+        "pretrain",
+        config,
+        build,
+        headline=HEADLINE,
+        arguments=flags,
+        run_name=name,
+        common=Forecasting,
+        run=run_or_forecast,
+    )
 
 
 if __name__ == "__main__":

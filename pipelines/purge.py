@@ -13,6 +13,7 @@ from typing import Any
 
 from jobs.purge_pages import blank_drawing, purge_page
 from pipelines.collect import at_work
+from pipelines.forecasting.settings import FOLDER as FORECAST
 from pipelines.purge_plan import Purge, folders_of, make_plan
 from pipelines.purge_result import GRIDS, PurgeResult
 from pipelines.workflow.artifacts import change_artifacts
@@ -42,6 +43,9 @@ def purge(root: Path, by: str | None) -> Iterator[str]:
             yield f"going on with the purge of {left.begun}, which was killed"
             yield from _carried_out(root, left, by)
         _check_nobody_works(root)
+        if (root / FORECAST).exists():  # its pictures are few, and soon asked for again
+            shutil.rmtree(root / FORECAST)
+            yield f"removed {root / FORECAST}: what was made of a sample"
         planned = make_plan(root)
         if planned is None:
             shutil.rmtree(root / FOLDER, ignore_errors=True)
@@ -59,7 +63,7 @@ def purge(root: Path, by: str | None) -> Iterator[str]:
 
 
 def _check_nobody_works(root: Path) -> None:
-    other = at_work(root)
+    other = at_work(root) or at_work(root / FORECAST)
     for path in [] if other else sorted((root / RELEASES).glob("*/.lock")):
         lock = Lock(path)
         other = other or ("" if lock.is_free() else f"a refresh of {path.parent.name}")

@@ -56,21 +56,27 @@ def run_pipeline(
     headline: tuple[str, ...] = (),
     arguments: Sequence[str] | None = None,
     run_name: str = "",
+    common: type[Workflow] = Workflow,
+    run: "Callable[[Invocation], int] | None" = None,
 ) -> int:
     """Parse the command line, plan, and run what is not made yet. Returns the exit code.
 
     `build` turns a configuration into the pipeline's last steps; `headline` names the steps whose counts become the
-    parent run's metrics. `name` is the experiment's in MLflow; `run_name` its run's, where that is another.
+    parent run's metrics. `name` is the experiment's in MLflow; `run_name` its run's, where that is another. `common`
+    are the flags beside the configuration's, and `run` does what they ask.
 
     Exit codes: 0 done, 1 a fault of the program, 2 something for the user to mend, 130 interrupted.
     """
     root: Path | None = None
     try:
         config, workflow = parse(
-            config_type, sys.argv[1:] if arguments is None else list(arguments), f"{name} {run_name}".strip()
+            config_type,
+            sys.argv[1:] if arguments is None else list(arguments),
+            f"{name} {run_name}".strip(),
+            common,
         )
         root = open_root(workflow.root, look_only=workflow.explain)
-        return Invocation(name, config, workflow, build, headline, root, run_name).run()
+        return (run or Invocation.run)(Invocation(name, config, workflow, build, headline, root, run_name))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_FAULT
@@ -124,7 +130,7 @@ class Invocation:
     def run(self) -> int:
         root = self.root
         check_no_purge(root)
-        steps = self._steps()
+        steps = self.steps()
         planner = Planner(
             results=Results(root),
             digests=Digests(root / ".digests.json"),
@@ -148,7 +154,7 @@ class Invocation:
             return OK
         return self._execute(root, steps, planner)
 
-    def _steps(self) -> list[Step]:
+    def steps(self) -> list[Step]:
         """The DAG as far as it is wanted."""
         steps = walk(list(self.build(resolved(self.config, self.root))))
         for forced in self.workflow.force:

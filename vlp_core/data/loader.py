@@ -197,9 +197,10 @@ def _beneath(tokens: list[Tensor], pad: int) -> Tensor:
 def _check(samples: Samples, batch_size: int, world: int) -> None:
     if batch_size < 1 or batch_size % world:
         raise UserError(f"batch size {batch_size} cannot be shared by {world} ranks; give a multiple of {world}")
-    if len(samples) < batch_size:
+    if samples.weights.sum() < batch_size:
         raise UserError(
-            f"{len(samples)} samples are fewer than one batch of {batch_size}; lower the batch size or give more data"
+            f"{samples.weights.sum():.0f} samples are fewer than one batch of {batch_size}; lower the batch size or "
+            "give more data"
         )
     bare = np.flatnonzero(samples.caption_counts == 0)
     if len(bare):

@@ -33,6 +33,7 @@ from vlp_core.train.ranks import Ranks, joined, set_threads
 from vlp_core.train.schedule import learning_rate
 from vlp_core.train.settings import Train
 from vlp_core.train.start import check_own, identify_start, load_start
+from vlp_core.train.stopwatch import Stopwatch
 
 CONTINUED_FILE = "_CONTINUED.json"
 LEAST_FREE_BYTES = 2**20
@@ -227,8 +228,10 @@ class Run:
 
     def _steps(self, engine: Engine, loader: Loader, curve: Curve, done: int) -> None:
         train, ranks = self.train, self.ranks
-        if ranks.first:
+        watch = Stopwatch(self.out) if ranks.first else None
+        if watch:
             curve.write(self.out)
+            watch.mark("begun", done)
         pace = _Pace(self.tracker, train, loader, done, listen=ranks.first)
         for step in range(done + 1, train.steps + 1):
             batch = next(loader)
@@ -240,12 +243,17 @@ class Run:
             if last or step % train.log_every == 0:
                 curve.read(step, ranks)
                 point = curve.point(step=step, samples=loader.cursor, lr=lr)
-                if ranks.first:
+                if watch:
                     curve.append(self.out)
+                    watch.mark("reached", step)
                 pace.point(step, point)
             if last or step % train.checkpoint_every == 0:
                 curve.read(step, ranks)  # refuses to keep weights that are not finite
+                if watch:
+                    watch.mark("reached", step)
                 self._save(engine, curve, step, loader.cursor)
+                if watch:
+                    watch.mark("saved", step)
             pace.progress(step)
 
     def _save(self, engine: Engine, curve: Curve, step: int, samples: int) -> None:

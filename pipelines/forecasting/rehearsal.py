@@ -1,0 +1,163 @@
+"""What a row more costs each stage: each runs again, in a process that has warmed up, on the sample and a part of it.
+
+The first run of a stage is all start: processes, imports, compilation. That part does not grow with the rows, and one
+run cannot tell it from the part that does.
+"""
+
+import importlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from jobs import evaluate, register, train
+from pipelines.forecasting.sampled import DOWNLOAD
+from pipelines.workflow.cluster import start_ray
+from pipelines.workflow.step import Step, resolve
+from vlp_core.data.layout import shard_names
+from vlp_core.files import write_text
+from vlp_core.identity import digest_of
+from vlp_core.tracker import Silent
+
+PART = 10
+"""The part is so much smaller than the sample."""
+_OWN_TIMES = (train.run, evaluate.run, register.run)
+_LEAST_S = 1.0  # what is quicker is timed twice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Seconds of a stage, warm: on the part and on the sample, and how many rows both have."""
+
+    part: float
+    sample: float
+    part_rows: int
+    sample_rows: int
+
+    @property
+    def a_row(self) -> float:
+        return max(0.0, self.sample - self.part) / max(self.sample_rows - self.part_rows, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    name: str
+    module: str
+    function: str
+    on_part: dict[str, Any]
+    on_sample: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsed:
+    """What the stages cost, and the CPUs of the cluster that they were run on."""
+
+    cpus: int
+    costs: dict[str, Cost]
+
+
+def by_rows(steps: Sequence[Step]) -> list[Step]:
+    """The steps whose work grows with the rows of the list that is trained on, but for its download."""
+    grown = {DOWNLOAD}
+    found = []
+    for current in steps:
+        if current.run not in _OWN_TIMES and any(each.name in grown for each in current.dependencies):
+            grown.add(current.name)
+            found.append(current)
+    return [current for current in found if not current.name.startswith("repeat-")]
+
+
+def rehearse(steps: Sequence[Step], folders: Mapping[str, Path], memory: Path) -> Rehearsed:
+    """The costs of the steps of a sample that are made; once, and kept under `memory`."""
+    timed = [current for current in by_rows(steps) if current.name in folders]
+    name = digest_of([str(folders[current.name]) for current in timed])[:20]
+    kept = memory / f"{name}.json"
+    if not kept.exists():
+        start_ray()
+        import ray
+
+        with tempfile.TemporaryDirectory(dir=memory.parent) as scratch:
+            stages = _stages(timed, folders, Path(scratch))
+            task: Any = ray.remote(_timed).options(num_cpus=0)
+            found = ray.get(task.remote(stages, folders[DOWNLOAD], Path(scratch)))
+        said = {"cpus": int(ray.cluster_resources().get("CPU", 1)), "costs": found}
+        write_text(kept, json.dumps(said, indent=1, sort_keys=True))
+    said = json.loads(kept.read_text())
+    return Rehearsed(cpus=said["cpus"], costs={name: Cost(**cost) for name, cost in said["costs"].items()})
+
+
+def _stages(timed: Sequence[Step], folders: Mapping[str, Path], scratch: Path) -> list[_Stage]:
+    grown = {DOWNLOAD, *(current.name for current in timed)}
+
+    def of_part(current: Step) -> Path:
+        return _part(scratch, current.name) if current.name in grown else folders[current.name]
+
+    return [
+        _Stage(
+            name=current.name,
+            module=current.run.__module__,
+            function=current.run.__name__,
+            on_part=_inputs(current, of_part),
+            on_sample=_inputs(current, lambda each: folders[each.name]),
+        )
+        for current in timed
+    ]
+
+
+def _inputs(current: Step, folder_of: Callable[[Step], Path]) -> dict[str, Any]:
+    """Without drawings, which are of a few rows however many there are."""
+    drawn = {"draw": False} if current.accepts("draw") else {}
+    return {key: resolve(value, folder_of) for key, value in current.inputs.items()} | drawn
+
+
+def _timed(stages: Sequence[_Stage], images: Path, scratch: Path) -> dict[str, dict[str, float]]:
+    """Runs in a Ray task, as stages do. A stage that cannot do with so small a part costs what the sample takes."""
+    rows, few = _cut(images, _part(scratch, DOWNLOAD))
+    costs = {}
+    for stage in stages:
+        function = getattr(importlib.import_module(stage.module), stage.function)
+        out = _part(scratch, stage.name)
+        try:
+            _seconds(function, stage.on_part, out)
+            part = _seconds(function, stage.on_part, out)
+        except Exception:  # such as no picture left of a part
+            part = 0.0
+        sample = _seconds(function, stage.on_sample, scratch / "sample" / stage.name)
+        if part == 0.0 or sample < _LEAST_S:
+            sample = min(sample, _seconds(function, stage.on_sample, scratch / "sample" / stage.name))
+        costs[stage.name] = {"part": part, "sample": sample, "part_rows": few, "sample_rows": rows}
+    return costs
+
+
+def _seconds(function: Any, inputs: Mapping[str, Any], out: Path) -> float:
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    start = time.perf_counter()
+    function(**inputs, out=out, tracker=Silent())
+    return time.perf_counter() - start
+
+
+def _part(scratch: Path, name: str) -> Path:
+    return scratch / "part" / name
+
+
+def _cut(images: Path, out: Path) -> tuple[int, int]:
+    """The first rows of each shard, with the tars that they lie in; how many rows there were and are."""
+    out.mkdir(parents=True)
+    rows = few = 0
+    for name in shard_names(images):
+        table = pq.read_table(images / f"{name}.parquet")
+        index = pq.read_table(images / f"{name}_index.parquet")
+        first = table.slice(0, -(-len(table) // PART))
+        stored = len(first) - first["sha256"].null_count
+        pq.write_table(first, out / f"{name}.parquet")
+        pq.write_table(index.slice(0, stored), out / f"{name}_index.parquet")
+        (out / f"{name}.tar").symlink_to(images / f"{name}.tar")
+        rows, few = rows + len(table), few + len(first)
+    return rows, few
