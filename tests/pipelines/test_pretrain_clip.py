@@ -1,5 +1,6 @@
 """The main job on a small embedded corpus: from list to registered model, and through kills."""
 
+import json
 import re
 import shutil
 import signal
@@ -154,6 +155,30 @@ def test_another_threshold_refetches_nothing_and_rewrites_no_picture(finished: C
     said = finished("--filter.rules", "side>=200", "words>3", "--until", "select")
     assert "✓ filter" in said and "= download" in said and "= hash" in said and "✓ select" in said
     assert [(path, path.stat().st_mtime_ns) for path in sorted(finished.root.glob("download*/*/*.tar"))] == before
+
+
+@pytest.mark.parametrize("asked", [110])
+def test_a_forecast_is_within_15_percent_of_what_the_finished_run_shows(finished: Command, asked: int) -> None:
+    """But for times, whose arithmetic is tested on recorded ones: a machine at other work takes longer."""
+    tars = sorted(finished.root.glob("download*/*/*.tar"))
+    assert "made" in finished("--forecast", "--forecast-links", str(asked), "--forecast-steps", "10")
+    told = json.loads((finished.root / "forecast" / "forecast.json").read_text())
+    asked_of = told["asked"]["download"]
+    assert asked_of["asked"] == asked < 0.75 * asked_of["listed"]
+    for name in ("links", "fetched", "transfer", "passed", "selected", "captions"):
+        forecast, made = (figures["yield"][name] for figures in (told, told["made"]))
+        assert forecast["value"] == pytest.approx(made["value"], rel=0.15), name
+        assert forecast["low"] <= made["value"] <= forecast["high"], name
+    for name in ("pictures", "model", "checkpoints", "registered", "all"):
+        assert told["disk_bytes"][name] == pytest.approx(told["made"]["disk_bytes"][name], rel=0.15), name
+    training, steps = told["training"]["train"], told["steps"]["train"]
+    assert steps["work_s"] == pytest.approx(30 * training["a_step"])
+    assert steps["fixed_s"] == pytest.approx(training["start"] + training["end"] + 3 * training["a_save"])
+    assert told["seconds"]["training"] == pytest.approx(steps["fixed_s"] + steps["work_s"], rel=0.01)
+    assert set(told["seconds"]) == set(told["made"]["seconds"]) == {"fetching", "judging", "training", "scoring", "all"}
+    assert sorted(finished.root.glob("download*/*/*.tar")) == tars  # what is asked of a sample lies by itself
+    versions = finished.root / "forecast" / "mlflow.db"
+    assert versions.exists() and "nothing to do" in finished(RAY_ADDRESS="127.0.0.1:1")
 
 
 def test_a_corrupt_shard_is_named_and_only_it_is_made_again(finished: Command, cluster: str) -> None:
