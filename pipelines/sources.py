@@ -7,7 +7,7 @@ from pathlib import Path
 from jobs import adopt, adopt_pictures, download, ingest
 from pipelines.workflow.step import ResultFile, Step, step
 from vlp_core.curation.formats import suffix_of
-from vlp_core.curation.lists import CAPTION_NAMES, SUFFIXES, is_table
+from vlp_core.curation.lists import CAPTION_NAMES, SUFFIXES, check_format, is_table
 from vlp_core.curation.settings import Ingest
 from vlp_core.data.parts import Part, check, digest, parts_of
 from vlp_core.data.settings import Adopt
@@ -92,6 +92,8 @@ def sort_out(sources: Sequence[str], settings: Adopt) -> Sorted:
                 f"{source}: no data set in this folder; it needs tars, lists or a caption table ({', '.join(SUFFIXES)})"
             )
         else:
+            if path.is_file():
+                check_format(path)
             lists.append(path)  # or nothing at all, which is told with all other files that are missing
     check(parts)
     return Sorted(lists=tuple(lists), tables=tuple(tables), sets=tuple(sets), parts=tuple(parts))

@@ -26,6 +26,7 @@ def here(tmp_path: Path) -> Path:
     (tmp_path / "parts" / "0").mkdir(parents=True)
     write_tar(tmp_path / "parts" / "0" / "x.tar", [("1.jpg", jpeg(1))])
     (tmp_path / "empty").mkdir()
+    (tmp_path / "read.me").write_text("no list")
     (tmp_path / "packed").mkdir()
     (tmp_path / "packed" / "0.tar.gz").write_bytes(b"")
     return tmp_path
@@ -63,6 +64,7 @@ def test_sources_become_steps_by_what_they_are(here: Path, sources: list[str], s
     ("source", "told"),
     [
         ("empty", "empty: no data set in this folder; it needs tars, lists or a caption table"),
+        ("read.me", r"read\.me: unknown format '\.me'; known: \.parquet, "),
         ("packed", r"0\.tar\.gz: compressed, so no picture is found by offset; unpack it"),
         ("set/{00000..00002}.tar", r"00001\.tar: no such tar; 2 of 3 that .* names are missing"),
         ("set/9.tar", r"9\.tar: no such tar$"),

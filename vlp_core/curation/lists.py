@@ -103,13 +103,9 @@ def open_list(path: Path, ingest: Ingest, *, recognise: bool = False, files: boo
     With `recognise`, a list that lacks a column which `ingest` names is read as if none had been named. With `files` it
     is a caption table: the column of urls holds names of files, and a url is `file:FOLDER/NAME`.
     """
-    suffix = suffix_of(path)
-    if suffix not in READERS:
-        raise UserError(
-            f"{path}: unknown format {path.suffix or 'without an ending'!r}; known: {', '.join(SUFFIXES)} (and .gz)"
-        )
+    check_format(path)
     try:
-        schema = SCHEMAS[suffix](path)
+        schema = SCHEMAS[suffix_of(path)](path)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     if not schema.names:
@@ -129,6 +125,14 @@ def open_list(path: Path, ingest: Ingest, *, recognise: bool = False, files: boo
     found = SourceList(path=path, schema=schema, url=url, caption=caption, begins=begins)
     _check_types(found)
     return found
+
+
+def check_format(path: Path) -> None:
+    """UserError where a file's name says no format that lists have."""
+    if suffix_of(path) not in READERS:
+        raise UserError(
+            f"{path}: unknown format {path.suffix or 'without an ending'!r}; known: {', '.join(SUFFIXES)} (and .gz)"
+        )
 
 
 def is_table(path: Path, file_column: str | None = None) -> bool:
