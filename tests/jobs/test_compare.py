@@ -1,8 +1,8 @@
 """Arms compared: the scores they are given, what the truth says of them, and what is left for MLflow."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -20,10 +20,8 @@ SCORES = ((0.3, 0.4), (0.5, 0.6), (0.1, 0.1))
 FAULTY, FAILED = 4, 3  # of the pictures, the first so many are wrong; the last so many were not fetched
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three selections: all 12 pictures, the 8 good ones and a wrong one, and one good one."""
-    folder = tmp_path_factory.mktemp("compare")
+def write_arms(folder: Path) -> dict[str, Any]:
+    """Three selections: all 12 pictures, the 8 good ones and a wrong one, and one good one. As `compare` takes them."""
     every = list(write_images(folder / "images", [10, 5], failed=(12, 13, 14)))
     for number, uids in enumerate((every, every[FAULTY - 1 :], every[-1:])):
         write_selection(folder / f"selection{number}", uids)
@@ -35,25 +33,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kinds = ["wrong"] * FAULTY + ["good"] * (len(every) - FAULTY)
     truth = {"uid": every, "kind": kinds, "original": pa.nulls(len(every), pa.string())}
     write_table(folder / "truth.parquet", pa.table(truth))
-    return folder
+    return {
+        "images": folder / "images",
+        "arms": parse_arms(ARMS),
+        "selections": tuple(folder / f"selection{number}" for number in range(3)),
+        "trials": tuple(folder / f"trial{number}{seed}" for number in range(3) for seed in range(2)),
+        "seeds": 2,
+        "truth": folder / "truth.parquet",
+    }
 
 
-def compared(folder: Path, out: Path, truth: Path | None, arms: Sequence[str] = ARMS) -> Summary:
+@pytest.fixture(scope="module")
+def arms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return write_arms(tmp_path_factory.mktemp("compare"))
+
+
+def compared(arms: dict[str, Any], out: Path, **others: Path | None) -> Summary:
     out.mkdir()
-    return compare.run(
-        images=folder / "images",
-        arms=parse_arms(arms),
-        selections=tuple(folder / f"selection{number}" for number in range(3)),
-        trials=tuple(folder / f"trial{number}{seed}" for number in range(3) for seed in range(2)),
-        seeds=2,
-        truth=truth,
-        out=out,
-        tracker=Silent(),
-    )
+    return compare.run(**{**arms, **others}, out=out, tracker=Silent())
 
 
-def test_the_winner_the_table_and_whether_the_truth_agrees(folder: Path, tmp_path: Path) -> None:
-    summary = compared(folder, tmp_path / "out", folder / "truth.parquet")
+def test_the_winner_the_table_and_whether_the_truth_agrees(arms: dict[str, Any], tmp_path: Path) -> None:
+    summary = compared(arms, tmp_path / "out")
     assert json.loads((tmp_path / "out/_TAGS.json").read_text()) == {
         "vlp.winner": "words-gt-2",
         "vlp.winner_rules": "words>2",
@@ -70,14 +71,14 @@ def test_the_winner_the_table_and_whether_the_truth_agrees(folder: Path, tmp_pat
     assert [arm["scores"] for arm in found["arms"]] == [list(scores) for scores in SCORES]
 
 
-def test_without_a_truth_scores_alone_are_told(folder: Path, tmp_path: Path) -> None:
-    summary = compared(folder, tmp_path / "out", None)
+def test_without_a_truth_scores_alone_are_told(arms: dict[str, Any], tmp_path: Path) -> None:
+    summary = compared(arms, tmp_path / "out", truth=None)
     assert not [name for name in summary.counts if name.startswith(("f1", "kendall"))]
     assert "F1" not in (tmp_path / "out/comparison.md").read_text()
 
 
-def test_the_truth_of_another_list_is_told(folder: Path, tmp_path: Path) -> None:
+def test_the_truth_of_another_list_is_told(arms: dict[str, Any], tmp_path: Path) -> None:
     other = pa.table({"uid": ["x"], "kind": ["good"], "original": pa.nulls(1, pa.string())})
     write_table(tmp_path / "truth.parquet", other)
     with pytest.raises(UserError, match=r"truth\.parquet: knows none of these pictures"):
-        compared(folder, tmp_path / "out", tmp_path / "truth.parquet")
+        compared(arms, tmp_path / "out", truth=tmp_path / "truth.parquet")
