@@ -10,6 +10,7 @@ from vlp_core.curation.alike import between
 from vlp_core.curation.copies import EXACT, NEAR, Rows
 from vlp_core.curation.settings import Near
 from vlp_core.data.layout import read_shards
+from vlp_core.errors import UserError
 from vlp_core.files import write_table
 from vlp_core.tracker import Summary, Tracker
 from vlp_core.uids import find, firsts
@@ -26,9 +27,11 @@ def run(*, hashes: Path, others: Path, name: str, near: Near, out: Path, tracker
     """Write MATCHES of the fetched pictures that the set `others` has (both folders of hashes), and pictures.json.
 
     A picture is named with the first of the others that has its bytes, or else with the first that is near to it;
-    `name` is what the set is called.
+    `name` is what the set is called. UserError where both are the same pictures: none would be left.
     """
     seen, watched = Hashed.read(hashes), Hashed.read(others)
+    if len(seen) and seen.digest == watched.digest:
+        raise UserError(f"{name}: has the very pictures of this run, all of which would go; leave it out")
     tracker.progress(0, len(seen), unit="pictures")
     exact = find(seen.sha256, watched.sha256)
     found = np.where(exact >= 0, exact, _near(seen, watched, near))

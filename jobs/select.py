@@ -147,7 +147,8 @@ def _sha256(hashes: Path, passed: Passed, chosen: Rows, verdicts: Path) -> pa.La
 
 
 def _nothing_left(counts: dict[str, int]) -> str:
-    took = f"rules took {counts['rules']}, copies {counts['copies']}, evaluation sets {counts['evaluation']}"
+    others = f"evaluation sets and --dedup.against {counts['evaluation']}"
+    took = f"rules took {counts['rules']}, copies {counts['copies']}, {others}"
     if "balance" in counts:
         took += f", balancing {counts['balance']} (of pairs, those without an entry)"
     if not any(counts.values()):

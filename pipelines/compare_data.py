@@ -62,7 +62,7 @@ def configuration(recipe: Recipe) -> type[CompareData]:
         ("data", Data, recipe.data),
     ]
     made = make_dataclass("CompareData", fields, bases=(CompareData,), frozen=True, kw_only=True)
-    made.__doc__ = CompareData.__doc__
+    made.__doc__ = f"{CompareData.__doc__} --recipe NAME and --size tiny or paper say what is trained (a tiny clip)."
     return made
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Event
 from typing import Annotated, Any
 
+from pipelines.workflow.elsewhere import check_elsewhere
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import Decision, Planner
 from pipelines.workflow.progress import Display, clock
@@ -147,6 +148,7 @@ class Invocation:
 
     def _steps(self) -> list[Step]:
         """The DAG as far as it is wanted."""
+        check_elsewhere(self.config, self.root)
         steps = walk(list(self.build(resolved(self.config, self.root))))
         for forced in self.workflow.force:
             find(steps, forced, "--force")

@@ -200,7 +200,7 @@ def test_a_url_that_a_folder_holds_twice_is_selected_once(folder: Path, tmp_path
 
 def test_an_empty_selection_says_what_took_the_rows(tmp_path: Path, folder: Path, cluster: str) -> None:
     deduplicated([Picture(url=url("tiny"), body=jpeg(blotches(1)))], tmp_path, "side>=5000")
-    with pytest.raises(UserError, match="rules took 1, copies 0, evaluation sets 0"):
+    with pytest.raises(UserError, match=r"rules took 1, copies 0, evaluation sets and --dedup\.against 0"):
         selected(tmp_path, tmp_path / "out", evaluations=())
     assert not list((tmp_path / "out").iterdir())
 
@@ -219,6 +219,25 @@ def test_hashes_of_other_images_are_refused(folder: Path, tmp_path: Path, cluste
             out=tmp_path,
             tracker=Silent(),
         )
+
+
+def test_a_set_of_the_very_pictures_is_refused(folder: Path, tmp_path: Path) -> None:
+    """Nothing would be left."""
+    with pytest.raises(UserError, match="eval: has the very pictures of this run, all of which would go; leave it out"):
+        matched(folder, folder / "hashes", tmp_path / "matches")
+
+
+def test_each_of_those_that_look_the_same_is_matched(tmp_path: Path, cluster: str) -> None:
+    """Rules may leave any one of them."""
+    body = jpeg(blotches(1))
+    for name, bodies in (("", [body, body + b"\0"]), ("eval", [altered(blotches(1), "recompressed")])):
+        pictures = [Picture(url=url(f"{name}{number}"), body=body) for number, body in enumerate(bodies)]
+        images = write_images(tmp_path / f"{name}images", pictures)
+        (tmp_path / f"{name}hashes").mkdir()
+        hash.run(images=images, out=tmp_path / f"{name}hashes", tracker=Silent())
+    found = matched(tmp_path, tmp_path / "evalhashes", tmp_path / "matches")
+    table = pq.read_table(found / matches.MATCHES_FILE).select(["row", "other_uid", "reason"])
+    assert table.to_pylist() == [{"row": row, "other_uid": uid_of(url("eval0")), "reason": "near"} for row in (0, 1)]
 
 
 def test_at_most_nothing_is_refused() -> None:
