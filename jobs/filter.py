@@ -15,7 +15,7 @@ from jobs.measure import only_fetched
 from jobs.shards import map_shards
 from vlp_core.curation.funnel import Funnel, Stage
 from vlp_core.curation.language import detector_named
-from vlp_core.curation.quantities import JUDGES, judge_of
+from vlp_core.curation.quantities import JUDGES, QUANTITIES, judge_of
 from vlp_core.curation.rules import Rule, parse_rules
 from vlp_core.curation.settings import Filter
 from vlp_core.curation.verdicts import NO_CAPTION, judged
@@ -55,6 +55,8 @@ class _Counts:
     captions: int
     pictures_lost: list[int]
     captions_lost: list[int]
+    unknown: list[int]
+    """Pictures of shards that lack the column which the rule asks for."""
 
 
 def asked_rules(filter: Filter) -> tuple[Rule, ...]:
@@ -72,7 +74,7 @@ def run(*, images: Path, columns: tuple[Path, ...], filter: Filter, out: Path, t
 
     `columns` are folders of what judges found (see `jobs.measure`). A picture is lost to the first rule that it, or
     the last of its captions, fails; one without captions is lost at once. UserError where a rule asks for a column that
-    is not there.
+    no shard has; a warning where some lack it.
     """
     rules = asked_rules(filter)
     names = shard_names(images)
@@ -86,6 +88,7 @@ def run(*, images: Path, columns: tuple[Path, ...], filter: Filter, out: Path, t
     for task, found in map_shards(_judge, tasks):
         counts += found
         progress.add(len(task.names))
+    _tell_unknown(rules, counts, images, tracker)
     funnel = _funnel(rules, counts)
     write_text(out / FUNNEL_FILE, json.dumps(funnel.as_json(), indent=2) + "\n")
     write_bytes(out / FUNNEL_PICTURE, funnel.png())
@@ -161,7 +164,7 @@ def _judge_shard(task: _Task, name: str) -> _Counts:
     pictures = only_fetched(rows)
     captions = pictures["captions"].combine_chunks()
     found = columns_of(task.columns, name, {rule.quantity for rule in task.rules})
-    values = {rule.quantity: _known(task, name, rule, found[rule.quantity], captions) for rule in task.rules}
+    values = {rule.quantity: _values_of(task, name, rule, found[rule.quantity], captions) for rule in task.rules}
     verdicts = judged(task.placed, captions, values)
     rule_names = pa.array([str(rule) for rule in task.rules], pa.string())
     fell = pa.array(verdicts.rule, mask=verdicts.rule < 0)
@@ -173,17 +176,33 @@ def _judge_shard(task: _Task, name: str) -> _Counts:
         captions=pc.sum(pc.list_value_length(captions)).as_py() or 0,
         pictures_lost=np.bincount(verdicts.rule[verdicts.rule >= 0], minlength=len(task.rules)).tolist(),
         captions_lost=verdicts.captions_lost,
+        unknown=[len(pictures) if found[rule.quantity] is None else 0 for rule in task.rules],
     )
 
 
-def _known(task: _Task, name: str, rule: Rule, values: np.ndarray | None, captions: pa.ListArray) -> np.ndarray:
-    shard = f"{task.images / name}.parquet"
+def _values_of(task: _Task, name: str, rule: Rule, values: np.ndarray | None, captions: pa.ListArray) -> np.ndarray:
+    """[pictures] or [captions]; None each where the shard lacks the column."""
+    count = len(pc.list_flatten(captions)) if rule.of_captions else len(captions)
     if values is None:
-        needs = " and ".join(JUDGES[judge_of(rule.quantity)].needs.get(rule.quantity, (rule.quantity,)))
-        raise UserError(f"{shard}: no column {needs}, which '{rule}' asks for; leave that rule out")
-    if len(values) != (len(pc.list_flatten(captions)) if rule.of_captions else len(captions)):
-        raise UserError(f"{shard}: {rule.quantity} was measured of other pictures; measure these")
+        return np.full(count, np.nan if QUANTITIES[rule.quantity].words is None else None)
+    if len(values) != count:
+        raise UserError(f"{task.images / name}.parquet: {rule.quantity} was measured of other pictures; measure these")
     return values
+
+
+def _tell_unknown(rules: Sequence[Rule], counts: Sequence[_Counts], images: Path, tracker: Tracker) -> None:
+    """Sets that others stored lack what they did not write down: as a whole, or beside pictures that were fetched."""
+    fetched = sum(count.fetched for count in counts)
+    for number, rule in enumerate(rules):
+        unknown = sum(count.unknown[number] for count in counts)
+        needs = " and ".join(JUDGES[judge_of(rule.quantity)].needs.get(rule.quantity, (rule.quantity,)))
+        if unknown and unknown == fetched:
+            raise UserError(f"{images}: no column {needs} in any shard, which '{rule}' asks for; leave that rule out")
+        if unknown:
+            tracker.warn(
+                f"{unknown:,} of {fetched:,} pictures have no {needs}, so that '{rule}' took them all; leave that rule "
+                "out, or the sets that lack it"
+            )
 
 
 def _funnel(rules: Sequence[Rule], counts: Sequence[_Counts]) -> Funnel:

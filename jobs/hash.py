@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from jobs.shards import map_shards
 from vlp_core.curation.hashes import colours, grey, phash, thumbnail
+from vlp_core.data.adopted import undecodable
 from vlp_core.data.index import Reader
 from vlp_core.data.layout import HASHES, SUCCESS, read_shards, shard_names
 from vlp_core.data.stored import index_shard, read_rows
@@ -70,9 +71,7 @@ def _hashes(task: _Task, file: Path, index: pa.Table) -> pa.Table:
         try:
             small = thumbnail(reader.read(file, offset, length))
         except OSError as error:
-            raise UserError(
-                f"{file}: the picture of {uid} cannot be decoded ({error}); delete the shard and fetch it again"
-            ) from error
+            raise undecodable(file, offset, uid, str(error)) from error
         hashes.append(phash(small))
         signatures.append(colours(small))
         greys.append(grey(small))

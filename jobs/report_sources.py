@@ -129,9 +129,10 @@ def _together(parts: Sequence[_Part]) -> dict[str, np.ndarray]:
         if any(values is not None and len(values) for values in found):
             sizes = [pc.sum(pc.list_value_length(part.pictures["captions"])).as_py() or 0 for part in parts]
             lengths = sizes if of_captions(quantity) else [len(part.pictures) for part in parts]
+            unknown = np.nan if QUANTITIES[quantity].words is None else None
             together[quantity] = np.concatenate(
                 [
-                    np.full(size, np.nan) if values is None else values
+                    np.full(size, unknown) if values is None else values
                     for values, size in zip(found, lengths, strict=True)
                 ]
             )

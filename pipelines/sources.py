@@ -50,21 +50,24 @@ def images_of(
         pairs = step(f"ingest{ending}", ingest.run, sources=found.lists, **settings)
         made.append(step(f"download{ending}", download.run, pairs=pairs, fetch=fetch, serve=serve))
     if found.tables:
-        settings["ingest"] = replace(ingest_settings, url_column=adopt_settings.file_column)
-        pairs = step(f"ingest-pictures{ending}", ingest.run, sources=found.tables, **settings, files=True)
+        files = replace(ingest_settings, url_column=adopt_settings.file_column)
+        tables = {"sources": found.tables, "ingest": files, "recognise": bool(ending), "files": True}
+        pairs = step(f"ingest-pictures{ending}", ingest.run, **tables)
         folders = folders_of(found.tables, adopt_settings)
-        made.append(step(f"adopt-pictures{ending}", adopt_pictures.run, pairs=pairs, folders=folders))
+        listing = adopt_pictures.listing(found.tables, folders, ingest=files, recognise=bool(ending))
+        made.append(step(f"adopt-pictures{ending}", adopt_pictures.run, pairs=pairs, folders=folders, listing=listing))
     if len(made) == 1 and not found.sets:
         return made[0]
-    named = (ingest_settings.caption_column,) if ingest_settings.caption_column else ()
     return step(
         f"adopt{ending}",
         adopt.run,
         sources=found.sets,
         listing=digest(found.parts),
-        caption_names=(*named, *CAPTION_NAMES),
+        caption_names=CAPTION_NAMES,
+        caption_column=ingest_settings.caption_column,
+        recognise=bool(ending),
         made=tuple(made),
-        skip_damaged=adopt_settings.skip_damaged,
+        adopt=replace(adopt_settings, file_column=None),
     )
 
 

@@ -21,7 +21,7 @@ def here(tmp_path: Path) -> Path:
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "a.csv").write_text("url,caption\nhttp://a.test/1,one\n")
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "captions.tsv").write_text("image\ttext\n1.jpg\tone\n")
+    (tmp_path / "photos" / "captions.tsv").write_text("image\ttext\n1.jpg\tone\n2.jpg\ttwo\n")
     (tmp_path / "photos" / "1.jpg").write_bytes(jpeg(1))
     (tmp_path / "parts" / "0").mkdir(parents=True)
     write_tar(tmp_path / "parts" / "0" / "x.tar", [("1.jpg", jpeg(1))])
@@ -95,9 +95,14 @@ def test_a_column_of_files_is_named_where_a_table_has_urls_too(here: Path) -> No
     assert sort_out([str(table)], Adopt(file_column="local")).tables == (table,)
 
 
-def test_a_set_that_changed_is_adopted_again(here: Path) -> None:
-    before = images(here / "set").inputs["listing"]
-    assert images(here / "set").inputs["listing"] == before
-    tar = here / "set" / "00000.tar"
-    tar.write_bytes(tar.read_bytes() + b"\0" * 512)
-    assert images(here / "set").inputs["listing"] != before
+@pytest.mark.parametrize(
+    ("source", "changed"), [("set", "set/00000.tar"), ("photos", "photos/1.jpg"), ("photos", "photos/2.jpg")]
+)
+def test_a_set_that_changed_is_adopted_again(here: Path, source: str, changed: str) -> None:
+    """Also where what is named is there only now."""
+    before = images(here / source).inputs["listing"]
+    (here / "photos" / "unnamed.jpg").write_bytes(b"")
+    assert images(here / source).inputs["listing"] == before
+    file = here / changed
+    file.write_bytes((file.read_bytes() if file.exists() else b"") + b"\0" * 512)
+    assert images(here / source).inputs["listing"] != before

@@ -63,10 +63,11 @@ JUDGES: dict[str, Judge] = {
         gives={
             "side": Quantity("smaller side of the original picture, in pixels", example=">=200"),
             "ratio": Quantity("longer side by shorter side", example="<=3"),
-            "bytes": Quantity("size of the file as it came", example=">=5000"),
+            "bytes": Quantity("size of the file as it came, or as it was found there", example=">=5000"),
             "captions": Quantity("how many captions the picture has"),
-            "format": Quantity("what the file came as, by its bytes", FORMATS, "=jpeg"),
+            "format": Quantity("what the file came as, or was found as", FORMATS, "=jpeg"),
         },
+        version="2",
         needs={"side": _SIDES, "ratio": _SIDES, "bytes": ("bytes",), "format": ("format",)},
     ),
     "text": Judge(

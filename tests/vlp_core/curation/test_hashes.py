@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.vlp_core.curation.drawings import WAYS, altered, blotches, jpeg, shape
+from tests.vlp_core.data.folders import broken
 from vlp_core.curation.hashes import colour_distance, colours, hamming, phash, signatures, thumbnail
 from vlp_core.curation.settings import Near
 
@@ -41,6 +42,12 @@ def test_the_colours_tell_apart_what_the_hash_alone_does_not() -> None:
     """The same drawing in a colour as dark: hardly a bit differs, so that the signature must decide."""
     bits, colour = apart(jpeg(shape(0, 0, 0)), jpeg(shape(0, 2, 0)))
     assert bits <= Near().bits and colour > Near().colour
+
+
+@pytest.mark.parametrize("kind", ["cut", "chunk", "large"])
+def test_what_cannot_be_decoded_is_told_as_such_whatever_its_decoder_raises(kind: str) -> None:
+    with pytest.raises(OSError, match=r"."):
+        thumbnail(broken(kind))
 
 
 def test_the_hash_is_the_sign_of_low_frequencies() -> None:
