@@ -113,12 +113,25 @@ def _one(texts: Texts) -> pa.Array:
 
 def firsts(rows: Words) -> NDArray[np.int64]:
     """int64 [N]: the first row that has the same words [N, W] as each row."""
-    order = np.argsort(rows[:, 0], kind="stable")
+    order = _sorted(rows)
     new = np.ones(len(rows), dtype=bool)
     new[1:] = (rows[order[1:]] != rows[order[:-1]]).any(axis=1)
     first = np.empty(len(rows), np.int64)
     first[order] = order[np.flatnonzero(new)][np.cumsum(new) - 1]
     return first
+
+
+def _sorted(rows: Words) -> NDArray[np.int64]:
+    """int64 [N]: the order of the rows, equal ones as they stand; by the first words alone where these tell."""
+    order = np.argsort(rows[:, 0], kind="stable")
+    first, rest = rows[order, 0], rows[order, 1:]
+    tied = first[1:] == first[:-1]
+    mixed = tied & (rest[1:] != rest[:-1]).any(axis=1)
+    if mixed.any():
+        run = np.cumsum(np.append(0, ~tied))
+        at = np.flatnonzero(np.isin(run, run[1:][mixed], kind="table"))
+        order[at] = order[at][np.lexsort(rows[order[at]].T[::-1])]
+    return order
 
 
 def digest_of_texts(texts: Texts) -> str:
