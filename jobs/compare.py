@@ -8,17 +8,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.champion import choose_metric
 from jobs.evaluate import read_scores
 from jobs.select import SUMMARY_FILE
 from vlp_core.curation.arms import Arm
 from vlp_core.curation.trials import Trials, agreement, by_score, columns, half_width, said_of_winner, table
-from vlp_core.curation.truth import NEEDED, Worth, worth
+from vlp_core.curation.truth import Worth, read_truth, worth
 from vlp_core.data.layout import SUCCESS, iterate_shards
 from vlp_core.data.stored import read_selection
-from vlp_core.errors import UserError
 from vlp_core.files import wide, write_bytes, write_text
 from vlp_core.tracker import Summary, Tracker
 
@@ -87,24 +85,14 @@ def _size(selection: Path) -> dict[str, int]:
 
 def _worths(images: Path, selections: Sequence[Path], truth: Path) -> list[Worth]:
     """What each selection is worth by the truth about the pictures that were fetched."""
-    try:
-        known = wide(pq.read_table(truth, columns=list(NEEDED)))
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{truth}: not a table of {', '.join(NEEDED)} ({error}); give the truth of this list") from None
     rows = pa.concat_tables(
         [
             table.filter(pc.equal(table["status"], SUCCESS)).select(["uid"])
             for table in iterate_shards(images, ["uid", "status"])
         ]
     )
-    fetched = wide(rows)["uid"].combine_chunks()
-    worths = [
-        worth(wide(read_selection(selection, ["uid"]))["uid"].combine_chunks(), fetched, known)
-        for selection in selections
-    ]
-    if not worths[0].there:
-        raise UserError(f"{truth}: knows none of these pictures; give the truth of this list")
-    return worths
+    known = read_truth(truth, wide(rows)["uid"].combine_chunks())
+    return [worth(read_selection(selection, ["uid"])["uid"].combine_chunks(), known) for selection in selections]
 
 
 def _said(arms: Sequence[Trials], metric: str, half: float | None, tau: float | None) -> str:

@@ -8,7 +8,7 @@ from vlp_core.report.settings import Report
 from vlp_core.settings import execution
 from vlp_core.tracker import Summary, Tracker
 
-VERSION = "2"
+VERSION = "3"
 RESUMABLE = False
 PAGE = "report.html"
 

@@ -9,21 +9,15 @@ import pyarrow.parquet as pq
 
 from jobs.report_sources import Source, selected_among
 from jobs.select import REMOVED_FILE
+from vlp_core.curation.truth import read_truth
 from vlp_core.data.layout import read_shards
-from vlp_core.errors import UserError
 from vlp_core.files import wide
 from vlp_core.report.fates import EVALUATION, NOT_FETCHED, OTHERWISE, SELECTED, Planted, Truth, matrix, scores
-
-_NEEDED = ("uid", "kind", "original")
 
 
 def judged_by(path: Path, source: Source, copies: pa.Table, rules: Sequence[str]) -> Truth:
     """What became of each row of the truth that this list holds; UserError where the file is no such table."""
-    truth = _read(path)
-    listed = wide(read_shards(source.images, ["uid"]))["uid"].combine_chunks()
-    truth = truth.filter(pc.is_in(truth["uid"], value_set=listed)).combine_chunks()
-    if not len(truth):
-        raise UserError(f"--report.truth {path}: none of its uids is in this data set; give the truth of this list")
+    truth = read_truth(path, wide(read_shards(source.images, ["uid"]))["uid"].combine_chunks())
     uids = truth["uid"].combine_chunks()
     fate, group = _fates(uids, source, copies)
     planted = Planted(
@@ -37,13 +31,6 @@ def judged_by(path: Path, source: Source, copies: pa.Table, rules: Sequence[str]
     return Truth(told, rows, scores(planted, rules))
 
 
-def _read(path: Path) -> pa.Table:
-    try:
-        return wide(pq.read_table(path, columns=list(_NEEDED)))
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"--report.truth {path}: not a table of {', '.join(_NEEDED)} ({error})") from None
-
-
 def _fates(uids: pa.Array, source: Source, copies: pa.Table) -> tuple[pa.Array, pa.Array]:
     """What took each picture, and the one that stayed in its place: itself, where it is no copy."""
     assert source.verdicts is not None and source.selection is not None
@@ -54,7 +41,7 @@ def _fates(uids: pa.Array, source: Source, copies: pa.Table) -> tuple[pa.Array, 
     removed = wide(pq.read_table(source.selection / REMOVED_FILE, columns=["uid"]))["uid"].combine_chunks()
     went = pc.is_in(group, value_set=removed)
     chosen = pa.array(selected_among(source.selection, pa.chunked_array([uids])))
-    kept = pc.if_else(went, EVALUATION, pc.if_else(chosen, SELECTED, OTHERWISE))
-    passed = pc.coalesce(copies["reason"].combine_chunks().take(copied), kept)
-    fetched = pc.coalesce(verdicts["rule"].combine_chunks().take(judged), passed)
+    passed = pc.coalesce(copies["reason"].combine_chunks().take(copied), pc.if_else(went, EVALUATION, OTHERWISE))
+    fell = pc.coalesce(verdicts["rule"].combine_chunks().take(judged), passed)
+    fetched = pc.if_else(chosen, SELECTED, fell)  # first: of a uid with two answers one may have gone
     return pc.if_else(judged.is_valid(), fetched, NOT_FETCHED).cast(pa.string()), group

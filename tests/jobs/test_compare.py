@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from jobs import compare
 from tests.vlp_core.data.folders import write_images, write_selection
 from vlp_core.curation.arms import parse_arms
-from vlp_core.errors import UserError
 from vlp_core.files import write_table
 from vlp_core.tracker import Silent, Summary
 
@@ -77,8 +78,8 @@ def test_without_a_truth_scores_alone_are_told(arms: dict[str, Any], tmp_path: P
     assert "F1" not in (tmp_path / "out/comparison.md").read_text()
 
 
-def test_the_truth_of_another_list_is_told(arms: dict[str, Any], tmp_path: Path) -> None:
-    other = pa.table({"uid": ["x"], "kind": ["good"], "original": pa.nulls(1, pa.string())})
-    write_table(tmp_path / "truth.parquet", other)
-    with pytest.raises(UserError, match=r"truth\.parquet: knows none of these pictures"):
-        compared(arms, tmp_path / "out", truth=tmp_path / "truth.parquet")
+def test_a_truth_that_knows_no_good_picture_ranks_nothing(arms: dict[str, Any], tmp_path: Path) -> None:
+    truth = pq.read_table(arms["truth"])
+    write_table(tmp_path / "truth.parquet", truth.filter(pc.equal(truth["kind"], "wrong")))
+    summary = compared(arms, tmp_path / "out", truth=tmp_path / "truth.parquet")
+    assert {value for name, value in summary.counts.items() if name.startswith("f1/")} == {0.0}

@@ -13,7 +13,8 @@ import pytest
 
 from jobs import report
 from jobs.filter import FUNNEL_FILE
-from jobs.report_sources import seal_of, source_at
+from jobs.report_sources import Source, seal_of, source_at
+from jobs.report_truth import judged_by
 from jobs.select import REMOVED_FILE, SUMMARY_FILE
 from tests.jobs.pictures import Picture, write_images
 from tests.vlp_core.curation.drawings import blotches, jpeg
@@ -24,7 +25,7 @@ from vlp_core.curation.shard import Shard
 from vlp_core.curation.verdicts import judged
 from vlp_core.data.layout import SELECTION_FILE, SUCCESS, VERDICTS
 from vlp_core.errors import UserError
-from vlp_core.files import write_table
+from vlp_core.files import wide, write_table
 from vlp_core.report.settings import Report
 from vlp_core.tracker import Silent, Summary
 
@@ -207,12 +208,10 @@ def test_what_was_planted_is_scored(folder: Path, tmp_path: Path) -> None:
     names = ("rules", "dedup", "decontamination")
     assert {name: summary.counts[f"recall/{name}"] for name in names} == dict.fromkeys(names, 1.0)
     assert {name: summary.counts[f"precision/{name}"] for name in names} == dict.fromkeys(names, 1.0)
-    (tmp_path / "other.parquet").write_bytes(b"no table")
-    with pytest.raises(UserError, match=r"other\.parquet: not a table of uid, kind, original"):
-        made(folder, tmp_path, truth=tmp_path / "other.parquet")
-    write_table(tmp_path / "foreign.parquet", pa.table({"uid": ["x"], "kind": ["good"], "original": ["y"]}))
-    with pytest.raises(UserError, match="none of its uids is in this data set"):
-        made(folder, tmp_path, truth=tmp_path / "foreign.parquet")
+    twice = pa.table({"uid": [UIDS["good1"]], "kept_uid": [UIDS["good1"]], "reason": ["exact"]})  # with two answers
+    source = Source(images=folder / "images", verdicts=folder / "verdicts", selection=folder / "selection")
+    found = judged_by(tmp_path / "truth.parquet", source, wide(twice), RULES)
+    assert dict(zip(found.fates, dict(found.rows)["good"], strict=True))["selected"] == 6
 
 
 def release(root: Path, folder: Path) -> Path:

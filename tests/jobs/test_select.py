@@ -9,7 +9,7 @@ import pytest
 
 from jobs import hash, matches, select
 from jobs.semantic import SEMANTIC
-from tests.jobs.pictures import Picture, write_images
+from tests.jobs.pictures import Picture, stored, write_images
 from tests.jobs.test_dedup import deduplicated
 from tests.vlp_core.curation.drawings import altered, blotches, jpeg
 from vlp_core.curation.selection import selection_digest
@@ -188,14 +188,16 @@ def test_a_url_that_a_folder_holds_twice_is_selected_once(folder: Path, tmp_path
         Picture(url=url("same"), body=jpeg(blotches(1)), captions=["first"]),
         Picture(url=url("same"), body=jpeg(blotches(1)), captions=["second"]),
         Picture(url=url("changed"), body=jpeg(blotches(2)), captions=["before"]),
-        Picture(url=url("changed"), body=jpeg(blotches(3)), captions=["after"]),
+        Picture(url=url("changed"), body=jpeg(blotches(3, width=600, height=450)), captions=["after"]),
     ]
     deduplicated(pictures, tmp_path)
     found, summary = selected(tmp_path, tmp_path / "out", evaluations=())
     assert (found, summary.counts["removed/copies"]) == (uids("same", "changed"), 2)
     samples = Samples.open(tmp_path / "images", tmp_path / "out")
     captions = {samples.uid(row): samples.captions(row) for row in range(len(samples))}
-    assert captions == {uid_of(url("same")): ["first", "second"], uid_of(url("changed")): ["before", "after"]}
+    assert captions == {uid_of(url("same")): ["first", "second"], uid_of(url("changed")): ["after", "before"]}
+    larger = samples.uids.index(uid_of(url("changed"))).as_py()
+    assert pictures[3].body and samples.image_bytes(larger) == stored(pictures[3].body, 64)
 
 
 def test_an_empty_selection_says_what_took_the_rows(tmp_path: Path, folder: Path, cluster: str) -> None:
