@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.measure import columns as columns_of
+from jobs.columns import columns as columns_of
 from jobs.measure import only_fetched
 from jobs.shards import map_shards
 from vlp_core.curation.funnel import Funnel, Stage
 from vlp_core.curation.language import detector_named
-from vlp_core.curation.quantities import JUDGES, QUANTITIES, judge_of
+from vlp_core.curation.quantities import JUDGES, judge_of, unknown
 from vlp_core.curation.rules import Rule, parse_rules
 from vlp_core.curation.settings import Filter
 from vlp_core.curation.verdicts import NO_CAPTION, judged
@@ -150,9 +150,11 @@ def _values(task: _Values) -> dict[str, np.ndarray]:
 
 
 def _thresholds(rules: Sequence[Rule], placed: Sequence[Rule]) -> dict[str, float]:
-    """What a share of all came to."""
-    pairs = zip(rules, placed, strict=True)
-    return {f"threshold/{rule.quantity}": float(found.value) for rule, found in pairs if rule.top is not None}
+    """What each share of all came to: `threshold/clip_top30`."""
+    pairs = ((rule, found) for rule, found in zip(rules, placed, strict=True) if rule.top is not None)
+    return {
+        f"threshold/{rule.quantity}_{str(rule.value).removesuffix('%')}": float(found.value) for rule, found in pairs
+    }
 
 
 def _judge(task: _Task) -> list[_Counts]:
@@ -184,7 +186,7 @@ def _values_of(task: _Task, name: str, rule: Rule, values: np.ndarray | None, ca
     """[pictures] or [captions]; None each where the shard lacks the column."""
     count = len(pc.list_flatten(captions)) if rule.of_captions else len(captions)
     if values is None:
-        return np.full(count, np.nan if QUANTITIES[rule.quantity].words is None else None)
+        return unknown(rule.quantity, count)
     if len(values) != count:
         raise UserError(f"{task.images / name}.parquet: {rule.quantity} was measured of other pictures; measure these")
     return values

@@ -25,7 +25,7 @@ def against_of(report: Report) -> Against | None:
     """What the drift is told from; UserError where that is no data set."""
     if report.against is None:
         return None
-    from jobs.report_sources import seal_of
+    from jobs.report_against import seal_of
 
     return Against(folder=report.against, seal=seal_of(report.against))
 
@@ -54,8 +54,9 @@ def run(
         against: tells the drift from it.
         truth: table of uid, kind and original, where they are known.
     """
+    from jobs.report_against import source_at
     from jobs.report_page import Made
-    from jobs.report_sources import Source, sample_of, source_at
+    from jobs.report_sources import Source, sample_of
 
     source = Source(images=images, columns=columns, verdicts=verdicts, selection=selection)
     tracker.progress(0, 3, unit="parts")

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.columns import column
 from jobs.filter import FUNNEL_FILE
-from jobs.measure import column
 from jobs.report_sources import Source, every_for, identities, reasons_of, sample_of
 from jobs.report_truth import judged_by
 from jobs.select import REMOVED_FILE, SUMMARY_FILE
@@ -216,7 +216,7 @@ def _removed(file: Path, number: int) -> tuple[list[Removed], int]:
     pairs = [
         Removed(
             row["uid"],
-            row.get("other_uid") or row.get("evaluation_uid") or "",
+            row.get("other_uid") or "",
             row["reason"],
             row.get("against") or "theirs",
         )

@@ -1,6 +1,5 @@
-"""What a report is made from: some shards of a data set with their columns, and where another release keeps its own."""
+"""What a report is made from: some shards of a data set with their columns."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.measure import columns as stored_columns
+from jobs.columns import columns as stored_columns
 from jobs.measure import fetched
-from vlp_core.curation.quantities import JUDGES, QUANTITIES, of_captions
+from vlp_core.curation.quantities import JUDGES, QUANTITIES, of_captions, unknown
 from vlp_core.curation.shard import Shard
 from vlp_core.data.layout import SELECTION_FILE, SUCCESS, shard_names
-from vlp_core.data.stored import index_shard, read_rows
+from vlp_core.data.stored import read_rows
 from vlp_core.errors import UserError
 from vlp_core.files import wide
-from vlp_core.identity import digest_of
 from vlp_core.report.sample import Bools, Sample, evenly, joined
 
 _IDENTITIES = 200_000  # links of a data set, at most about, that are compared with those of another
@@ -129,10 +127,9 @@ def _together(parts: Sequence[_Part]) -> dict[str, np.ndarray]:
         if any(values is not None and len(values) for values in found):
             sizes = [pc.sum(pc.list_value_length(part.pictures["captions"])).as_py() or 0 for part in parts]
             lengths = sizes if of_captions(quantity) else [len(part.pictures) for part in parts]
-            unknown = np.nan if QUANTITIES[quantity].words is None else None
             together[quantity] = np.concatenate(
                 [
-                    np.full(size, unknown) if values is None else values
+                    unknown(quantity, size) if values is None else values
                     for values, size in zip(found, lengths, strict=True)
                 ]
             )
@@ -172,59 +169,20 @@ def every_for(fetched: int) -> int:
 
 
 def identities(images: Path, every: int) -> pa.Table:
-    """uid and sha256 of the fetched pictures, of one in `every` (a power of 16) links by their hash."""
+    """uid and sha256 (null where it is not known) of the fetched pictures, of one in `every` (a power of 16) links by
+    their hash."""
     digits = "0" * round(np.log(every) / np.log(16))
     parts = []
     for name in shard_names(images):
         index = images / f"{name}_index.parquet"
-        rows = pq.read_table(index, columns=["uid", "sha256"]) if index.exists() else index_shard(images, name)[1]
-        parts.append(rows.select(["uid", "sha256"]).filter(pc.starts_with(rows["uid"], digits)))
+        rows = pq.read_table(index, columns=["uid", "sha256"]) if index.exists() else _hashed(images, name)
+        parts.append(rows.filter(pc.starts_with(rows["uid"], digits)))
     return joined(parts)
 
 
-# Another data set: a folder of images, or the newest selection under the root of an earlier release.
-
-
-def source_at(path: Path) -> Source:
-    """Where the data set of a path lies; UserError where it is none."""
-    if not path.is_dir():
-        raise UserError(f"--report.against {path}: no such folder; give a folder of images, or a root")
-    if shard_names(path):
-        return Source(images=path)
-    made = sorted(path.glob("select*/*/_RECORD.json"), key=lambda record: (record.stat().st_mtime_ns, record))
-    if not made:
-        raise UserError(
-            f"--report.against {path}: neither shards of pictures nor a finished select step in this folder"
-        )
-    selection = made[-1].parent
-    verdicts = _input(path, selection, "filter")
-    images = _input(path, verdicts, "download", "adopt")
-    columns = tuple(folder for folder in _inputs(path, verdicts) if folder != images and folder.is_dir())
-    return Source(images=images, columns=columns, verdicts=verdicts, selection=selection)
-
-
-def _inputs(root: Path, folder: Path) -> list[Path]:
-    """The folders of the steps that a result was made from."""
-    try:
-        return [root / place for place in json.loads((folder / "_RUN.json").read_text())["inputs"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"--report.against {root}: {folder} does not say what it was made from; make it anew"
-        ) from error
-
-
-def _input(root: Path, folder: Path, *steps: str) -> Path:
-    for found in _inputs(root, folder):
-        if found.parent.name.startswith(steps) and found.is_dir():
-            return found
-    raise UserError(f"--report.against {root}: what {folder} was made from is gone ({' or '.join(steps)})")
-
-
-def seal_of(path: Path) -> str:
-    """What tells that the data set at a path is another than it was, without reading its pictures."""
-    if path is None:
-        return None
-    source = source_at(path)
-    folders = [folder for folder in (source.images, source.selection) if folder is not None]
-    files = [file for folder in folders for file in sorted(folder.glob("*.parquet"))]
-    return digest_of([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files])
+def _hashed(images: Path, name: str) -> pa.Table:
+    """uid and sha256 of a shard's pictures; null where they were not hashed, for that would be to read them all."""
+    rows = read_rows(images, name, ["uid", "sha256", "status"])
+    rows = rows.filter(pc.equal(rows["status"], SUCCESS))
+    hashed = rows["sha256"] if "sha256" in rows.column_names else pa.nulls(len(rows), pa.string())
+    return pa.table({"uid": rows["uid"], "sha256": hashed})

@@ -24,7 +24,7 @@ import tyro
 
 from jobs import report
 from jobs.filter import FUNNEL_FILE
-from jobs.measure import columns
+from jobs.columns import columns
 from jobs.select import REMOVED, REMOVED_FILE, SUMMARY_FILE
 from vlp_core.curation.captions import of_pictures, of_texts
 from vlp_core.curation.rules import parse_rules

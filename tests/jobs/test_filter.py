@@ -98,8 +98,9 @@ def test_a_share_of_all_is_taken_over_all_shards_whatever_other_rules_take(
     images: Path, tmp_path: Path, cluster: str
 ) -> None:
     """Of ten captions the three longest are GOOD, twice, and one of 28 letters; a small picture has one of them."""
-    counts = filtered(images, tmp_path / "out", Filter(rules=("side>=200", "chars>=top30%")))
-    assert (counts["threshold/chars"], counts["captions/kept"], counts["pictures/kept"]) == (28, 2, 2)
+    counts = filtered(images, tmp_path / "out", Filter(rules=("side>=200", "chars>=top100%", "chars>=top30%")))
+    assert (counts["threshold/chars_top30"], counts["captions/kept"], counts["pictures/kept"]) == (28, 2, 2)
+    assert counts["threshold/chars_top100"] < 28
 
 
 def test_equal_input_gives_equal_files_and_a_picture_of_the_funnel(images: Path, tmp_path: Path, cluster: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 
 from jobs import report
 from jobs.filter import FUNNEL_FILE
-from jobs.report_sources import Source, seal_of, source_at
+from jobs.report_against import seal_of, source_at
+from jobs.report_sources import Source
 from jobs.report_truth import judged_by
 from jobs.select import REMOVED_FILE, SUMMARY_FILE
 from tests.jobs.pictures import Picture, write_images
@@ -193,6 +195,19 @@ def test_a_part_is_said_to_be_one(folder: Path, tmp_path: Path) -> None:
     assert summary.counts == {"pictures/looked_at": 6, "pictures/shown": 0}
 
 
+def test_a_part_may_hold_no_picture(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(folder, data)
+    rows = pq.read_table(data / "images/00000.parquet")
+    at = rows.column_names.index("status")
+    gone = rows.set_column(at, "status", pa.array(["failed_to_download"] * len(rows)))
+    write_table(data / "images/00000.parquet", gone)
+    for table in (data / "images/00000_index.parquet", data / "verdicts/00000.parquet"):
+        write_table(table, pq.read_table(table)[:0])
+    page, summary = made(data, tmp_path / "out", rows=6)
+    assert summary.counts["pictures/looked_at"] == 0 and "side&gt;=100" in page
+
+
 def test_equal_data_gives_equal_pages(folder: Path, tmp_path: Path) -> None:
     assert made(folder, tmp_path / "one")[0] == made(folder, tmp_path / "two")[0]
 
@@ -245,6 +260,14 @@ def test_drift_is_told_from_a_folder_of_pictures_or_the_root_of_a_release(folder
     text = re.sub(r"\s+", " ", "".join(Reader(page).text))
     assert "What is selected here against" in text and "10 are in both, and behind 0 of these" in text
     assert set(re.findall(r"distance ([\d.]+)", text)) == {"0.000"}
+    shutil.copytree(folder / "images", tmp_path / "elsewhere")
+    for file in (tmp_path / "elsewhere").iterdir():
+        if file.name[5:] == ".parquet":  # as img2dataset writes it where it was not asked for hashes
+            write_table(file, pq.read_table(file).drop_columns("sha256"))
+        else:  # no picture is read for hashes that a page could do without
+            file.unlink()
+    page, _ = made(folder, tmp_path / "three", against=tmp_path / "elsewhere")
+    assert "10 are in both; whether the pictures behind these are the same is not known" in "".join(Reader(page).text)
 
 
 def test_a_seal_is_of_the_tables_and_what_is_no_data_set_is_told(folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from vlp_core.curation import captions, speech
 from vlp_core.curation.language import detector_named
@@ -130,3 +132,8 @@ def judge_of(quantity: str) -> str:
 
 def of_captions(quantity: str) -> bool:
     return JUDGES[judge_of(quantity)].of == "captions"
+
+
+def unknown(quantity: str, count: int) -> NDArray[Any]:
+    """[count] values of a quantity of which none is known: nan, or None where it is a word."""
+    return np.full(count, np.nan if QUANTITIES[quantity].words is NUMBER else None)

@@ -144,7 +144,10 @@ def _log_odds(here: Numbers, there: Numbers) -> Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """Links and pictures of both: in how many of each `every` they were looked at, by their hash."""
+    """Links and pictures of both: in how many of each `every` they were looked at, by their hash.
+
+    hashed  whether both have hashes of their pictures: without, nothing is known of `changed` and `pictures_shared`
+    """
 
     links: int
     links_there: int
@@ -153,6 +156,7 @@ class Overlap:
     pictures_shared: int
     pictures: int
     every: int
+    hashed: bool
 
 
 def overlap(here: pa.Table, there: pa.Table, every: int) -> Overlap:
@@ -161,10 +165,11 @@ def overlap(here: pa.Table, there: pa.Table, every: int) -> Overlap:
     at = pc.index_in(here["uid"], value_set=there["uid"].combine_chunks())
     both = at.is_valid()
     mine, others = here["sha256"].filter(both), there["sha256"].take(at.drop_null())
-    bytes_here = pc.unique(here["sha256"])
-    again = pc.is_in(bytes_here, value_set=pc.drop_null(there["sha256"].combine_chunks()))
+    bytes_here, bytes_there = (pc.drop_null(pc.unique(table["sha256"])) for table in (here, there))
+    again = pc.is_in(bytes_here, value_set=bytes_there)
     return Overlap(
         links=len(here), links_there=len(there), shared=pc.sum(both, min_count=0).as_py(),
         changed=pc.sum(pc.not_equal(mine, others), min_count=0).as_py(),
         pictures_shared=pc.sum(again, min_count=0).as_py(), pictures=len(bytes_here), every=every,
+        hashed=len(bytes_here) > 0 and len(bytes_there) > 0,
     )  # fmt: skip

@@ -11,14 +11,13 @@ from markupsafe import Markup
 
 from vlp_core.report.drift import Overlap, Word
 from vlp_core.report.examples import Examples
-from vlp_core.report.failures import NO_HOST, Host, Kind
+from vlp_core.report.failures import NO_HOST, Host, Kind, host_of
 from vlp_core.report.fates import Truth
 from vlp_core.report.groups import Groups
 
 _FOLDER = Path(__file__).parent
 # Control characters, and those that turn the direction of what follows them.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
-_HOST = re.compile(r"^[a-zA-Z][\w+.\-]*://(?:[^/?#@]*@)?([^/?#:]+)")
 
 
 @dataclass(frozen=True)
@@ -179,8 +178,7 @@ def share(number: float, whole: float) -> Any:
 
 
 def _host(url: str) -> str:
-    found = _HOST.match(url)
-    return found[1].lower() if found else url or NO_HOST
+    return host_of(url) or url or NO_HOST
 
 
 def _rate(value: float | None) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from vlp_core.curation.quantities import NUMBER, QUANTITIES
 from vlp_core.curation.rules import Rule
 from vlp_core.report import svg
-from vlp_core.report.bins import Bins, bins_of, short
+from vlp_core.report.bins import bins_of, short
 from vlp_core.report.drift import Shift
 from vlp_core.report.page import BarRow, Plot, Row, ShiftView, Sweep
 from vlp_core.report.sample import Sample
@@ -101,8 +101,5 @@ def shift_view(shift: Shift) -> ShiftView:
         svg.Series("here, in %", "dark", 100 * shift.shares[0]),
         svg.Series("there, in %", "line", 100 * shift.shares[1]),
     ]
-    return ShiftView(shift.quantity, shift.distance, middle, shift.middles, drawing=_drawn(shift.bins, series))
-
-
-def _drawn(bins: Bins, series: Sequence[svg.Series]) -> svg.Markup:
-    return svg.histogram(bins, series)
+    drawing = svg.histogram(shift.bins, series)
+    return ShiftView(shift.quantity, shift.distance, middle, shift.middles, drawing=drawing)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vlp_core.curation.quantities import of_captions
+from vlp_core.curation.quantities import of_captions, unknown
 
 Values = Mapping[str, NDArray[np.generic]]
 Bools = NDArray[np.bool_]
@@ -65,6 +65,12 @@ class Sample:
     def starts(self) -> NDArray[np.int64]:
         """Where each picture's captions begin, [pictures + 1]."""
         return np.searchsorted(self.owner, np.arange(len(self) + 1))
+
+    def values_of(self, quantity: str) -> NDArray[np.generic]:
+        """As `values` has them; none is known of a quantity that the data set has in other shards alone."""
+        if quantity in self.values:
+            return self.values[quantity]
+        return unknown(quantity, len(self.texts) if of_captions(quantity) else len(self))
 
     def every(self, quantity: str) -> NDArray[np.generic]:
         """The known values of a quantity."""

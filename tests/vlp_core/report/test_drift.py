@@ -36,8 +36,10 @@ def test_the_distance_is_that_of_kolmogorov_and_smirnov() -> None:
 
 
 def test_links_in_both_and_pictures_that_changed_behind_them() -> None:
-    here = pa.table({"uid": ["a", "b", "c", "d"], "sha256": ["1", "2", "3", "1"]})
+    here = pa.table({"uid": ["a", "b", "c", "d", "n"], "sha256": ["1", "2", "3", "1", None]})
     there = pa.table({"uid": ["b", "c", "e"], "sha256": ["2", "9", "1"]})
     found = overlap(here, there, every=1)
-    assert (found.links, found.links_there, found.shared, found.changed) == (4, 3, 2, 1)
-    assert (found.pictures, found.pictures_shared) == (3, 2)
+    assert (found.links, found.links_there, found.shared, found.changed) == (5, 3, 2, 1)
+    assert (found.pictures, found.pictures_shared, found.hashed) == (3, 2, True)
+    unhashed = there.set_column(1, "sha256", pa.nulls(3, pa.string()))
+    assert not overlap(here, unhashed, every=1).hashed

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from tests.vlp_core.data.folders import row, write_shard
-from vlp_core.report.failures import by_host, hosts_of, kinds_of
+from tests.vlp_core.data.folders import broken, row, write_shard
+from vlp_core.report.failures import NO_HOST, by_host, host_of, hosts_of, kinds_of
 from vlp_core.report.fates import NOT_FETCHED, SELECTED, Planted, matrix, scores
 from vlp_core.report.groups import groups_of
 from vlp_core.report.page import clean
@@ -30,6 +30,7 @@ from vlp_core.report.thumbnails import SIDE, places_of, thumbnails
 )
 def test_the_host_of_a_url(url: str | None, host: str) -> None:
     assert hosts_of(pa.array([url], pa.string())).to_pylist() == [host]
+    assert host_of(url or "") == (None if host == NO_HOST else host)
 
 
 def test_failures_by_kind_and_by_host_with_the_commonest_reason() -> None:
@@ -92,9 +93,9 @@ def test_pictures_become_small_ones_and_what_is_none_is_left_out(tmp_path: Path)
     clear = Image.new("RGBA", (600, 300), (255, 0, 0, 0))
     file = io.BytesIO()
     clear.save(file, "PNG")
-    for shard, bodies in enumerate([[file.getvalue()], [b"no picture", file.getvalue()]]):
+    for shard, bodies in enumerate([[file.getvalue()], [b"no picture", file.getvalue(), broken("chunk")]]):
         write_shard(tmp_path, shard, [row(10 * shard + n, shard, body) for n, body in enumerate(bodies)], bodies)
-    uids = [row(number, 0, b"x")["uid"] for number in (0, 10, 11)]
+    uids = [row(number, 0, b"x")["uid"] for number in (0, 10, 11, 12)]
     places = places_of([tmp_path], [*uids, "nowhere"])
     assert set(places) == set(uids) and places[uids[2]].captions[0] == "picture 11"
     shown = thumbnails(places)
