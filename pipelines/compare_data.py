@@ -40,8 +40,8 @@ class CompareData(Curate):
     seeds: int = 3
     """Models that are trained on each selection, with seeds from --train.seed on."""
     metric: str | None = None
-    """The score that decides, higher is better; none given: zero_shot/top1 where there is one, else
-    retrieval/text_to_image_r@10."""
+    """The score that decides, higher is better; none given: retrieval/text_to_image_r@10 where there is one, else
+    zero_shot/top1."""
     words: Words = Words()
     model: Any = None
     train: Train = Train()

@@ -30,7 +30,7 @@ def write_arms(folder: Path) -> dict[str, Any]:
         for seed, score in enumerate(SCORES[number]):
             trial = folder / f"trial{number}{seed}"
             trial.mkdir()
-            (trial / "scores.json").write_text(json.dumps({METRIC: score, "data_digest": "x"}))
+            (trial / "scores.json").write_text(json.dumps({METRIC: score, "zero_shot/top1": 1 - score}))
     kinds = ["wrong"] * FAULTY + ["good"] * (len(every) - FAULTY)
     truth = {"uid": every, "kind": kinds, "original": pa.nulls(len(every), pa.string())}
     write_table(folder / "truth.parquet", pa.table(truth))
