@@ -56,8 +56,7 @@ def run(
     groups = read_shards(copies, COPIES.names)
     kept = np.arange(passed.fetched)
     kept[groups["row"].to_numpy()] = groups["kept_row"].to_numpy()
-    watched = (*(evaluations if select.decontaminate else ()), *against)
-    removed = _removed(kept, passed, watched, verdicts)
+    removed = _removed(kept, passed, (*evaluations, *against), verdicts)
     stays = kept[passed.rows] == passed.rows
     stays[passed.places(removed["row"].to_numpy())] = False
     alike = np.empty(0, np.int64) if semantic is None else read_shards(semantic, ["row"])["row"].to_numpy()

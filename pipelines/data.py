@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from jobs import corpus, dedup, filter, hash, matches, measure, near, report, select
 from jobs.hashed import hash_folders
@@ -173,17 +174,23 @@ def selected(config: Curate, data_set: DataSet, columns: dict[str, Step] | None 
     check_scores(config.score, config.semantic, filter.asked_rules(config.filter))
     add_scores(config.score, images, columns, filter.judges_of(config.filter))
     judged = measured(config.filter, images, columns)
-    verdicts = step(f"filter{arm}", filter.run, images=images, columns=judged, filter=config.filter)
+    rules = tuple(str(rule) for rule in filter.asked_rules(config.filter))  # a set by what is in it, not by its name
+    verdicts = step(
+        f"filter{arm}", filter.run, images=images, columns=judged, filter=replace(config.filter, rules=rules)
+    )
     scored = (columns["score"],) if "score" in columns else ()
     copies = step(f"dedup{arm}", dedup.run, images=images, near=data_set.near, verdicts=verdicts, scores=scored)
-    shown = semantic_of(config.semantic, columns, {"verdicts": verdicts, "copies": copies, "near": data_set.near}, arm)
+    seen = data_set.seen if config.select.decontaminate else ()
+    matched = (*seen, *data_set.against)
+    left: dict[str, Any] = {"verdicts": verdicts, "copies": copies, "near": data_set.near, "matches": matched}
+    shown = semantic_of(config.semantic, columns, left, arm)
     return step(
         f"select{arm}",
         select.run,
         verdicts=verdicts,
         copies=copies,
         hashes=hashes,
-        evaluations=data_set.seen if config.select.decontaminate else (),
+        evaluations=seen,
         against=data_set.against,
         **({} if shown is None else {"semantic": shown}),
         select=config.select,

@@ -1,6 +1,7 @@
 """The steps of judges that are models: each made once, whatever rules ask."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from jobs import neighbours, prompts, score, semantic
 from pipelines.workflow.step import Step, step
@@ -61,10 +62,10 @@ def add_scores(settings: Score, images: Step, columns: dict[str, Step], asked: I
         )
 
 
-def semantic_of(settings: Semantic, columns: dict[str, Step], left: dict[str, Step], arm: str) -> Step | None:
+def semantic_of(settings: Semantic, columns: dict[str, Step], left: dict[str, Any], arm: str) -> Step | None:
     """The step that says which pictures go since others show the same, where that is asked for.
 
-    `left` are the steps that say what is left: verdicts, copies, near.
+    `left` are the steps that say what is left: verdicts, copies, near, matches.
     """
     if settings.epsilon is None:
         return None

@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 import tyro
 
 from jobs import report
-from jobs.filter import FUNNEL_FILE
 from jobs.columns import columns
+from jobs.filter import FUNNEL_FILE
 from jobs.select import REMOVED, REMOVED_FILE, SUMMARY_FILE
 from vlp_core.curation.captions import of_pictures, of_texts
 from vlp_core.curation.rules import parse_rules

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlp_core.errors import UserError, nearest
+from vlp_core.errors import UserError, nearest, public_text
 from vlp_core.identity import digest_of
 from vlp_core.settings import BY_CONTENT, EXECUTION, EXTENDS, PATH_OR_NAME, named_path
 from vlp_core.tracker import Summary
@@ -145,7 +145,9 @@ class Canonical:
             return [self.of(item, f"{where}.{number}") for number, item in enumerate(value)]
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{where} {value}: give a finite number")
-        if value is None or isinstance(value, bool | int | float | str):
+        if isinstance(value, str):
+            return public_text(value)  # the password of a url is no part of a result, and stands in no record
+        if value is None or isinstance(value, bool | int | float):
             return value
         raise TypeError(f"input {where!r}: {type(value).__name__} has no canonical form")
 

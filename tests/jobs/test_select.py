@@ -128,7 +128,7 @@ def test_a_picture_goes_with_the_copy_it_stands_for_where_it_is_not_itself_near(
 def test_pictures_of_other_data_sets_go_whether_or_not_those_of_evaluation_sets_do(
     folder: Path, tmp_path: Path
 ) -> None:
-    everything, summary = selected(folder, tmp_path / "all", against=(folder / "matches",), decontaminate=False)
+    everything, summary = selected(folder, tmp_path / "all", evaluations=(), against=(folder / "matches",))
     assert everything == uids("plain", "twin") and summary.counts["removed/evaluation"] == 3
 
 
@@ -142,7 +142,7 @@ def test_what_is_left_is_balanced_with_the_captions_of_copies_and_then_cut(folde
 
 
 def test_decontamination_can_be_left_out(folder: Path, tmp_path: Path) -> None:
-    found, _ = selected(folder, tmp_path, decontaminate=False)
+    found, _ = selected(folder, tmp_path, evaluations=())
     assert found == uids("plain", "leaked", "leaked_near", "kept_of_leak", "twin")
     assert pq.read_metadata(tmp_path / "removed.parquet").num_rows == 0
 
@@ -172,12 +172,12 @@ def test_the_digest_is_of_the_rows_not_of_how_they_are_stored(folder: Path, tmp_
 
 
 def test_at_most_takes_the_first_in_a_seeded_order_that_more_rows_do_not_change(folder: Path, tmp_path: Path) -> None:
-    two, summary = selected(folder, tmp_path / "two", at_most=2, decontaminate=False)
-    three, _ = selected(folder, tmp_path / "three", at_most=3, decontaminate=False)
+    two, summary = selected(folder, tmp_path / "two", evaluations=(), at_most=2)
+    three, _ = selected(folder, tmp_path / "three", evaluations=(), at_most=3)
     assert len(two) == 2 and len(three) == 3 and set(two) < set(three)
     assert summary.counts["removed/at_most"] == 3
     others = {
-        tuple(selected(folder, tmp_path / str(seed), at_most=2, seed=seed, decontaminate=False)[0]) for seed in range(6)
+        tuple(selected(folder, tmp_path / str(seed), evaluations=(), at_most=2, seed=seed)[0]) for seed in range(6)
     }
     assert len(others) > 1
 

@@ -7,7 +7,8 @@ import pytest
 from pipelines.data import Curate, fetched, inputs_of, selected
 from pipelines.workflow.step import walk
 from tests.jobs.test_hashed import write_hashes
-from vlp_core.curation.settings import Dedup, Near, Select
+from vlp_core.curation.rule_sets import RULE_SETS
+from vlp_core.curation.settings import Dedup, Filter, Near, Select
 
 
 @pytest.mark.parametrize("decontaminate", [True, False])
@@ -28,3 +29,13 @@ def test_copies_are_looked_for_as_settings_say_here_in_evaluation_sets_and_in_ot
     select = steps["select"].inputs
     assert [step.name for step in select["evaluations"]] == list(evaluations)
     assert select["against"] == (steps["matches-against-1"],)
+
+
+def test_a_set_of_rules_counts_by_what_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def judged() -> Filter:
+        config = Curate(filter=Filter(rules=("datacomp_basic", "side>=300")))
+        return selected(config, fetched(config, inputs_of(config))).inputs["verdicts"].inputs["filter"]
+
+    assert judged().rules == ("captions>=1", *RULE_SETS["datacomp_basic"], "side>=300")
+    monkeypatch.setitem(RULE_SETS, "datacomp_basic", ("words>3",))
+    assert judged().rules == ("captions>=1", "words>3", "side>=300")

@@ -37,6 +37,15 @@ def test_execution_settings_are_not_in_the_fingerprint(tmp_path: Path) -> None:
     assert fingerprint(writing(pause_s=5.0), tmp_path) == fingerprint(writing(), tmp_path)
 
 
+def test_the_password_of_a_url_is_in_no_record(tmp_path: Path) -> None:
+    digests = Digests(tmp_path / "digests.json")
+    found = [
+        identify(writing(words=(f"http://{word}h.test/00000.tar",)), lambda _: {}, digests.of)
+        for word in ("me:secret@", "me:another@", "")
+    ]
+    assert found[0] == found[1] == found[2] and "secret" not in str(found[0])
+
+
 def test_the_name_of_a_step_is_not_in_its_fingerprint(tmp_path: Path) -> None:
     renamed = step("other", stages.write, text=stages.Text())
     assert fingerprint(renamed, tmp_path) == fingerprint(writing(), tmp_path)
