@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 VERSION = "1"
 RESUMABLE = True
-TENTHS = (10, 50, 90)
+PERCENTILES = (10, 50, 90)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +58,12 @@ def run(*, images: Path, scorer: Scorer, score: Score, out: Path, tracker: Track
         pictures += count
         progress.add(1)
     found = pc.list_flatten(read_shards(out, [CLIP])[CLIP]).to_numpy()
-    places = np.percentile(found, TENTHS).tolist() if len(found) else []
+    places = np.percentile(found, PERCENTILES).tolist() if len(found) else []
     return Summary(
         counts={
             "pictures/scored": pictures,
             "captions/scored": len(found),
-            **{f"clip/p{tenth}": value for tenth, value in zip(TENTHS, places, strict=False)},
+            **{f"clip/p{percent}": value for percent, value in zip(PERCENTILES, places, strict=False)},
         }
     )
 

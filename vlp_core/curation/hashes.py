@@ -88,16 +88,6 @@ def grey(small: NDArray[np.uint8]) -> bytes:
     return np.rint(_SMOOTHED @ (small @ _LUMA) @ _SMOOTHED.T).astype(np.uint8).tobytes()
 
 
-def signatures(packed: list[bytes]) -> NDArray[np.uint8]:
-    """Colour signatures as they are stored -> uint8 [N, 192]."""
-    return np.frombuffer(b"".join(packed), dtype=np.uint8).reshape(-1, COLOUR_BYTES)
-
-
 def hamming(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """How many bits differ, elementwise."""
     return np.bitwise_count(left ^ right)
-
-
-def colour_distance(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The mean absolute difference of signatures [N, 192], in steps of 0..255."""
-    return np.abs(left.astype(np.int16) - right.astype(np.int16)).mean(axis=1)
