@@ -9,7 +9,7 @@ import pytest
 from tests.vlp_core.curation.drawings import WAYS, altered, blotches, jpeg, shape
 from tests.vlp_core.curation.looks import colour_distance, looks
 from tests.vlp_core.data.folders import broken
-from vlp_core.curation.hashes import hamming, phash, thumbnail
+from vlp_core.curation.hashes import colours, hamming, phash, thumbnail
 from vlp_core.curation.settings import Near
 
 PICTURES = [shape(kind, colour, place) for kind in (0, 2) for colour in (0, 2) for place in (0, 1)]
