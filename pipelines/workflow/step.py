@@ -116,7 +116,16 @@ def identify(
     base = {"function": current.function, "version": current.version}
     family = digest_of({**base, "inputs": inputs})[:20]
     whole = digest_of({**base, "inputs": inputs, "extends": canonical.extends})[:20]
-    return Identity(fingerprint=whole, family=family, inputs=inputs, extends=canonical.extends)
+    return Identity(fingerprint=whole, family=family, inputs=_shown(inputs), extends=canonical.extends)
+
+
+def _shown(value: Any) -> Any:
+    """A canonical value as it may stand in records: without the passwords of urls, which its fingerprint knows."""
+    if isinstance(value, Mapping):
+        return {key: _shown(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    return public_text(value) if isinstance(value, str) else value
 
 
 class Canonical:
@@ -145,9 +154,7 @@ class Canonical:
             return [self.of(item, f"{where}.{number}") for number, item in enumerate(value)]
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{where} {value}: give a finite number")
-        if isinstance(value, str):
-            return public_text(value)  # the password of a url is no part of a result, and stands in no record
-        if value is None or isinstance(value, bool | int | float):
+        if value is None or isinstance(value, bool | int | float | str):
             return value
         raise TypeError(f"input {where!r}: {type(value).__name__} has no canonical form")
 
