@@ -18,6 +18,7 @@ from vlp_core.uids import find, firsts
 VERSION = "1"
 RESUMABLE = False
 MATCHES_FILE = "matches.parquet"
+_AT_ONCE, _MOST_AT_ONCE = 2**20, 2**22  # pictures that are held: no fewer than the others, which are walked each time
 MATCHES = pa.schema(
     [("row", pa.int64()), ("against", pa.string()), ("other_uid", pa.string()), ("reason", pa.string())]
 )
@@ -56,7 +57,11 @@ def _near(seen: Hashed, watched: Hashed, near: Near) -> Rows:
     first = firsts(seen.looks)
     distinct = np.flatnonzero(first == np.arange(len(first)))
     found = np.full(len(distinct), len(watched), np.int64)
-    for mine, theirs in between(seen.looks_at(distinct), watched.looks_at(np.arange(len(watched))), near):
-        np.minimum.at(found, mine, theirs)
+    others = watched.looks_at(np.arange(len(watched)))
+    done = 0
+    for looks in seen.looks_in_parts(distinct, min(max(len(watched), _AT_ONCE), _MOST_AT_ONCE)):
+        for mine, theirs in between(looks, others, near):
+            np.minimum.at(found, done + mine, theirs)
+        done += len(looks)
     found[found == len(watched)] = -1
     return found[np.searchsorted(distinct, first)]
