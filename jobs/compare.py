@@ -130,7 +130,7 @@ def _drawn(arms: Sequence[Trials], metric: str, half: float | None) -> bytes:
     axes.set_yticks(range(len(ordered)), [f"{arm.arm}\n{arm.pictures:,} pictures" for arm in ordered], fontsize=9)
     axes.set_ylim(len(ordered) - 0.5, -0.5)
     number = len(arms[0].scores)
-    seeds = f"mean of {number} seeds with its 95 % interval (one deviation for all arms); dots: seeds"
+    seeds = f"mean of {number} seeds with its 95 % interval; dots: seeds"
     axes.set_title(said_of_winner(arms, half), loc="left", fontsize=10)
     axes.set_xlabel(f"{metric}, %: {seeds if half is not None else 'one seed'}", loc="left", fontsize=9)
     axes.grid(axis="x", alpha=0.3)
