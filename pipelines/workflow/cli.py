@@ -134,7 +134,7 @@ class Invocation:
         for path in (path for step in steps for value in step.inputs.values() for path in outside_paths(value)):
             planner.digests.of(path)  # a file that is missing is told before the first step, whichever it is for
         decisions = [planner.decide(step) for step in steps]
-        for line in planner.tell():
+        for line in (*planner.tell(), *planner.tell_of_code()):
             print(f"! {line}")
         if self.workflow.explain:
             self._explain(decisions)

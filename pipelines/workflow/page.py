@@ -67,11 +67,21 @@ class Page:
 
 
 def describe(counts: Mapping[str, float]) -> str:
-    """The first counts of a step that are not zero (nor what chance gives), as its line shows them."""
+    """The first counts of a step that are not zero (nor what chance gives), as its line shows them.
+
+    A count is `12 rows read`; what is no whole number by its type is a figure, `top1 0.91`.
+    """
     told = {key.replace("/", " "): value for key, value in counts.items() if not key.endswith(CHANCE)}
     shown = {key: value for key, value in told.items() if value} or told
-    texts = [f"{value:,.4g} {key}" if value < 1e4 else f"{value:,.0f} {key}" for key, value in shown.items()]
+    texts = [
+        f"{key} {_figure(value)}" if isinstance(value, float) else f"{value:,} {key}" for key, value in shown.items()
+    ]
     return " · ".join(texts[:4])
+
+
+def _figure(value: float) -> str:
+    text = f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:,.4g}"
+    return f"{text}.0" if text.lstrip("-").isdigit() else text
 
 
 def _links(folder: Path) -> list[str]:

@@ -74,10 +74,16 @@ def test_until_makes_no_more_than_asked(toy: Command) -> None:
     assert not (toy.root / "shout").exists()
 
 
-def test_force_makes_a_step_again_and_its_equal_result_leaves_dependents_alone(toy: Command) -> None:
-    toy()
-    said = toy("--force", "write")
+def test_force_makes_a_step_again_and_its_equal_result_leaves_dependents_alone(toy: Command, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("more")
+    flags = ("--file", str(tmp_path / "more.txt"))
+    toy(*flags)
+    for path in toy.root.glob("*/*/_RUN.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"sources": {"old.py": "another"}}))
+    said = toy(*flags, "--force", "write")
     assert "✓ write" in said and "= shout" in said
+    changed = [line.partition("since: ")[2] for line in said.splitlines() if line.startswith("! reused, though")]
+    assert changed == ["count; --force STEP makes one again", "shout, add; --force STEP makes one again"]
 
 
 def test_another_way_to_the_same_content_leaves_dependents_alone(toy: Command) -> None:
