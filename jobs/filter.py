@@ -1,5 +1,6 @@
 """Rules compare the columns of judges: verdicts beside the pictures, and a funnel."""
 
+import difflib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from jobs.columns import columns as columns_of
 from jobs.measure import only_fetched
 from jobs.shards import map_shards
 from vlp_core.curation.funnel import Funnel, Stage
-from vlp_core.curation.language import detector_named
+from vlp_core.curation.language import FASTTEXT, detector_named, fasttext_codes
 from vlp_core.curation.quantities import JUDGES, judge_of, unknown
 from vlp_core.curation.rules import Rule, parse_rules
 from vlp_core.curation.settings import Filter
@@ -106,9 +107,17 @@ def run(*, images: Path, columns: tuple[Path, ...], filter: Filter, out: Path, t
 
 
 def check_detector(filter: Filter) -> None:
-    """UserError where a rule asks for the language and what should tell it is not there."""
-    if "language" in judges_of(filter):
+    """UserError where a rule asks for the language and what should tell it is not there, or never gives that code."""
+    rules = [rule for rule in asked_rules(filter) if rule.quantity == "language"]
+    if rules:
         detector_named(filter.detector)
+    if filter.detector != FASTTEXT:
+        return  # its codes are its own
+    for rule in rules:
+        if rule.value not in fasttext_codes():
+            close = difflib.get_close_matches(str(rule.value), sorted(fasttext_codes()), n=4, cutoff=0.5)
+            such = f"; near it are {', '.join(close)}" if close else "; write it such as 'language=en'"
+            raise UserError(f"rule '{rule}': the detector gives no language {rule.value!r}{such}")
 
 
 def _parts(names: Sequence[str]) -> list[tuple[str, ...]]:
