@@ -30,7 +30,7 @@ HALVES = (slice(0, 12), slice(4, 16))  # rows of the thumbnail
 
 _LEAF = 128
 _FEW_A_LEAF = 64  # of those that many others are looked up among
-_FAN = 256  # branches of a node at most: wide nodes are quick, and lose less than many levels
+_FAN = 96  # branches of a node at most: of fewer, more levels would be walked and more be lost
 _BEAM = 3  # nodes of each level that are followed
 _LEAVES = 3  # in which one is looked up among few; no more than _BEAM
 _ALL_WITH_ALL = 16_384  # rows that are one leaf
@@ -38,6 +38,7 @@ _WIDEST = 16_384  # of what k-means cannot part only so many are compared with e
 _HIGHEST = 6  # of the two frequencies' sum
 _FLAT = 40.0  # length, before it is made one: a deviation of some two grey levels
 _SAMPLE = 32  # rows a leaf to find the centres from
+_A_CENTRE = 64  # rows of these that move a centre: higher up there are more than it takes
 _ROUNDS = 4
 _AT_ONCE = 2**16  # rows of a thread's task
 _THREADS = 2
@@ -128,9 +129,9 @@ def _ahead(found: Callable[[Any], NDArray[np.int32]], tasks: Iterable[Any]) -> I
 
 def tree_of(rows: Small, size: int) -> "Tree":
     """Leaves of about so many of these descriptors each."""
-    rows = rows[rows.any(axis=1)]
-    wanted = min(len(rows), _SAMPLE * max(1, len(rows) // size))
-    sample = rows[np.sort(generator("leaves", len(rows)).choice(len(rows), wanted, replace=False))]
+    lit = np.flatnonzero(rows.any(axis=1))
+    wanted = min(len(lit), _SAMPLE * max(1, len(lit) // size))
+    sample = rows[lit[np.sort(generator("leaves", len(lit)).choice(len(lit), wanted, replace=False))]]
     order = np.arange(len(sample))
     spans, first, below = [(0, len(sample))], [], []
     for low, high in spans:  # which grow
@@ -147,7 +148,7 @@ def _branches(sample: Small, order: Rows, low: int, high: int) -> tuple[Small, l
 
     leaves = round((high - low) / _SAMPLE)
     if leaves > 1:
-        centres, bounds = split(sample, order, low, high, _fan(leaves), _ROUNDS, UNIT)
+        centres, bounds = split(sample, order, low, high, _fan(leaves), _A_CENTRE, _ROUNDS, UNIT)
         there = np.flatnonzero(np.diff(bounds))
         if len(there) > 1:  # else k-means cannot part them
             return centres[there], list(zip(bounds[there].tolist(), bounds[there + 1].tolist(), strict=True))
@@ -155,11 +156,16 @@ def _branches(sample: Small, order: Rows, low: int, high: int) -> tuple[Small, l
 
 
 def _fan(leaves: int) -> int:
-    """Branches of a node that is to have so many leaves below it: as many at each level, and no more than _FAN."""
+    """Branches of a node that is to have so many leaves below it: about as many at each level, no more than _FAN, and
+    no panel of centres half empty.
+    """
+    from vlp_core.curation.neighbours_walk import PANEL
+
     levels = 1
     while _FAN**levels < leaves:
         levels += 1
-    return max(2, round(leaves ** (1 / levels)))
+    even = max(2, round(leaves ** (1 / levels)))
+    return even if levels == 1 or even < PANEL else -(-even // PANEL) * PANEL
 
 
 def _one_leaf(rows: Small) -> "Tree":

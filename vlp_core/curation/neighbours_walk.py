@@ -89,20 +89,23 @@ def in_panels(rows: Small) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def split(rows: Small, order: Rows, low: int, high: int, count: int, rounds: int, unit: float) -> tuple[Small, Rows]:
+def split(
+    rows: Small, order: Rows, low: int, high: int, count: int, each: int, rounds: int, unit: float
+) -> tuple[Small, Rows]:
     """Spherical k-means of rows order[low:high], from rows at even distances: centres [count, K] of length `unit`, and
-    the bounds [count + 1] of their rows in `order`, which is sorted by centre.
+    the bounds [count + 1] of their rows in `order`, which is sorted by centre. Centres are moved by about `each` rows
+    for one of them.
     """
     width = rows.shape[1]
     centres, one, signs = np.empty((count, width), np.int8), np.empty(width, np.float32), np.ones(width, np.float32)
     for place in range(count):
         centres[place] = rows[order[low + (high - low - 1) * place // max(count - 1, 1)]]
-    panels = -(-count // PANEL)
+    panels, stride = -(-count // PANEL), max(1, (high - low) // (each * count))
     sums, nearest = np.empty(panels * PANEL, np.float32), np.empty(high - low, np.int64)
     for turn in range(rounds + 1):
         total, size = np.zeros((count, width)), np.zeros(count, np.int64)
         columns = in_panels(centres)
-        for i in range(low, high):
+        for i in range(low, high, stride if turn < rounds else 1):
             _copied(rows, order[i], signs, one)
             _products(one, columns, 0, panels, sums)
             place = int(sums[:count].argmax())
