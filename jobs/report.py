@@ -8,7 +8,7 @@ from vlp_core.report.settings import Report
 from vlp_core.settings import execution
 from vlp_core.tracker import Summary, Tracker
 
-VERSION = "3"
+VERSION = "4"
 RESUMABLE = False
 PAGE = "report.html"
 
@@ -38,6 +38,7 @@ def run(
     copies: Path,
     selection: Path,
     evaluations: tuple[Path, ...] = (),
+    names: tuple[str, ...] = (),
     report: Report,
     semantic: Path | None = None,
     against: Against | None = None,
@@ -50,6 +51,7 @@ def run(
     Args:
         columns: folders of what judges found (see `jobs.measure`).
         evaluations: images of the evaluation sets, to show which of theirs were found.
+        names: what these are called.
         semantic: what went since other pictures show the same.
         against: tells the drift from it.
         truth: table of uid, kind and original, where they are known.
@@ -58,15 +60,15 @@ def run(
     from jobs.report_page import Made
     from jobs.report_sources import Source, sample_of
 
-    source = Source(images=images, columns=columns, verdicts=verdicts, selection=selection)
+    source = Source(images=images, columns=columns, verdicts=verdicts, copies=copies, selection=selection)
     tracker.progress(0, 3, unit="parts")
     sample = sample_of(source, report.rows)
     tracker.progress(1, 3, unit="parts")
     made = Made(
         source=source,
-        copies=copies,
         semantic=semantic,
         evaluations=evaluations,
+        names=names,
         sample=sample,
         examples=report.examples,
     )
@@ -75,6 +77,8 @@ def run(
     write_text(out / PAGE, page.html())
     tracker.progress(3, 3, unit="parts")
     counts: dict[str, float] = {"pictures/looked_at": len(sample), "pictures/shown": len(page.pictures)}
+    if page.truth:
+        counts |= {"rows/known": page.truth.known, "rows/listed": page.truth.listed}
     for score in page.truth.scores if page.truth else ():
         rates = {"precision": score.precision, "recall": score.recall}
         counts |= {f"{name}/{score.name}": rate for name, rate in rates.items() if rate is not None}

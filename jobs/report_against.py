@@ -24,8 +24,9 @@ def source_at(path: Path) -> Source:
     selection = made[-1].parent
     verdicts = _input(path, selection, "filter")
     images = _input(path, verdicts, "download", "adopt")
+    copies = _input(path, selection, "dedup")
     columns = tuple(folder for folder in _inputs(path, verdicts) if folder != images and folder.is_dir())
-    return Source(images=images, columns=columns, verdicts=verdicts, selection=selection)
+    return Source(images=images, columns=columns, verdicts=verdicts, copies=copies, selection=selection)
 
 
 def _inputs(root: Path, folder: Path) -> list[Path]:

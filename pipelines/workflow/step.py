@@ -22,6 +22,8 @@ class Step:
     name: str
     run: Callable[..., Summary]
     inputs: Mapping[str, Any]
+    after: tuple["Step", ...] = ()
+    """Steps that must have ended well before this one starts, though nothing that they made is read."""
 
     @property
     def function(self) -> str:
@@ -43,7 +45,7 @@ class Step:
 
     @property
     def dependencies(self) -> list["Step"]:
-        return [found for value in self.inputs.values() for found in _steps_in(value)]
+        return [*(found for value in self.inputs.values() for found in _steps_in(value)), *self.after]
 
     def accepts(self, parameter: str) -> bool:
         return parameter in inspect.signature(self.run).parameters

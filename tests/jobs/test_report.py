@@ -15,8 +15,8 @@ import pytest
 from jobs import report
 from jobs.filter import FUNNEL_FILE
 from jobs.report_against import seal_of, source_at
-from jobs.report_sources import Source
-from jobs.report_truth import judged_by
+from jobs.report_sources import Source, sample_of
+from jobs.report_truth import Taken, judged_by
 from jobs.select import REMOVED_FILE, SUMMARY_FILE
 from tests.jobs.pictures import Picture, write_images
 from tests.vlp_core.curation.drawings import blotches, jpeg
@@ -120,6 +120,7 @@ def made(folder: Path, out: Path, *, truth: Path | None = None, **settings: obje
         copies=folder / "copies",
         selection=folder / "selection",
         evaluations=(folder / "evaluation",),
+        names=("retrieval",),
         report=asked,
         semantic=folder / "semantic",
         against=report.against_of(asked),
@@ -195,6 +196,26 @@ def test_a_part_is_said_to_be_one(folder: Path, tmp_path: Path) -> None:
     assert summary.counts == {"pictures/looked_at": 6, "pictures/shown": 0}
 
 
+@pytest.mark.parametrize("first", ["it", "its copy"])
+def test_captions_are_those_of_the_selection_be_they_handed_over_balanced_away_or_cut(
+    first: str, tmp_path: Path
+) -> None:
+    texts = {"it": ["its own", "both have", "balanced away"], "copy": ["both have", "handed over"], "cut": ["cut off"]}
+    order = ["it", "copy", "cut"] if first == "it" else ["copy", "cut", "it"]
+    pictures = [Picture(url=url(name), body=jpeg(blotches(1)), captions=texts[name]) for name in order]
+    write_images(tmp_path / "images", pictures, shard_size=2)
+    uids = {name: picture.uid for name, picture in zip(order, pictures, strict=True)}
+    write_table(tmp_path / "copies/00000.parquet", pa.table({"uid": [uids["copy"]], "kept_uid": [uids["it"]]}))
+    write_selection(tmp_path / "selection", [uids["it"]], captions=[["its own", "both have", "handed over"]])
+    source = Source(images=tmp_path / "images", copies=tmp_path / "copies", selection=tmp_path / "selection")
+    sample = sample_of(source, 100)
+    assert sample.uids.filter(pa.array(sample.selected)).to_pylist() == [uids["it"]]
+    chosen = [
+        (order[at], sample.texts[int(n)].as_py()) for n, at in enumerate(sample.owner) if sample.chosen_captions[n]
+    ]
+    assert sorted(chosen) == [("copy", "handed over"), ("it", "both have"), ("it", "its own")]
+
+
 def test_a_part_may_hold_no_picture(folder: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(folder, data)
@@ -225,20 +246,55 @@ def test_what_was_planted_is_scored(folder: Path, tmp_path: Path) -> None:
     assert {name: summary.counts[f"precision/{name}"] for name in names} == dict.fromkeys(names, 1.0)
     twice = pa.table({"uid": [UIDS["good1"]], "kept_uid": [UIDS["good1"]], "reason": ["exact"]})  # with two answers
     source = Source(images=folder / "images", verdicts=folder / "verdicts", selection=folder / "selection")
-    found = judged_by(tmp_path / "truth.parquet", source, wide(twice), RULES)
+    taken = Taken(copies=wide(twice), semantic=None, evaluations=("retrieval",), last=())
+    found = judged_by(tmp_path / "truth.parquet", source, taken, RULES)
     assert dict(zip(found.fates, dict(found.rows)["good"], strict=True))["selected"] == 6
+    page, summary = made(folder, tmp_path, truth=_cut(tmp_path / "truth.parquet", 4))
+    assert {name: summary.counts[f"rows/{name}"] for name in ("known", "listed")} == {"known": 4, "listed": 11}
+    assert "The truth knows 4 of 11 rows of this list: the numbers below are of these alone." in page
+
+
+def _cut(truth: Path, rows: int) -> Path:
+    write_table(truth, pq.read_table(truth)[:rows])
+    return truth
+
+
+@pytest.mark.parametrize(
+    ("last", "name"), [(["balancing"], "balancing"), (["balancing", "more than asked for"], "balancing or more than")]
+)
+def test_what_was_planted_went_by_the_step_that_took_it(
+    folder: Path, tmp_path: Path, last: list[str], name: str
+) -> None:
+    """Of the good ones 0 is selected, 1 went for its meaning, 2 as another data set has it, 3 for an evaluation set
+    that has its copy, the others last."""
+    good = [UIDS[f"good{n}"] for n in range(6)]
+    rows = {"uid": [*good, UIDS["copy"]], "kind": ["good"] * 6 + ["exact"], "original": [None] * 6 + [good[3]]}
+    write_table(tmp_path / "truth.parquet", pa.table({**rows, "original": pa.array(rows["original"], pa.string())}))
+    write_selection(tmp_path / "selection", good[:1])
+    gone = {"uid": [good[2], good[3]], "against": ["/another/hash", "retrieval"]}
+    write_table(tmp_path / "selection" / REMOVED_FILE, pa.table(gone))
+    source = Source(images=folder / "images", verdicts=folder / "verdicts", selection=tmp_path / "selection")
+    copies = pa.table({"uid": [UIDS["copy"]], "kept_uid": [good[3]], "reason": ["exact"]})
+    semantic = wide(pa.table({"uid": [good[1]]}))
+    taken = Taken(copies=wide(copies), semantic=semantic, evaluations=("retrieval",), last=last)
+    found = judged_by(tmp_path / "truth.parquet", source, taken, RULES)
+    after = ["copies: exact", "in evaluation sets", "in other data sets", "copies by meaning"]
+    assert found.fates[:-2] == after and found.fates[-2].startswith(name) and found.fates[-1] == "selected"
+    assert dict(found.rows) == {"good": [0, 1, 1, 1, 2, 1], "exact": [1, 0, 0, 0, 0, 0]}
 
 
 def release(root: Path, folder: Path) -> Path:
     """A root whose steps are the folders of a data set."""
     made_from: Mapping[str, tuple[str, ...]] = {
-        "select/b": ("filter/a", "hash/a"),
+        "select/b": ("filter/a", "dedup/a", "hash/a"),
         "filter/a": ("download/a",),
+        "dedup/a": (),
         "download/a": (),
     }
     for place, inputs in made_from.items():
         (root / place).parent.mkdir(parents=True, exist_ok=True)
-        name = {"select": "selection", "filter": "verdicts", "download": "images"}[place.split("/")[0]]
+        names = {"select": "selection", "filter": "verdicts", "dedup": "copies", "download": "images"}
+        name = names[place.split("/")[0]]
         (root / place).mkdir()
         for file in (folder / name).iterdir():
             os.link(file, root / place / file.name)
@@ -254,6 +310,7 @@ def test_drift_is_told_from_a_folder_of_pictures_or_the_root_of_a_release(folder
         "What is fetched here against what is fetched in" in text
         and "Of 10 links here and 1 there, 0 are in both" in text
     )
+    assert "10 and 1 pictures looked at. Fewer than 100 pictures say nothing of a drift. Two draws of so many" in text
     root = release(tmp_path / "root", folder)
     assert source_at(root).selection == root / "select/b" and source_at(root).images == root / "download/a"
     page, _ = made(folder, tmp_path / "two", against=root)

@@ -13,25 +13,46 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vlp_core.errors import UserError
-from vlp_core.files import wide
+from vlp_core.errors import UserError, first_line
 
 FAULTY = ("filename", "boilerplate", "wrong", "foreign", "tiny")
 """Kinds that rules are there for."""
 LEAK = "leak"
 _NEEDED = ("uid", "kind", "original")
+_TRUTH = pa.schema([(name, pa.large_string()) for name in _NEEDED])
+
+
+def check_truth(path: Path) -> None:
+    """UserError where a file is no truth, by its columns alone."""
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException) as error:
+        raise _no_truth(path, "no Parquet file that can be read" if path.is_file() else "no such file") from error
+    for name in _NEEDED:
+        if name not in schema.names:
+            raise _no_truth(path, f"has no column '{name}'")
+        kind = schema.field(name).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+            raise _no_truth(path, f"'{name}' is {kind}, not text")
 
 
 def read_truth(path: Path, uids: pa.Array) -> pa.Table:
     """The rows of a truth about these uids; UserError where it is no such table, or knows none of them."""
+    check_truth(path)
     try:
-        truth = wide(pq.read_table(path, columns=list(_NEEDED)))
+        truth = pq.read_table(path, columns=list(_NEEDED)).cast(_TRUTH)
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: not a table of {', '.join(_NEEDED)} ({error}); give the truth of this list") from None
+        raise _no_truth(path, first_line(error)) from error
     known = truth.filter(pc.is_in(truth["uid"], value_set=uids)).combine_chunks()
     if not len(known):
-        raise UserError(f"{path}: knows none of these pictures; give the truth of this list")
+        raise UserError(f"--report.truth {path}: knows none of the {len(uids):,} rows; give the truth of this list")
     return known
+
+
+def _no_truth(path: Path, why: str) -> UserError:
+    return UserError(
+        f"--report.truth {path}: {why}; give a Parquet table of {', '.join(_NEEDED)} (see README), a row a link"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,7 @@ class Sweep:
     head: str
     rows: Sequence[Row]
     curve: Markup | None = None
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,16 @@ class ShiftView:
     middles: tuple[str, str]
     drawing: Markup | str = ""
     bars: Sequence[BarRow] = ()
+    said: str = ""
 
 
 @dataclass(frozen=True)
 class Drift:
+    """`chance`: what the distances are worth, at so many pictures; `few`: nothing."""
+
     said: str
+    chance: str
+    few: bool
     shifts: Sequence[ShiftView]
     gained: Sequence[Word]
     lost: Sequence[Word]

@@ -98,6 +98,13 @@ def test_walk_puts_dependencies_first_and_knows_each_step_once() -> None:
     assert [found.name for found in walk([both])] == ["write", "left", "right", "both"]
 
 
+def test_what_a_step_comes_after_is_waited_for_and_is_not_in_its_fingerprint(tmp_path: Path) -> None:
+    plain, check = writing(), step("check", stages.write, text=stages.Text())
+    waiting = dataclasses.replace(plain, after=(check,))
+    assert [found.name for found in walk([waiting])] == ["check", "write"]
+    assert fingerprint(waiting, tmp_path) == fingerprint(plain, tmp_path)
+
+
 def test_two_steps_of_one_name_are_refused() -> None:
     with pytest.raises(TypeError, match="two different steps"):
         walk([writing(), writing()])

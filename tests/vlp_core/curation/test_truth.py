@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vlp_core.curation.truth import FAULTY, LEAK, Worth, read_truth, worth
+from vlp_core.curation.truth import FAULTY, LEAK, Worth, check_truth, read_truth, worth
 from vlp_core.errors import UserError
 from vlp_core.miniature import web
 
@@ -43,11 +43,29 @@ def test_pictures_that_are_all_bad_are_known_and_others_are_not(tmp_path: Path) 
     pq.write_table(TRUTH, truth)
     bad, other = (pa.array([uid], pa.large_string()) for uid in ("w1", "new"))
     assert worth(bad, read_truth(truth, bad)) == Worth(good=0, selected=1, there=0)
-    with pytest.raises(UserError, match=r"truth\.parquet: knows none of these pictures"):
+    with pytest.raises(UserError, match=r"--report\.truth .*truth\.parquet: knows none of the 1 rows"):
         read_truth(truth, other)
-    truth.write_bytes(b"no table")
-    with pytest.raises(UserError, match=r"truth\.parquet: not a table of uid, kind, original"):
-        read_truth(truth, bad)
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        (None, "no such file"),
+        (b"no table", "no Parquet file that can be read"),
+        (TRUTH.drop_columns("kind"), "has no column 'kind'"),
+        (TRUTH.set_column(2, "original", pa.array([7] * len(TRUTH))), "'original' is int64, not text"),
+    ],
+    ids=["none", "no table", "a column less", "numbers"],
+)
+def test_what_is_no_truth_is_told_by_its_columns(table: pa.Table | bytes | None, why: str, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.parquet"
+    if isinstance(table, bytes):
+        truth.write_bytes(table)
+    elif table is not None:
+        pq.write_table(table, truth)
+    for read in (check_truth, lambda path: read_truth(path, FETCHED)):
+        with pytest.raises(UserError, match=f"^--report.truth .*truth.parquet: {why}; give .* uid, kind, original"):
+            read(truth)
 
 
 def test_worth_is_both_precision_and_recall() -> None:

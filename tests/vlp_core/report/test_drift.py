@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from tests.vlp_core.report.samples import sample_with
-from vlp_core.report.drift import gap, overlap, shifts_of, words_of
+from vlp_core.report.drift import by_chance, gap, overlap, shifts_of, words_of
 from vlp_core.report.sample import Sample
 
 
@@ -33,6 +33,14 @@ def test_the_distance_is_that_of_kolmogorov_and_smirnov() -> None:
     rng = np.random.default_rng(1)
     left, right = np.sort(rng.integers(0, 9, 80)), np.sort(rng.integers(2, 12, 50))
     assert gap(left, right) == pytest.approx(stats.ks_2samp(left, right).statistic)
+
+
+def test_what_chance_alone_parts_is_as_large_as_few_pictures_make_it() -> None:
+    rng = np.random.default_rng(2)
+    for here, there in ((40, 60), (400, 90)):
+        gaps = [gap(*(np.sort(rng.random(number)) for number in (here, there))) for _ in range(2000)]
+        assert 0.02 < np.mean(np.array(gaps) > by_chance(here, there)) < 0.07
+    assert by_chance(4, 4) > 0.9 and by_chance(1, 9) == by_chance(0, 9) == 1
 
 
 def test_links_in_both_and_pictures_that_changed_behind_them() -> None:

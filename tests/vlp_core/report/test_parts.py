@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.vlp_core.data.folders import broken, row, write_shard
 from vlp_core.report.failures import NO_HOST, by_host, host_of, hosts_of, kinds_of
-from vlp_core.report.fates import NOT_FETCHED, SELECTED, Planted, matrix, scores
+from vlp_core.report.fates import EVALUATION, NOT_FETCHED, OTHER_SETS, SELECTED, Planted, matrix, scores
 from vlp_core.report.groups import groups_of
 from vlp_core.report.page import clean
 from vlp_core.report.thumbnails import SIDE, places_of, thumbnails
@@ -75,18 +75,21 @@ def test_precision_and_recall_of_what_was_planted() -> None:
         ("exact", "p", "language=en", "14"),
         ("leak", "z", "language=en", "15"),
         ("leak", "v", "near", "9"),  # goes with what it is a copy of
-        ("leak", "v", "evaluation", "9"),
+        ("leak", "v", EVALUATION, "9"),
         ("leak", "w", SELECTED, "10"),
+        ("good", "i", OTHER_SETS, "16"),  # which is no question to decontamination, be it a leak or not
+        ("leak", "j", OTHER_SETS, "17"),
+        ("leak", "j", "near", "17"),
         ("dead", "x", NOT_FETCHED, "11"),
         ("tiny", "y", NOT_FETCHED, "12"),
     ]
     kind, origin, fate, group = (pa.array(column) for column in zip(*rows, strict=True))
     planted = Planted(kind=kind, origin=origin, fate=fate, group=group)
     found = {score.name: (score.right, score.wrong, score.missed) for score in scores(planted, ["language=en"])}
-    assert found == {"rules": (1, 1, 1), "dedup": (2, 1, 2), "decontamination": (2, 0, 1)}
-    told, table = matrix(planted, [NOT_FETCHED, "ratio<=3", "language=en", "near", "evaluation", SELECTED])
-    assert told == [NOT_FETCHED, "language=en", "near", "evaluation", SELECTED]
-    assert dict(table)["good"] == [0, 1, 1, 0, 2] and dict(table)["leak"] == [0, 1, 1, 1, 1]
+    assert found == {"rules": (1, 1, 1), "dedup": (3, 1, 2), "decontamination": (2, 0, 1)}
+    told, table = matrix(planted, [NOT_FETCHED, "ratio<=3", "language=en", "near", EVALUATION, OTHER_SETS, SELECTED])
+    assert told == [NOT_FETCHED, "language=en", "near", EVALUATION, OTHER_SETS, SELECTED]
+    assert dict(table)["good"] == [0, 1, 1, 0, 1, 2] and dict(table)["leak"] == [0, 1, 2, 1, 1, 1]
 
 
 def test_pictures_become_small_ones_and_what_is_none_is_left_out(tmp_path: Path) -> None:
