@@ -93,9 +93,9 @@ def _tints_may_agree(one: Bytes, other: Bytes, turned: bool, most: float) -> boo
     far = 0
     for field in range(FIELDS * FIELDS):
         there = field ^ (FIELDS - 1) if turned else field
-        red = np.int64(one[3 * field]) - np.int64(other[3 * there])
-        green = np.int64(one[3 * field + 1]) - np.int64(other[3 * there + 1])
-        blue = np.int64(one[3 * field + 2]) - np.int64(other[3 * there + 2])
+        red = int(one[3 * field]) - int(other[3 * there])
+        green = int(one[3 * field + 1]) - int(other[3 * there + 1])
+        blue = int(one[3 * field + 2]) - int(other[3 * there + 2])
         light = red + green + blue
         apart = abs(3 * red - light) + abs(3 * green - light) + abs(3 * blue - light)
         far += apart > 9 * 3 * _TINT * most
