@@ -134,7 +134,7 @@ def _said(arms: Sequence[Trials], metric: str, half: float | None, agreed: Agree
     lines += [
         f"{arm.arm} has the same selection as {arm.same_as}: trained once, counted once." for arm in arms if arm.same_as
     ]
-    lines += [] if agreed is None else [f"Ranked by score as by F1 of what is good: {agreed}"]
+    lines += [] if agreed is None else [f"Order by score against order by F1 of what is good: {agreed}"]
     return "\n".join([*lines, said_of_winner(arms, half) + "."]) + "\n"
 
 

@@ -1,8 +1,9 @@
 """One page about a data set: what was lost to what, with pictures, and what other thresholds would do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from jobs.same import same_as
 from vlp_core.files import write_text
 from vlp_core.report.settings import Report
 from vlp_core.settings import execution
@@ -41,6 +42,7 @@ def run(
     names: tuple[str, ...] = (),
     report: Report,
     semantic: Path | None = None,
+    same: Path | None = None,
     against: Against | None = None,
     truth: Path | None = None,
     out: Path,
@@ -53,6 +55,7 @@ def run(
         evaluations: images of the evaluation sets, to show which of theirs were found.
         names: what these are called.
         semantic: what went since other pictures show the same.
+        same: which other arm selects the same (see `jobs.same`).
         against: tells the drift from it.
         truth: table of uid, kind and original, where they are known.
     """
@@ -73,6 +76,8 @@ def run(
         examples=report.examples,
     )
     page = made.page(None if against is None else source_at(against.folder), report.rows, truth)
+    if same is not None and (name := same_as(same)) is not None:
+        page = replace(page, basis=f"The same selection as that of {name}, by other rules. {page.basis}")
     tracker.progress(2, 3, unit="parts")
     write_text(out / PAGE, page.html())
     tracker.progress(3, 3, unit="parts")

@@ -13,9 +13,7 @@ RESUMABLE = False
 SAME_FILE = "same.json"
 
 
-def run(
-    *, selection: Path, arm: str, earlier: tuple[Path, ...], names: tuple[str, ...], out: Path, tracker: Tracker
-) -> Summary:
+def run(*, selection: Path, earlier: tuple[Path, ...], names: tuple[str, ...], out: Path, tracker: Tracker) -> Summary:
     """Write same.json: the name of the first of the `earlier` selections that is the same, null where none is.
 
     It says no more than that: another arm beside these trains nobody anew.
@@ -23,7 +21,7 @@ def run(
     number = first_same([*earlier, selection])[-1]
     same = names[number] if number < len(earlier) else None
     if same is not None:
-        tracker.warn(f"{arm}: same selection as {same}, whose trials count for both, once")
+        tracker.warn(f"same selection as {same}, whose trials count for both, once")
     write_text(out / SAME_FILE, json.dumps({"arm": same}) + "\n")
     return Summary(counts={"arms/before": len(earlier), "arms/same": int(same is not None)})
 
@@ -34,6 +32,6 @@ def first_same(selections: Sequence[Path]) -> list[int]:
     return [digests.index(digest) for digest in digests]
 
 
-def is_same(folder: Path) -> bool:
-    """Whether a same.json names an arm."""
-    return json.loads((folder / SAME_FILE).read_text())["arm"] is not None
+def same_as(folder: Path) -> str | None:
+    """The arm that a same.json names."""
+    return json.loads((folder / SAME_FILE).read_text())["arm"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs import evaluate as evaluation
 from jobs import train as training
-from jobs.same import is_same
+from jobs.same import same_as
 from jobs.shards import ShardTask, map_shards
 from vlp_core.data.settings import Data
 from vlp_core.evals.settings import Evaluate
@@ -51,7 +51,7 @@ def run(
     `recipe` is a `vlp_core.sizes.SystemSizes`. Where `same` (see `jobs.same`) says that an earlier arm selects the same
     there is nothing to do. Raises UserError for settings and data that do not fit.
     """
-    if same is not None and is_same(same):
+    if same is not None and same_as(same) is not None:
         return Summary(counts={"steps": 0})
     score = evaluation.Work(
         model=out,

@@ -8,7 +8,7 @@ pipelines/compare_data.py --recipe albef --size tiny --help                     
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,13 +94,17 @@ def build(config: CompareData) -> list[Step]:
     first = first_alike(arms)
     made = [arm for arm in arms if first[arm.name] is arm]
     selections = {arm.name: selected(of_arm(config, arm), data_set, columns, f"-{arm.name}") for arm in made}
+    twins = alike(selections)
     pages = [
-        reported(of_arm(config, arm), inputs, data_set, selections[arm.name], columns, f"-{arm.name}") for arm in made
+        reported(
+            of_arm(config, arm), inputs, data_set, selections[arm.name], columns, f"-{arm.name}", twins.get(arm.name)
+        )
+        for arm in made
     ]
     evaluation = {**data_set.sets, "classes": inputs.classes}
     trials = {
-        arm.name: tried(config, data_set, list(selections.items())[: number + 1], evaluation)
-        for number, arm in enumerate(made)
+        name: tried(config, data_set, selection, name, twins.get(name), evaluation)
+        for name, selection in selections.items()
     }
     compared = step(
         "compare",
@@ -116,16 +120,21 @@ def build(config: CompareData) -> list[Step]:
     return [*pages, compared]
 
 
+def alike(selections: Mapping[str, Step]) -> dict[str, Step]:
+    """For each arm after the first: whether one before it turns out to select the same."""
+    names, folders = tuple(selections), tuple(selections.values())
+    return {
+        name: step(f"same-{name}", same.run, selection=folders[number], earlier=folders[:number], names=names[:number])
+        for number, name in enumerate(names)
+        if number
+    }
+
+
 def tried(
-    config: CompareData, data_set: DataSet, selections: Sequence[tuple[str, Step]], evaluation: dict[str, Any]
+    config: CompareData, data_set: DataSet, selection: Step, arm: str, twin: Step | None, evaluation: dict[str, Any]
 ) -> list[Step]:
-    """A model a seed of the last of these arms (name, selection). Steps, batches and rates are every arm's: equal
-    compute. Where one before it turns out to select the same its trials serve both."""
-    *earlier, (arm, selection) = selections
-    pieces: dict[str, Step] = {}
-    if earlier:
-        names, folders = zip(*earlier, strict=True)
-        pieces["same"] = step(f"same-{arm}", same.run, selection=selection, arm=arm, earlier=folders, names=names)
+    """A model a seed, but for an arm whose `twin` has them. Steps, batches and rates are every arm's: equal compute."""
+    pieces = {} if twin is None else {"same": twin}
     if config.model.needs.tokenizer == "wordpiece":
         pieces["tokenizer"] = step(f"tokenizer-{arm}", tokenizer.run, selection=selection, words=config.words)
     return [

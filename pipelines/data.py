@@ -214,9 +214,16 @@ def selected(config: Curate, data_set: DataSet, columns: dict[str, Step] | None 
 
 
 def reported(
-    config: Curate, inputs: Inputs, data_set: DataSet, selection: Step, columns: dict[str, Step], arm: str = ""
+    config: Curate,
+    inputs: Inputs,
+    data_set: DataSet,
+    selection: Step,
+    columns: dict[str, Step],
+    arm: str = "",
+    same: Step | None = None,
 ) -> Step:
-    """The page about a selection: `columns` are all that judges found, whether a rule asked for it or not."""
+    """The page about a selection: `columns` are all that judges found, whether a rule asked for it or not. `same` says
+    which other arm selects the same."""
     verdicts, copies = selection.inputs["verdicts"], selection.inputs["copies"]
     asked = verdicts.inputs["columns"]
     others = tuple(columns[name] for name in sorted(columns) if name in JUDGES and columns[name] not in asked)
@@ -232,6 +239,7 @@ def reported(
         names=tuple(data_set.sets),
         report=replace(config.report, against=None, truth=None),
         semantic=selection.inputs.get("semantic"),
+        **({} if same is None else {"same": same}),
         against=report.against_of(config.report),
         truth=inputs.truth,
     )

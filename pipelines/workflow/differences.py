@@ -36,6 +36,7 @@ def _gained_and_lost(before: list[Any], after: list[Any]) -> str:
     texts += [f"- {_told(item)}" for item in before if item not in after]
     if not texts:
         return f"{len(before)} → {len(after)} of the same"
+    texts = list(dict.fromkeys(texts))
     more = [f"and {len(texts) - _MOST} more"] if len(texts) > _MOST else []
     return ", ".join([*texts[:_MOST], *more])
 

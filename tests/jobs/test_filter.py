@@ -182,6 +182,14 @@ def test_an_unknown_detector_is_refused_before_any_work() -> None:
         filter_stage.check_detector(settings)
 
 
+def test_a_language_is_asked_of_a_detector_that_gives_it() -> None:
+    own = "tests.vlp_core.curation.test_rules:klingon"
+    filter_stage.check_detector(Filter(rules=("language=tlh",), detector=own))
+    filter_stage.check_detector(Filter(rules=("language!=ceb",)))
+    with pytest.raises(UserError, match=r"the detector gives no language 'eng'; near it are .*\ben\b"):
+        filter_stage.check_detector(Filter(rules=("language!=eng",)))
+
+
 def test_a_detector_that_no_rule_asks_for_is_not_looked_for(images: Path, tmp_path: Path, cluster: str) -> None:
     settings = Filter(rules=("words>=2",), detector="no_such:detector")
     filter_stage.check_detector(settings)

@@ -110,7 +110,9 @@ def _funnel(folder: Path, lost: list[tuple[int, int]]) -> None:
     (folder / "verdicts" / FUNNEL_FILE).write_text(json.dumps(funnel))
 
 
-def made(folder: Path, out: Path, *, truth: Path | None = None, **settings: object) -> tuple[str, Summary]:
+def made(
+    folder: Path, out: Path, *, truth: Path | None = None, same: Path | None = None, **settings: object
+) -> tuple[str, Summary]:
     out.mkdir(exist_ok=True)
     asked = Report(**settings)  # type: ignore[arg-type]
     summary = report.run(
@@ -123,6 +125,7 @@ def made(folder: Path, out: Path, *, truth: Path | None = None, **settings: obje
         names=("retrieval",),
         report=asked,
         semantic=folder / "semantic",
+        same=same,
         against=report.against_of(asked),
         truth=truth,
         out=out,
@@ -190,8 +193,10 @@ def test_numbers_are_those_of_the_steps_and_every_kind_has_its_pictures(folder: 
     assert summary.pictures == {"report": report.PAGE} and (tmp_path / report.PAGE).stat().st_size < 200_000
 
 
-def test_a_part_is_said_to_be_one(folder: Path, tmp_path: Path) -> None:
-    page, summary = made(folder, tmp_path, rows=6, examples=0)
+def test_a_part_is_said_to_be_one_and_so_is_a_selection_that_another_arm_has(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "same.json").write_text('{"arm": "strict"}')
+    page, summary = made(folder, tmp_path, rows=6, examples=0, same=tmp_path)
+    assert "The same selection as that of strict, by other rules." in page
     assert "from 6 rows in 1 of 2 shards" in page and "≈" in page
     assert summary.counts == {"pictures/looked_at": 6, "pictures/shown": 0}
 

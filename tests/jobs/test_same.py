@@ -26,8 +26,8 @@ def test_an_arm_that_selects_what_one_before_it_does_trains_nothing(tmp_path: Pa
     tracker = Listening()
     for folder in ("told", "training", "alone"):
         (tmp_path / folder).mkdir()
-    same.run(selection=twin, arm="y", earlier=(other, one), names=("o", "x"), out=tmp_path / "told", tracker=tracker)
-    assert tracker.warnings == ["y: same selection as x, whose trials count for both, once"]
+    same.run(selection=twin, earlier=(other, one), names=("o", "x"), out=tmp_path / "told", tracker=tracker)
+    assert tracker.warnings == ["same selection as x, whose trials count for both, once"]
     assert json.loads((tmp_path / "told/same.json").read_text()) == {"arm": "x"}
     given = {"images": tmp_path, "recipe": SMALL, "train": TRAIN, "data": Data(), "evaluate": Evaluate()}
     training = tmp_path / "training"
@@ -36,7 +36,7 @@ def test_an_arm_that_selects_what_one_before_it_does_trains_nothing(tmp_path: Pa
     # an arm of its own is told nothing, whoever stands beside it: no other arm changes what its trials depend on
     for earlier in ((one,), (one, twin)):
         names = ("x", "y")[: len(earlier)]
-        same.run(selection=other, arm="o", earlier=earlier, names=names, out=tmp_path / "alone", tracker=tracker)
+        same.run(selection=other, earlier=earlier, names=names, out=tmp_path / "alone", tracker=tracker)
         assert (tmp_path / "alone/same.json").read_bytes() == b'{"arm": null}\n'
     assert len(tracker.warnings) == 1
     with pytest.raises(UserError, match="not a readable selection"):  # this one would be trained

@@ -39,6 +39,7 @@ def test_arms_share_what_no_rule_changes_and_are_trained_alike() -> None:
         inputs["train"] = replace(inputs["train"], seed=0)
         assert inputs.pop("same", None) is steps.get(f"same-{NAMES[number // 2]}")
     assert all(inputs == alike[0] for inputs in alike)
+    assert steps["report-some"].inputs["same"] is steps["same-some"] and "same" not in steps["report-all"].inputs
     assert steps["same-some"].inputs["earlier"] == (steps["select-all"], steps["select-datacomp_basic"])
     assert [steps[f"train-some-{seed}"].inputs["train"].seed for seed in (7, 8)] == [7, 8]
 

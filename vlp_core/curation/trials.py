@@ -94,8 +94,10 @@ class Agreement:
         told = f"Kendall's tau-b {self.tau:.2f}"
         if self.apart == self.pairs:
             return f"{told}, and every two arms are clearly apart."
-        few = f"of {self.pairs} pairs of arms {self.apart} are clearly apart, of which {self.as_by_f1} stand so"
-        return f"{told}; {few}, and the order of the others may be chance."
+        if not self.apart:
+            return f"{told}, which may be chance: no two arms are clearly apart."
+        few = f"of {self.pairs} pairs of arms {self.apart} are clearly apart, {self.as_by_f1} of these as by F1"
+        return f"{told}; {few}; the order of the others may be chance."
 
 
 def agreement(arms: Sequence[Trials], half: float | None) -> Agreement | None:
