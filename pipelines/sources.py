@@ -7,8 +7,9 @@ from pathlib import Path
 from jobs import adopt, adopt_pictures, download, ingest
 from pipelines.workflow.step import ResultFile, Step, step
 from vlp_core.curation.formats import suffix_of
-from vlp_core.curation.lists import CAPTION_NAMES, SUFFIXES, check_format, is_table
+from vlp_core.curation.lists import CAPTION_NAMES, SUFFIXES, check_format, check_list, is_table
 from vlp_core.curation.settings import Ingest
+from vlp_core.data.ends import check_ends
 from vlp_core.data.parts import Part, check, digest, parts_of
 from vlp_core.data.settings import Adopt
 from vlp_core.data.store import is_url, location
@@ -45,6 +46,10 @@ def images_of(
         pairs = step(f"ingest{ending}", ingest.run, sources=sources, **settings)
         return step(f"download{ending}", download.run, pairs=pairs, fetch=fetch, serve=serve)
     found = sort_out([str(source) for source in sources], adopt_settings)
+    for path in (file for source in found.lists for file in _lists_in(source)):
+        check_list(path, ingest_settings, recognise=bool(ending))
+    if not adopt_settings.skip_damaged:
+        check_ends(found.parts)
     made: list[Step] = []
     if found.lists:
         pairs = step(f"ingest{ending}", ingest.run, sources=found.lists, **settings)

@@ -1,6 +1,7 @@
 """What --source takes: links are fetched, what is there is adopted, both become one folder, and what is neither is
 told in one line."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,51 @@ def test_what_is_no_data_set_is_told_in_one_line(here: Path, source: str, told: 
     with pytest.raises(UserError, match=told) as error:
         sort_out([source if "://" in source else str(here / source)], Adopt())
     assert "\n" not in str(error.value)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1300])
+
+
+def _cut_to_blocks(path: Path) -> None:
+    """Inside a picture's bytes, at a multiple of a block's."""
+    path.write_bytes(path.read_bytes()[:1024])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "told"),
+    [
+        ("links/b.parquet", lambda path: path.write_bytes(b"PAR1 and no more"), "not a readable parquet file"),
+        ("links/b.csv.gz", lambda path: path.write_bytes(b"no gzip"), "not a readable csv file"),
+        ("links/b.csv", lambda path: path.write_text("name,size\na,1\n"), "no url column"),
+        ("links/b.jsonl", lambda path: path.write_text("[1]\n"), "not a readable jsonl file"),
+        ("links/b.jsonl", lambda path: path.write_text('{"url": "a:b", "text": "c"}\n' * 9 + '{"ur'), "not a readable"),
+        ("set/00000.tar", _cut, "truncated or not a tar"),
+        ("set/00000.tar", _cut_to_blocks, "truncated or not a tar"),
+        ("set/00000.tar", lambda path: path.write_text("<html>"), "truncated or not a tar"),
+        ("set/00000.parquet", _cut, "truncated or not a Parquet file"),
+    ],
+)
+def test_one_that_is_unreadable_among_others_is_told_in_one_line_before_any_work(
+    here: Path, name: str, damage: Callable[[Path], object], told: str
+) -> None:
+    damage(here / name)
+    with pytest.raises(UserError, match=told) as error:
+        images(here / "photos", here / "set", here / "links", here / "parts")
+    assert str(here / name) in str(error.value) and "\n" not in str(error.value)
+    if name.startswith("set"):
+        images(here / "set", adopt=Adopt(skip_damaged=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [("parts/0/x.tar", b"what follows the end"), ("parts/0/x.tar", bytes(511) + b"x"), ("links/b.jsonl", b"")],
+)
+def test_what_ends_as_few_do_and_can_be_read_is_taken(here: Path, name: str, ending: bytes) -> None:
+    (here / "links" / "b.jsonl").write_text('{"url": "http://a.test/2",\n"caption": "two"\n}\n')
+    with open(here / name, "ab") as file:
+        file.write(ending)
+    assert images(here / "links", here / "parts").name == "adopt"
 
 
 def test_a_set_is_given_once(here: Path) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vlp_core.curation.formats import READERS, SCHEMAS, first_columns, is_list, plain, suffix_of
+from vlp_core.curation.formats import READERS, SCHEMAS, ends_whole, first_columns, is_json, is_list, plain, suffix_of
 from vlp_core.curation.settings import Ingest
 from vlp_core.errors import UserError, first_line, nearest
 
@@ -125,6 +125,20 @@ def open_list(path: Path, ingest: Ingest, *, recognise: bool = False, files: boo
     found = SourceList(path=path, schema=schema, url=url, caption=caption, begins=begins)
     _check_types(found)
     return found
+
+
+def check_list(path: Path, ingest: Ingest, *, recognise: bool = False) -> None:
+    """As `open_list`, at a cost that does not grow with the list: of lines of JSON, the first block and the last line.
+
+    Where that line cannot be read by itself, all are.
+    """
+    check_format(path)
+    try:
+        is_told = not is_json(path) or not (first_columns(path) and ends_whole(path))
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    if is_told:
+        open_list(path, ingest, recognise=recognise)
 
 
 def check_format(path: Path) -> None:

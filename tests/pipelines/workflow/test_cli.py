@@ -123,6 +123,14 @@ def test_a_cluster_that_is_not_there_is_one_line(toy: Command) -> None:
     assert "RAY_ADDRESS 127.0.0.1:1: no Ray cluster" in printed.strip().splitlines()[-1]
 
 
+def test_a_cluster_that_does_not_start_is_one_line_that_says_where_its_logs_are(toy: Command, tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)  # no socket may have such a name
+    printed = toy(code=2, RAY_ADDRESS="", RAY_TMPDIR=str(folder)).strip().splitlines()
+    assert printed[-1].startswith("error: Ray does not start on this machine (")
+    assert f"why is in {folder}/ray/session_latest/logs" in printed[-1]
+    assert not any("Traceback" in line for line in printed)
+
+
 def test_a_root_that_cannot_be_made_is_one_line(tmp_path: Path, cluster: str) -> None:
     (tmp_path / "file").write_text("")
     printed = Command(TOY, tmp_path / "file" / "root", cluster)(code=2)
