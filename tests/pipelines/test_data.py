@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.data import Curate, check_data, fetched, inputs_of, selected
+from pipelines.data import Curate, check_data, fetched, inputs_of, reported, selected
 from pipelines.workflow.step import Step, walk
 from tests.jobs.test_hashed import write_hashes
 from tests.vlp_core.data.folders import write_images
@@ -27,7 +27,8 @@ def test_copies_are_looked_for_as_settings_say_here_in_evaluation_sets_and_in_ot
         dedup=Dedup(near=Near(bits=2), against=(other,)),
         select=Select(near=Near(bits=1), decontaminate=decontaminate),
     )
-    steps = {step.name: step for step in walk([selected(config, fetched(config, inputs_of(config)))])}
+    pictures = fetched(config, inputs_of(config))
+    steps = {step.name: step for step in walk([selected(config, pictures)])}
     bits = {name: step.inputs["near"].bits for name, step in steps.items() if name.startswith(("near", "matches"))}
     evaluations = ("matches-retrieval", "matches-zero-shot") if decontaminate else ()
     assert bits == {"near": 2, "matches-against-1": 2, **dict.fromkeys(evaluations, 1)}
@@ -36,6 +37,9 @@ def test_copies_are_looked_for_as_settings_say_here_in_evaluation_sets_and_in_ot
     select = steps["select"].inputs
     assert [step.name for step in select["evaluations"]] == list(evaluations)
     assert select["against"] == (steps["matches-against-1"],)
+    page = reported(config, inputs_of(config), pictures, steps["select"], {})
+    assert page.inputs["names"] == ("retrieval", "zero_shot")  # as the steps that look for them are told
+    assert {steps[name].inputs["name"] for name in evaluations} in ({*page.inputs["names"]}, set())
 
 
 @pytest.mark.parametrize(
