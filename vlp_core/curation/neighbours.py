@@ -30,7 +30,7 @@ HALVES = (slice(0, 12), slice(4, 16))  # rows of the thumbnail
 
 _LEAF = 128
 _FEW_A_LEAF = 64  # of those that many others are looked up among
-_FAN = 96  # branches of a node at most: of fewer, more levels would be walked and more be lost
+_FAN = 256  # branches of a node at most: wide nodes lose less than many levels
 _BEAM = 3  # nodes of each level that are followed
 _LEAVES = 3  # in which one is looked up among few; no more than _BEAM
 _ALL_WITH_ALL = 16_384  # rows that are one leaf
@@ -156,16 +156,17 @@ def _branches(sample: Small, order: Rows, low: int, high: int) -> tuple[Small, l
 
 
 def _fan(leaves: int) -> int:
-    """Branches of a node that is to have so many leaves below it: about as many at each level, no more than _FAN, and
-    no panel of centres half empty.
+    """Branches of a node that is to have so many leaves below it: a panel of centres at each level below, and as many
+    panels here as that takes.
     """
     from vlp_core.curation.neighbours_walk import PANEL
 
-    levels = 1
-    while _FAN**levels < leaves:
-        levels += 1
-    even = max(2, round(leaves ** (1 / levels)))
-    return even if levels == 1 or even < PANEL else -(-even // PANEL) * PANEL
+    if leaves <= 2 * PANEL:
+        return max(2, leaves)
+    panels = -(-leaves // PANEL**2)
+    while panels > _FAN // PANEL:
+        panels = -(-panels // PANEL)
+    return panels * PANEL
 
 
 def _one_leaf(rows: Small) -> "Tree":
