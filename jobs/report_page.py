@@ -189,7 +189,9 @@ class Made:
 
 def _chance(pictures: Sequence[int], few: bool) -> str:
     """What distances between so many pictures are worth."""
-    parted = f"Two draws of so many from one data set are {by_chance(*pictures):.2f} apart in one of twenty quantities"
+    parted = (
+        f"Two draws of so many from one data set are {by_chance(*pictures):.2f} apart or more in one quantity of twenty"
+    )
     if few:
         return f"Fewer than {FEWEST} pictures say nothing of a drift. {parted}, by chance alone."
     return f"{parted}, by chance alone: what is below that says nothing."
