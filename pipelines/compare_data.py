@@ -176,7 +176,7 @@ def told(config: type[CompareData], flags: list[str]) -> int:
         made = folders_made(walk(build(resolved(settings, root))), root)
         if "compare" in made and workflow.until in (None, "compare"):
             table, *said = (made["compare"] / compare.TABLE).read_text().rstrip().split("\n\n")
-            print("\n\n".join(["", table, _places(settings, made), *said]))
+            print("\n" + "\n\n".join([table, _places(settings, made), *said]))
     return 0
 
 
