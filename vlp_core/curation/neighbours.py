@@ -161,12 +161,13 @@ def _fan(leaves: int) -> int:
     """
     from vlp_core.curation.neighbours_walk import PANEL
 
-    if leaves <= 2 * PANEL:
+    wide = min(PANEL, _FAN)
+    if leaves <= min(2 * PANEL, _FAN):
         return max(2, leaves)
-    panels = -(-leaves // PANEL**2)
-    while panels > _FAN // PANEL:
-        panels = -(-panels // PANEL)
-    return panels * PANEL
+    here = -(-leaves // wide)
+    while here > _FAN:
+        here = -(-here // wide)
+    return -(-here // wide) * wide
 
 
 def _one_leaf(rows: Small) -> "Tree":
