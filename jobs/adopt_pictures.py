@@ -1,6 +1,8 @@
 """A local folder of pictures with a caption table becomes images where it lies: each picture is looked at once."""
 
+import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import pyarrow.parquet as pq
 from jobs.adopt_shard import counts_of
 from jobs.adopted_picture import REFUSED, Stored, examine
 from jobs.shards import map_shards
+from vlp_core.curation.lists import open_list
+from vlp_core.curation.settings import Ingest
 from vlp_core.data.adopted import PLACES, files_at, find_place, write_place
 from vlp_core.data.layout import IMAGES, INDEX, SUCCESS, shard_names
 from vlp_core.errors import UserError
@@ -32,7 +36,39 @@ class _Task:
     out: Path
 
 
-def run(*, pairs: Path, folders: tuple[tuple[str, str], ...], out: Path, tracker: Tracker) -> Summary:
+def listing(
+    tables: Sequence[Path], folders: Sequence[tuple[str, str]], *, ingest: Ingest, recognise: bool = False
+) -> str:
+    """A digest of the files that caption tables name: another one where a file was added, taken away or changed.
+
+    UserError where a table cannot be read.
+    """
+    where, whole = dict(folders), hashlib.sha256()
+    for path in tables:
+        table = open_list(path, ingest, recognise=recognise, files=True)
+        folder = where[path.absolute().parent.name]
+        for batch in table.batches():
+            for name in table.text(table.url, batch[table.url]).to_pylist():
+                whole.update(f"{name}\0{_stamp(f'{folder}/{name}')}\0".encode())
+    return whole.hexdigest()
+
+
+def _stamp(file: str) -> str:
+    try:
+        status = Path(file).stat()
+    except (OSError, ValueError):  # a name may hold what no file's does
+        return "none"
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def run(
+    *,
+    pairs: Path,
+    folders: tuple[tuple[str, str], ...],
+    out: Path,
+    tracker: Tracker,
+    listing: str = "",  # noqa: ARG001 - which files they are belongs to what is made of them
+) -> Summary:
     """Write an images folder over the files that `pairs` name (`file:FOLDER/NAME`), whose FOLDERs lie at `folders`.
 
     Shards that are there are kept. A file that is not there, or is no picture, is a failed row; UserError where all
@@ -104,7 +140,7 @@ def _looked_at(file: Path | None) -> dict[str, Any]:
         return {"status": REFUSED, "error_message": "outside the folder"}
     try:
         found = examine(file.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # a name may hold what no file's does
         found = "no such file"
     except OSError as error:
         found = f"unreadable: {error.strerror}"

@@ -3,6 +3,7 @@
 import io
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def _drawn(images: Path, verdicts: Path, uids: pa.ChunkedArray, alike: Alike, gr
         axes.axis("off")
     for line, axes_of_line in zip(lines, grid, strict=True):
         for (row, stays), axes in zip(line, axes_of_line, strict=False):
-            with Image.open(io.BytesIO(read(row, uids[row]))) as image:
+            with suppress(Exception), Image.open(io.BytesIO(read(row, uids[row]))) as image:  # PIL raises whatever
                 axes.imshow(np.asarray(image.convert("RGB")))
             said = "stays" if row == stays else EXACT if alike.same[row] == alike.same[stays] else NEAR
             axes.set_title(said, fontsize=8, color="#1f4e9c" if row == stays else "#666666", loc="left")

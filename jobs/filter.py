@@ -1,5 +1,6 @@
 """Rules compare the columns of judges: verdicts beside the pictures, and a funnel."""
 
+import difflib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.measure import columns as columns_of
+from jobs.columns import columns as columns_of
 from jobs.measure import only_fetched
 from jobs.shards import map_shards
 from vlp_core.curation.funnel import Funnel, Stage
-from vlp_core.curation.language import detector_named
-from vlp_core.curation.quantities import JUDGES, judge_of
+from vlp_core.curation.language import FASTTEXT, detector_named, fasttext_codes
+from vlp_core.curation.quantities import JUDGES, judge_of, unknown
 from vlp_core.curation.rules import Rule, parse_rules
 from vlp_core.curation.settings import Filter
 from vlp_core.curation.verdicts import NO_CAPTION, judged
@@ -55,6 +56,8 @@ class _Counts:
     captions: int
     pictures_lost: list[int]
     captions_lost: list[int]
+    unknown: list[int]
+    """Pictures of shards that lack the column which the rule asks for."""
 
 
 def asked_rules(filter: Filter) -> tuple[Rule, ...]:
@@ -72,7 +75,7 @@ def run(*, images: Path, columns: tuple[Path, ...], filter: Filter, out: Path, t
 
     `columns` are folders of what judges found (see `jobs.measure`). A picture is lost to the first rule that it, or
     the last of its captions, fails; one without captions is lost at once. UserError where a rule asks for a column that
-    is not there.
+    no shard has; a warning where some lack it.
     """
     rules = asked_rules(filter)
     names = shard_names(images)
@@ -86,6 +89,7 @@ def run(*, images: Path, columns: tuple[Path, ...], filter: Filter, out: Path, t
     for task, found in map_shards(_judge, tasks):
         counts += found
         progress.add(len(task.names))
+    _tell_unknown(rules, counts, images, tracker)
     funnel = _funnel(rules, counts)
     write_text(out / FUNNEL_FILE, json.dumps(funnel.as_json(), indent=2) + "\n")
     write_bytes(out / FUNNEL_PICTURE, funnel.png())
@@ -103,9 +107,17 @@ def run(*, images: Path, columns: tuple[Path, ...], filter: Filter, out: Path, t
 
 
 def check_detector(filter: Filter) -> None:
-    """UserError where a rule asks for the language and what should tell it is not there."""
-    if "language" in judges_of(filter):
+    """UserError where a rule asks for the language and what should tell it is not there, or never gives that code."""
+    rules = [rule for rule in asked_rules(filter) if rule.quantity == "language"]
+    if rules:
         detector_named(filter.detector)
+    if filter.detector != FASTTEXT:
+        return  # its codes are its own
+    for rule in rules:
+        if rule.value not in fasttext_codes():
+            close = difflib.get_close_matches(str(rule.value), sorted(fasttext_codes()), n=4, cutoff=0.5)
+            such = f"; near it are {', '.join(close)}" if close else "; write it such as 'language=en'"
+            raise UserError(f"rule '{rule}': the detector gives no language {rule.value!r}{such}")
 
 
 def _parts(names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -147,9 +159,11 @@ def _values(task: _Values) -> dict[str, np.ndarray]:
 
 
 def _thresholds(rules: Sequence[Rule], placed: Sequence[Rule]) -> dict[str, float]:
-    """What a share of all came to."""
-    pairs = zip(rules, placed, strict=True)
-    return {f"threshold/{rule.quantity}": float(found.value) for rule, found in pairs if rule.top is not None}
+    """What each share of all came to: `threshold/clip_top30`."""
+    pairs = ((rule, found) for rule, found in zip(rules, placed, strict=True) if rule.top is not None)
+    return {
+        f"threshold/{rule.quantity}_{str(rule.value).removesuffix('%')}": float(found.value) for rule, found in pairs
+    }
 
 
 def _judge(task: _Task) -> list[_Counts]:
@@ -161,7 +175,7 @@ def _judge_shard(task: _Task, name: str) -> _Counts:
     pictures = only_fetched(rows)
     captions = pictures["captions"].combine_chunks()
     found = columns_of(task.columns, name, {rule.quantity for rule in task.rules})
-    values = {rule.quantity: _known(task, name, rule, found[rule.quantity], captions) for rule in task.rules}
+    values = {rule.quantity: _values_of(task, name, rule, found[rule.quantity], captions) for rule in task.rules}
     verdicts = judged(task.placed, captions, values)
     rule_names = pa.array([str(rule) for rule in task.rules], pa.string())
     fell = pa.array(verdicts.rule, mask=verdicts.rule < 0)
@@ -173,17 +187,33 @@ def _judge_shard(task: _Task, name: str) -> _Counts:
         captions=pc.sum(pc.list_value_length(captions)).as_py() or 0,
         pictures_lost=np.bincount(verdicts.rule[verdicts.rule >= 0], minlength=len(task.rules)).tolist(),
         captions_lost=verdicts.captions_lost,
+        unknown=[len(pictures) if found[rule.quantity] is None else 0 for rule in task.rules],
     )
 
 
-def _known(task: _Task, name: str, rule: Rule, values: np.ndarray | None, captions: pa.ListArray) -> np.ndarray:
-    shard = f"{task.images / name}.parquet"
+def _values_of(task: _Task, name: str, rule: Rule, values: np.ndarray | None, captions: pa.ListArray) -> np.ndarray:
+    """[pictures] or [captions]; None each where the shard lacks the column."""
+    count = len(pc.list_flatten(captions)) if rule.of_captions else len(captions)
     if values is None:
-        needs = " and ".join(JUDGES[judge_of(rule.quantity)].needs.get(rule.quantity, (rule.quantity,)))
-        raise UserError(f"{shard}: no column {needs}, which '{rule}' asks for; leave that rule out")
-    if len(values) != (len(pc.list_flatten(captions)) if rule.of_captions else len(captions)):
-        raise UserError(f"{shard}: {rule.quantity} was measured of other pictures; measure these")
+        return unknown(rule.quantity, count)
+    if len(values) != count:
+        raise UserError(f"{task.images / name}.parquet: {rule.quantity} was measured of other pictures; measure these")
     return values
+
+
+def _tell_unknown(rules: Sequence[Rule], counts: Sequence[_Counts], images: Path, tracker: Tracker) -> None:
+    """Sets that others stored lack what they did not write down: as a whole, or beside pictures that were fetched."""
+    fetched = sum(count.fetched for count in counts)
+    for number, rule in enumerate(rules):
+        unknown = sum(count.unknown[number] for count in counts)
+        needs = " and ".join(JUDGES[judge_of(rule.quantity)].needs.get(rule.quantity, (rule.quantity,)))
+        if unknown and unknown == fetched:
+            raise UserError(f"{images}: no column {needs} in any shard, which '{rule}' asks for; leave that rule out")
+        if unknown:
+            tracker.warn(
+                f"{unknown:,} of {fetched:,} pictures have no {needs}, so that '{rule}' took them all; leave that rule "
+                "out, or the sets that lack it"
+            )
 
 
 def _funnel(rules: Sequence[Rule], counts: Sequence[_Counts]) -> Funnel:

@@ -12,10 +12,11 @@ from jobs.found_tar import rows_of_tar
 from vlp_core.data import store
 from vlp_core.data.adopted import Place, files_at, is_place, read_place
 from vlp_core.data.foreign import NEEDED, as_images
-from vlp_core.data.index import PICTURES, index_pictures, parted_name
+from vlp_core.data.index import index_pictures
 from vlp_core.data.layout import SUCCESS
 from vlp_core.data.parts import INSIDE, Part
 from vlp_core.data.tar import AHEAD
+from vlp_core.data.tar_names import FORMATS, parted_name
 from vlp_core.errors import UserError, public_text
 
 _FAR_AHEAD = 2**23  # bytes that are read at once of a remote tar
@@ -23,23 +24,28 @@ _FAR_AHEAD = 2**23  # bytes that are read at once of a remote tar
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FoundShard:
-    """IMAGES; and of the rows that succeeded, in their order, `offset` and `length` of the picture as in INDEX."""
+    """IMAGES; and of the rows that succeeded, in their order, `offset` and `length` of the picture as in INDEX, and its
+    `format` where its name says that."""
 
     rows: pa.Table
     place: Place
     at: pa.Table
 
 
-def find_shard(part: Part, caption_names: Sequence[str]) -> FoundShard:
+def find_shard(
+    part: Part, caption_names: Sequence[str], *, caption_column: str | None = None, decode: bool = False
+) -> FoundShard:
     """Read the rows and the headers of a shard; pictures only where nobody wrote down what they are.
+
+    `decode` looks at all those of a tar by itself. Captions are as `as_images` takes them.
 
     Raises TarError, UserError, OSError and Arrow's errors for what is damaged or out of reach.
     """
     rows = _rows(part)
     if rows is None:
-        images, at = rows_of_tar(part, caption_names)
+        images, at = rows_of_tar(part, caption_names, caption_column=caption_column, decode=decode)
         return FoundShard(rows=images, place=_place(part), at=at)
-    images = as_images(rows, name=part.name, caption_names=caption_names)
+    images = as_images(rows, name=part.name, caption_names=caption_names, caption_column=caption_column)
     succeeded = pc.equal(images["status"], SUCCESS)
     place, at = _located(part, images["key"].filter(succeeded).combine_chunks(), succeeded)
     return FoundShard(rows=images, place=place, at=at)
@@ -115,17 +121,19 @@ def _in_column(part: Part, succeeded: pa.ChunkedArray) -> tuple[Place, pa.Table]
     lengths = pa.concat_arrays([pa.array([], pa.int32()), *(chunk for part in read for chunk in part.chunks)])
     offsets = pa.array(range(len(lengths)), pa.int64())
     place = Place(file=part.pictures, size=part.size, column=inside[0])
-    return place, pa.table({"offset": offsets, "length": lengths}).filter(succeeded)
+    formats = pa.array([FORMATS.get(inside[0])] * len(lengths), pa.string())  # a column is named by it
+    return place, pa.table({"offset": offsets, "length": lengths, "format": formats}).filter(succeeded)
 
 
 def _in_files(part: Part, keys: pa.Array) -> tuple[Place, pa.Table]:
     """img2dataset's format `files`: a folder a shard, a file a picture."""
     found = [(*parted_name(item.name), item) for item in (store.entries(part.pictures) or {}).values()]
-    pictures = [(key, item) for key, extension, item in found if extension in PICTURES]
+    pictures = [(key, FORMATS[extension], item) for key, extension, item in found if extension in FORMATS]
     files = {
-        "key": pa.array([key for key, _ in pictures], pa.string()),
-        "file": pa.array([store.joined(part.pictures, item.name) for _, item in pictures], pa.string()),
-        "length": pa.array([item.size for _, item in pictures], pa.int64()),
+        "key": pa.array([key for key, _, _ in pictures], pa.string()),
+        "file": pa.array([store.joined(part.pictures, item.name) for _, _, item in pictures], pa.string()),
+        "length": pa.array([item.size for _, _, item in pictures], pa.int64()),
+        "format": pa.array([format for _, format, _ in pictures], pa.string()),
     }
     chosen = _by_key(part, pa.table(files), keys)
     offsets = pa.array(range(len(chosen)), pa.int64())

@@ -9,14 +9,15 @@ import pyarrow.parquet as pq
 
 from jobs.shards import map_shards
 from vlp_core.curation.hashes import colours, grey, phash, thumbnail
+from vlp_core.data.adopted import undecodable
 from vlp_core.data.index import Reader
-from vlp_core.data.layout import HASHES, SUCCESS, read_shards, shard_names
+from vlp_core.data.layout import HASHES, SUCCESS, shard_names
 from vlp_core.data.stored import index_shard, read_rows
 from vlp_core.errors import UserError
-from vlp_core.files import wide, write_table
+from vlp_core.files import write_table
 from vlp_core.tracker import Progress, Summary, Tracker
 
-VERSION = "2"
+VERSION = "3"
 RESUMABLE = True
 
 
@@ -63,31 +64,19 @@ def _is_whole(path: Path, index: pa.Table) -> bool:
 def _hashes(task: _Task, file: Path, index: pa.Table) -> pa.Table:
     rows = read_rows(task.images, task.name)
     rows = rows.filter(pc.equal(rows["status"], SUCCESS))
-    sizes = rows.take(pc.index_in(index["uid"], value_set=rows["uid"].combine_chunks()))
+    if rows["uid"] != index["uid"]:  # else they are one another's, though a uid may stand there twice
+        rows = rows.take(pc.index_in(index["uid"], value_set=rows["uid"].combine_chunks()))
     reader = Reader(open_files=1)
     hashes, signatures, greys = [], [], []
     for uid, offset, length in zip(*(index[name].to_pylist() for name in ("uid", "offset", "length")), strict=True):
         try:
             small = thumbnail(reader.read(file, offset, length))
         except OSError as error:
-            raise UserError(
-                f"{file}: the picture of {uid} cannot be decoded ({error}); delete the shard and fetch it again"
-            ) from error
+            raise undecodable(file, offset, uid, str(error)) from error
         hashes.append(phash(small))
         signatures.append(colours(small))
         greys.append(grey(small))
     looks = [pa.array(hashes, pa.uint64()), pa.array(signatures, pa.binary(192)), pa.array(greys, pa.binary(256))]
     columns = [index["uid"], index["sha256"], *looks]
-    columns += [sizes["original_width"].cast(pa.int32()), sizes["original_height"].cast(pa.int32())]
+    columns += [rows["original_width"].cast(pa.int32()), rows["original_height"].cast(pa.int32())]
     return pa.table(columns, schema=HASHES)
-
-
-def hashes_of(hashes: Path, uids: pa.ChunkedArray, source: Path) -> pa.Table:
-    """HASHES of these uids, in their order, with offsets of 64 bits; UserError where some of `source` have none."""
-    known = wide(read_shards(hashes, HASHES.names))
-    at = pc.index_in(uids, value_set=known["uid"].combine_chunks())
-    if at.null_count:
-        raise UserError(
-            f"{hashes}: {at.null_count} pictures of {source} have no hash; hash the images that those were made from"
-        )
-    return known.take(at)

@@ -46,7 +46,7 @@ class Hashed:
         if not parts:
             raise UserError(f"{folder}: no hashes in this folder; give the output folder of hash")
         uids = pa.chunked_array([chunk for part in parts for chunk in part[0].chunks], pa.string())
-        return Hashed(
+        found = Hashed(
             folder=folder,
             uids=names(uids),
             sha256=np.concatenate([part[1] for part in parts]),
@@ -54,21 +54,31 @@ class Hashed:
             area=np.concatenate([part[3] for part in parts]),
             digest=digest_of_texts(uids),
         )
+        del uids, parts
+        pa.default_memory_pool().release_unused()  # as much again as what was made of it
+        return found
 
     def looks_at(self, rows: Rows) -> Looks:
         """What these pictures, in ascending rows, look like."""
-        arrays: dict[str, np.ndarray] = {}
-        start = done = 0
+        return next(self.looks_in_parts(rows, len(rows)))
+
+    def looks_in_parts(self, rows: Rows, size: int) -> Iterator[Looks]:
+        """What they look like, so many pictures at a time."""
+        found, filled, start, done = Looks.empty(min(size, len(rows))), 0, 0, 0
+        if not len(rows):
+            yield found
         for table in iterate_shards(self.folder, _LOOKS):
             end = int(np.searchsorted(rows, start + len(table)))
             part = looks_of(table.take(rows[done:end] - start))
-            for name in _LOOKS:
-                values = getattr(part, name)
-                if name not in arrays:
-                    arrays[name] = np.empty((len(rows), *values.shape[1:]), values.dtype)
-                arrays[name][done:end] = values
-            start, done = start + len(table), end
-        return Looks(**arrays)
+            start += len(table)
+            while done < end:
+                more = min(end - done, len(found) - filled)
+                left = len(part) - (end - done)
+                found.put(filled, part.take(np.arange(left, left + more)))
+                filled, done = filled + more, done + more
+                if filled == len(found):
+                    yield found
+                    found, filled = Looks.empty(min(size, len(rows) - done)), 0
 
     def sign(self, out: Path) -> None:
         """Leave beside what was made of these pictures which they are."""

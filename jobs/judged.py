@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jobs.held import BEFORE, BEFORE_FOLDER, IN_QUARANTINE, PICTURE, read_as, read_columns
-from vlp_core.curation.hashes import colour_distance, colours, hamming, phash, signatures, thumbnail
+from vlp_core.curation.hashes import colours, hamming, phash, thumbnail
 from vlp_core.curation.settings import Near
 from vlp_core.data.index import Reader
 from vlp_core.data.layout import FINAL, LEDGER, LEDGER_FOLDER, MAY_PASS, SUCCESS, UNCHANGED
@@ -174,8 +174,7 @@ class _Case:
     def _near(self, row: int, place: tuple[Path, int, int]) -> bool:
         new, old = self._small(row), thumbnail(self.reader.read(*place))
         bits = hamming(np.array([phash(new)]), np.array([phash(old)]))[0]
-        apart = colour_distance(signatures([colours(new)]), signatures([colours(old)]))[0]
-        return bool(bits <= self.task.near.bits and apart <= self.task.near.colour)
+        return bool(bits <= self.task.near.bits and _colours_apart(new, old) <= self.task.near.colour)
 
     def _small(self, row: int) -> NDArray[np.uint8]:
         offset, length = (self.index[name][row].as_py() for name in ("offset", "length"))
@@ -198,6 +197,12 @@ class _Case:
             apart = hamming(np.array([phash(self._small(rows[at]))]), np.array([known[at]], np.uint64))
             near[at] = apart[0] <= self.task.near.bits
         return near
+
+
+def _colours_apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """The mean absolute difference of two thumbnails' colour signatures, in steps of 0..255."""
+    mine, theirs = (np.frombuffer(colours(small), np.uint8).astype(np.int16) for small in (one, other))
+    return float(np.abs(mine - theirs).mean())
 
 
 def ledger_of(fetched: Path, name: str, rows: pa.Table, as_of: str) -> pa.Table:

@@ -1,6 +1,6 @@
 """Judges look at every fetched picture and caption once: what they find are columns, which rules compare."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from jobs.shards import map_shards
 from vlp_core.curation.captions import caption_counts
 from vlp_core.curation.language import FASTTEXT
-from vlp_core.curation.quantities import JUDGES, QUANTITIES, of_captions
+from vlp_core.curation.quantities import JUDGES
 from vlp_core.curation.shard import Shard
 from vlp_core.data.layout import CAPTIONS, SUCCESS, shard_names
 from vlp_core.data.stored import read_rows
@@ -155,44 +155,3 @@ def _read_shared(path: Path | None) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     table = pq.read_table(path)
     return table["key"].to_numpy(), table["count"].to_numpy()
-
-
-# What rules read back
-
-
-def column(folders: Sequence[Path], name: str, quantity: str) -> np.ndarray | None:
-    """A shard's values of a quantity: [pictures], or [captions] one after the other; None where they are not known.
-
-    UserError where none of the folders has it.
-    """
-    return columns(folders, name, [quantity])[quantity]
-
-
-def columns(folders: Sequence[Path], name: str, quantities: Iterable[str]) -> dict[str, np.ndarray | None]:
-    """A shard's values of several quantities, as `column` gives them, each file read once."""
-    asked, found = set(quantities), dict[str, np.ndarray | None]()
-    for folder in folders:
-        if asked - set(found):
-            for quantity, values in _stored(folder / f"{name}.parquet", asked - set(found)):
-                found[quantity] = _as_array(quantity, values)
-    for quantity in sorted(asked - set(found)):
-        about = QUANTITIES[quantity].about
-        raise UserError(f"{quantity} ({about}): measured in none of {', '.join(map(str, folders))}")
-    return found
-
-
-def _stored(path: Path, quantities: set[str]) -> Iterator[tuple[str, pa.Array]]:
-    try:
-        with pq.ParquetFile(path) as file:
-            here = [name for name in file.schema_arrow.names if name in quantities]
-            table = file.read(columns=here) if here else pa.table({})
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a readable Parquet shard ({error}); delete it and run again") from error
-    for name in here:
-        yield name, table[name].combine_chunks()
-
-
-def _as_array(quantity: str, values: pa.Array) -> np.ndarray | None:
-    if pa.types.is_null(values.type):
-        return None
-    return (pc.list_flatten(values) if of_captions(quantity) else values).to_numpy(zero_copy_only=False)

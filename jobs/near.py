@@ -9,7 +9,7 @@ from vlp_core.curation.pairing import alike_among
 from vlp_core.curation.settings import Near
 from vlp_core.tracker import Summary, Tracker
 
-VERSION = "1"
+VERSION = "2"
 RESUMABLE = False
 
 

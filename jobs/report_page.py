@@ -11,19 +11,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.columns import column
 from jobs.filter import FUNNEL_FILE
-from jobs.measure import column
 from jobs.report_sources import Source, every_for, identities, reasons_of, sample_of
-from jobs.report_truth import judged_by
+from jobs.report_truth import Taken, judged_by
 from jobs.select import REMOVED_FILE, SUMMARY_FILE
 from vlp_core.curation.balance import BALANCE_FILE
 from vlp_core.curation.quantities import QUANTITIES
 from vlp_core.curation.rules import Rule, parse_rules
 from vlp_core.data.layout import shard_names
 from vlp_core.report import svg
-from vlp_core.report.drift import overlap, shifts_of, words_of
+from vlp_core.report.drift import FEWEST, by_chance, overlap, shifts_of, words_of
 from vlp_core.report.examples import examples_of
 from vlp_core.report.failures import Host, by_host, hosts_of, kinds_of
+from vlp_core.report.fates import AT_MOST, BALANCE, COPIES, EVALUATION, OTHER_SETS, SEMANTIC
 from vlp_core.report.groups import groups_of, read_copies
 from vlp_core.report.page import Balance, Drift, Page, Plot, Removed, RuleView, Sweep, Tile
 from vlp_core.report.plots import hosts_bars, shift_view, sweep_view, values_plot
@@ -34,47 +35,58 @@ from vlp_core.report.thumbnails import places_of, thumbnails
 _HOSTS = 12
 # What takes pictures after the rules, in order, and what the page calls it; others follow under their own names.
 _AFTER_RULES = {
-    "copies": "copies",
-    "evaluation": "in evaluation or other sets",
-    "semantic": "copies by meaning",
-    "balance": "balancing",
-    "at_most": "more than asked for",
+    "copies": COPIES,
+    "evaluation": EVALUATION,
+    "others": OTHER_SETS,
+    "semantic": SEMANTIC,
+    "balance": BALANCE,
+    "at_most": AT_MOST,
 }
+_LISTED_BY_NONE = ("balance", "at_most")  # of the pictures that these take no step leaves a list
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A data set as its steps left it, and a sample of it."""
+    """A data set as its steps left it, and a sample of it. `evaluations` are images, under the `names` of the sets."""
 
     source: Source
-    copies: Path
     semantic: Path | None
     evaluations: tuple[Path, ...]
+    names: tuple[str, ...]
     sample: Sample
     examples: int
 
     def page(self, against: Source | None, rows: int, truth: Path | None) -> Page:
         """The page; drift is told from about as many rows `against` another, and scores where there is a truth."""
-        assert self.source.verdicts is not None and self.source.selection is not None
-        funnel = json.loads((self.source.verdicts / FUNNEL_FILE).read_text())
-        chosen = json.loads((self.source.selection / SUMMARY_FILE).read_text())
+        source = self.source
+        assert source.verdicts is not None and source.selection is not None and source.copies is not None
+        funnel = json.loads((source.verdicts / FUNNEL_FILE).read_text())
+        chosen = json.loads((source.selection / SUMMARY_FILE).read_text())
         scale = funnel["fetched"] / max(1, len(self.sample))
         stages = funnel["lost"]
         rules = parse_rules(stage["rule"] for stage in stages)
         standing = Standing(self.sample, [self._placed(rule) for rule in rules])
         views = [self._rule(standing, number, rules[number], stage, scale) for number, stage in enumerate(stages)]
-        copies = read_copies(self.copies)
+        copies = read_copies(source.copies)
+        semantic = None if self.semantic is None else read_copies(self.semantic)
         groups = [("copies went; their captions went to the ones that stay", groups_of(copies, 2 * self.examples))]
-        if self.semantic is not None:
-            groups.append(
-                ("went after these, for others show the same", groups_of(read_copies(self.semantic), 2 * self.examples))
-            )
-        removed, removed_count = _removed(self.source.selection / REMOVED_FILE, 2 * self.examples)
+        if semantic is not None:
+            groups.append(("went after these, for others show the same", groups_of(semantic, 2 * self.examples)))
+        gone = pq.read_table(source.selection / REMOVED_FILE)
+        removed = _removed(gone, 2 * self.examples)
+        lost = _after(chosen["removed"], pc.sum(pc.is_in(gone["against"], pa.array(self.names))).as_py() or 0)
         shown = [example.uid for view in views for kind in vars(view.examples).values() for example in kind]
         every = [group for _, found in groups for group in (*found.largest, *found.some)]
         shown += [uid for group in every for uid in (group.stays, *dict(group.copies))]
         shown += [uid for pair in removed for uid in (pair.uid, pair.other)]
-        places = places_of([self.source.images, *self.evaluations], shown)
+        last = [name for name in _LISTED_BY_NONE if chosen["removed"].get(name)]
+        taken = Taken(
+            copies=copies,
+            semantic=semantic,
+            evaluations=self.names,
+            last=[_AFTER_RULES[name] for name in last],
+        )
+        places = places_of([source.images, *self.evaluations], shown)
         hosts = _scaled(by_host(self.sample.listed), funnel["listed"] / max(1, len(self.sample.listed)))
         return Page(
             title=f"Data set {chosen['digest'][:12]}",
@@ -83,11 +95,11 @@ class Made:
             part=not self.sample.whole,
             listed=funnel["listed"],
             fetched=funnel["fetched"],
-            funnel=svg.funnel(_bars(funnel, chosen)),
+            funnel=svg.funnel(_bars(funnel, lost)),
             rules=views,
             others=self._others(standing, {rule.quantity for rule in rules}, scale),
             plots=self._plots(standing.rules, scale),
-            kinds=kinds_of(reasons_of(self.source.images)),
+            kinds=kinds_of(reasons_of(source.images)),
             failing=sorted((host for host in hosts if host.failed), key=lambda host: (-host.failed, host.name))[
                 :_HOSTS
             ],
@@ -95,10 +107,10 @@ class Made:
             hosts_said=_spread([host.rows for host in hosts]),
             groups=groups,
             removed=removed,
-            removed_count=removed_count,
-            balance=_balance(self.source.selection / BALANCE_FILE),
+            removed_count=len(gone),
+            balance=_balance(source.selection / BALANCE_FILE),
             drift=None if against is None else self._drift(against, rows, funnel["fetched"]),
-            truth=None if truth is None else judged_by(truth, self.source, copies, [stage["rule"] for stage in stages]),
+            truth=None if truth is None else judged_by(truth, source, taken, [stage["rule"] for stage in stages]),
             pictures=thumbnails(places),
             texts={uid: place.captions[0] for uid, place in places.items() if place.captions},
         )
@@ -148,13 +160,18 @@ class Made:
     def _drift(self, against: Source, rows: int, fetched: int) -> Drift:
         here, there = self.sample, sample_of(against, rows)
         if against.selection is None:
-            here = replace(here, selected=np.ones(len(here), bool), passed=np.ones(len(here.owner), bool))
+            every_caption = np.ones(len(here.owner), bool)
+            here = replace(here, selected=np.ones(len(here), bool), chosen_captions=every_caption)
         what = "fetched" if against.selection is None else "selected"
         every = every_for(fetched)
         gained, lost = words_of(here, there)
+        looked_at = [int(sample.selected.sum()) for sample in (here, there)]
+        few = min(looked_at) < FEWEST
         return Drift(
             said=f"What is {what} here against what is {what} in {against.selection or against.images}:"
-            f" {here.selected.sum():,} and {there.selected.sum():,} pictures looked at.",
+            f" {looked_at[0]:,} and {looked_at[1]:,} pictures looked at.",
+            chance=_chance(looked_at, few),
+            few=few,
             shifts=[shift_view(shift) for shift in shifts_of(here, there)],
             gained=gained,
             lost=lost,
@@ -170,24 +187,31 @@ class Made:
         )
 
 
-def _after(chosen: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """What took pictures after the rules, in order."""
-    taken = {name: taken for name, taken in chosen["removed"].items() if name != "rules"}
+def _chance(pictures: Sequence[int], few: bool) -> str:
+    """What distances between so many pictures are worth."""
+    parted = (
+        f"Two draws of so many from one data set are {by_chance(*pictures):.2f} apart or more in one quantity of twenty"
+    )
+    if few:
+        return f"Fewer than {FEWEST} pictures say nothing of a drift. {parted}, by chance alone."
+    return f"{parted}, by chance alone: what is below that says nothing."
+
+
+def _after(removed: Mapping[str, int], by_evaluations: int) -> list[tuple[str, int]]:
+    """What took pictures after the rules, in order; of those that other data sets have, so many an evaluation set."""
+    taken = {name: taken for name, taken in removed.items() if name != "rules"}
+    taken |= {"evaluation": by_evaluations, "others": removed.get("evaluation", 0) - by_evaluations}
     names = [*(name for name in _AFTER_RULES if name in taken), *sorted(taken.keys() - _AFTER_RULES.keys())]
     return [(_AFTER_RULES.get(name, name), taken[name]) for name in names]
 
 
-def _bars(funnel: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[svg.Bar]:
+def _bars(funnel: Mapping[str, Any], lost: Sequence[tuple[str, int]]) -> list[svg.Bar]:
     listed, left = funnel["listed"], funnel["fetched"]
     bars = [
         svg.Bar("in the list", listed, listed, f"{listed:,}"),
         svg.Bar("fetched", listed, left, _lost(listed, listed - left)),
     ]
-    after = [
-        (name, taken)
-        for name, taken in _after(chosen)
-        if taken or name in (_AFTER_RULES["copies"], _AFTER_RULES["evaluation"])
-    ]
+    after = [(name, taken) for name, taken in lost if taken or name in (COPIES, EVALUATION)]
     for name, taken in [(stage["rule"], stage["pictures"]) for stage in funnel["lost"]] + after:
         bars.append(svg.Bar(name, left, left - taken, _lost(left, taken)))
         left -= taken
@@ -209,20 +233,12 @@ def _tiles(funnel: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[Tile]:
     ]
 
 
-def _removed(file: Path, number: int) -> tuple[list[Removed], int]:
-    """Some of what went for being in another data set, by uid, and how many there are."""
-    table = pq.read_table(file)
+def _removed(table: pa.Table, number: int) -> list[Removed]:
+    """Some of what went for being in another data set, by uid."""
     some = table.take(pc.sort_indices(table["uid"])[:number]).to_pylist()
-    pairs = [
-        Removed(
-            row["uid"],
-            row.get("other_uid") or row.get("evaluation_uid") or "",
-            row["reason"],
-            row.get("against") or "theirs",
-        )
-        for row in some
+    return [
+        Removed(row["uid"], row.get("other_uid") or "", row["reason"], row.get("against") or "theirs") for row in some
     ]
-    return pairs, len(table)
 
 
 def _balance(file: Path) -> Balance | None:

@@ -1,6 +1,5 @@
-"""What a report is made from: some shards of a data set with their columns, and where another release keeps its own."""
+"""What a report is made from: some shards of a data set with their columns."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.measure import columns as stored_columns
+from jobs.columns import columns as stored_columns
 from jobs.measure import fetched
-from vlp_core.curation.quantities import JUDGES, QUANTITIES, of_captions
+from vlp_core.curation.quantities import JUDGES, QUANTITIES, of_captions, unknown
 from vlp_core.curation.shard import Shard
-from vlp_core.data.layout import SELECTION_FILE, SUCCESS, shard_names
-from vlp_core.data.stored import index_shard, read_rows
+from vlp_core.data.layout import SELECTION_FILE, SUCCESS, iterate_shards, shard_names
+from vlp_core.data.stored import read_rows
 from vlp_core.errors import UserError
 from vlp_core.files import wide
-from vlp_core.identity import digest_of
 from vlp_core.report.sample import Bools, Sample, evenly, joined
 
 _IDENTITIES = 200_000  # links of a data set, at most about, that are compared with those of another
@@ -27,11 +25,15 @@ _IDENTITIES = 200_000  # links of a data set, at most about, that are compared w
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a data set lies; without verdicts nothing was asked of it, without a selection all of it is in it."""
+    """Where a data set lies; without verdicts nothing was asked of it, without a selection all of it is in it.
+
+    `copies` says whose captions a selection has.
+    """
 
     images: Path
     columns: tuple[Path, ...] = ()
     verdicts: Path | None = None
+    copies: Path | None = None
     selection: Path | None = None
 
 
@@ -44,13 +46,14 @@ def sample_of(source: Source, rows: int) -> Sample:
         some = evenly(names, -(-rows // max(1, first.metadata.num_rows)))
     parts = [_part(source, name) for name in some]
     pictures = joined([part.pictures for part in parts])
+    selected, chosen = _chosen(source, pictures, np.concatenate([part.passed for part in parts]))
     return Sample(
         listed=joined([part.listed for part in parts]),
         pictures=pictures,
         values=_together(parts),
         rule=pa.concat_arrays([part.rule for part in parts]),
-        selected=selected_among(source.selection, pictures["uid"]),
-        passed=np.concatenate([part.passed for part in parts]),
+        selected=selected,
+        chosen_captions=chosen,
         shards=len(some),
         shards_in_all=len(names),
     )
@@ -85,11 +88,65 @@ def _part(source: Source, name: str) -> _Part:
 
 def _passed(captions: pa.ListArray, left: pa.ListArray) -> Bools:
     """Which captions, one after the other, are among those that are left of their picture's."""
-    texts = pc.dictionary_encode(pa.concat_arrays([pc.list_flatten(of) for of in (captions, left)]))
-    owner = np.concatenate([pc.list_parent_indices(of).to_numpy() for of in (captions, left)])
-    places = owner * max(1, len(texts.dictionary)) + pc.fill_null(texts.indices, 0).to_numpy()
-    own = len(pc.list_flatten(captions))
-    return np.isin(places[:own], places[own:])
+    mine, theirs = _keys(*((pc.list_flatten(of), pc.list_parent_indices(of).to_numpy()) for of in (captions, left)))
+    return np.isin(mine, theirs)
+
+
+def _keys(*sides: tuple[pa.Array, np.ndarray]) -> list[np.ndarray]:
+    """Of captions and the rows they are of: numbers, equal where both are."""
+    texts = pc.dictionary_encode(pa.concat_arrays([text for text, _ in sides]), null_encoding="encode")
+    keys = np.concatenate([row for _, row in sides]) * max(1, len(texts.dictionary)) + texts.indices.to_numpy()
+    return np.split(keys, np.cumsum([len(row) for _, row in sides])[:-1])
+
+
+def _chosen(source: Source, pictures: pa.Table, passed: Bools) -> tuple[Bools, Bools]:
+    """Which pictures a selection has, and which captions: that of a copy, where the one that stays has it of no other.
+
+    `passed` [captions] are those that no rule took.
+    """
+    if source.selection is None:
+        return np.ones(len(pictures), bool), passed
+    uids, captions = (pictures[name].combine_chunks() for name in ("uid", "captions"))
+    stays = _kept(source.copies, uids)
+    chosen = _selected_rows(source.selection, stays)
+    names, texts = (chosen[name].combine_chunks() for name in ("uid", "captions"))
+    owner = pc.list_parent_indices(captions).to_numpy()
+    row = pc.fill_null(pc.index_in(stays, value_set=names), len(chosen)).to_numpy().astype(np.int64)[owner]
+    mine, theirs = _keys(
+        (pc.list_flatten(captions), row), (pc.list_flatten(texts), pc.list_parent_indices(texts).to_numpy())
+    )
+    found = np.flatnonzero(passed & np.isin(mine, theirs))
+    handed = pc.not_equal(stays, uids).to_numpy(zero_copy_only=False)[owner]
+    found = found[np.argsort(handed[found], kind="stable")]  # a picture's own come first
+    each_once = np.zeros(len(owner), bool)
+    each_once[found[np.unique(mine[found], return_index=True)[1]]] = True
+    return pc.is_in(uids, value_set=names).to_numpy(zero_copy_only=False), each_once
+
+
+def _kept(copies: Path | None, uids: pa.Array) -> pa.Array:
+    """The uid of the picture that stays for each: its own, where it is no copy."""
+    if copies is None:
+        return uids
+    some = [
+        wide(table.filter(pc.is_in(table["uid"], value_set=uids.cast(table["uid"].type))))
+        for table in iterate_shards(copies, ["uid", "kept_uid"])
+    ]
+    found = joined([pa.table({name: uids.slice(0, 0) for name in ("uid", "kept_uid")}), *some])
+    at = pc.index_in(uids, value_set=found["uid"].combine_chunks())
+    return pc.coalesce(found["kept_uid"].combine_chunks().take(at), uids)
+
+
+def _selected_rows(selection: Path, uids: pa.Array) -> pa.Table:
+    """uid and captions of the rows of a selection that have one of these uids."""
+    names = pc.unique(uids)
+    with pq.ParquetFile(selection / SELECTION_FILE) as file:
+        some = [
+            rows.filter(pc.is_in(rows["uid"], value_set=names.cast(rows["uid"].type)))
+            for rows in file.iter_batches(columns=["uid", "captions"])
+        ]
+        schema = file.schema_arrow
+    empty = pa.schema([schema.field(name) for name in ("uid", "captions")]).empty_table()
+    return wide(pa.concat_tables([empty, *(pa.Table.from_batches([rows]) for rows in some)]))
 
 
 def _listed(rows: pa.Table) -> pa.Table:
@@ -131,23 +188,11 @@ def _together(parts: Sequence[_Part]) -> dict[str, np.ndarray]:
             lengths = sizes if of_captions(quantity) else [len(part.pictures) for part in parts]
             together[quantity] = np.concatenate(
                 [
-                    np.full(size, np.nan) if values is None else values
+                    unknown(quantity, size) if values is None else values
                     for values, size in zip(found, lengths, strict=True)
                 ]
             )
     return together
-
-
-def selected_among(selection: Path | None, uids: pa.ChunkedArray) -> Bools:
-    """Which of these uids a selection has; all where there is none."""
-    if selection is None:
-        return np.ones(len(uids), bool)
-    found = np.zeros(len(uids), bool)
-    with pq.ParquetFile(selection / SELECTION_FILE) as file:
-        for batch in file.iter_batches(columns=["uid"]):
-            chosen = batch.column("uid").cast(uids.type)
-            found |= pc.is_in(uids, value_set=chosen).to_numpy().astype(bool)
-    return found
 
 
 def reasons_of(images: Path) -> dict[str, int]:
@@ -171,59 +216,20 @@ def every_for(fetched: int) -> int:
 
 
 def identities(images: Path, every: int) -> pa.Table:
-    """uid and sha256 of the fetched pictures, of one in `every` (a power of 16) links by their hash."""
+    """uid and sha256 (null where it is not known) of the fetched pictures, of one in `every` (a power of 16) links by
+    their hash."""
     digits = "0" * round(np.log(every) / np.log(16))
     parts = []
     for name in shard_names(images):
         index = images / f"{name}_index.parquet"
-        rows = pq.read_table(index, columns=["uid", "sha256"]) if index.exists() else index_shard(images, name)[1]
-        parts.append(rows.select(["uid", "sha256"]).filter(pc.starts_with(rows["uid"], digits)))
+        rows = pq.read_table(index, columns=["uid", "sha256"]) if index.exists() else _hashed(images, name)
+        parts.append(rows.filter(pc.starts_with(rows["uid"], digits)))
     return joined(parts)
 
 
-# Another data set: a folder of images, or the newest selection under the root of an earlier release.
-
-
-def source_at(path: Path) -> Source:
-    """Where the data set of a path lies; UserError where it is none."""
-    if not path.is_dir():
-        raise UserError(f"--report.against {path}: no such folder; give a folder of images, or a root")
-    if shard_names(path):
-        return Source(images=path)
-    made = sorted(path.glob("select*/*/_RECORD.json"), key=lambda record: (record.stat().st_mtime_ns, record))
-    if not made:
-        raise UserError(
-            f"--report.against {path}: neither shards of pictures nor a finished select step in this folder"
-        )
-    selection = made[-1].parent
-    verdicts = _input(path, selection, "filter")
-    images = _input(path, verdicts, "download", "adopt")
-    columns = tuple(folder for folder in _inputs(path, verdicts) if folder != images and folder.is_dir())
-    return Source(images=images, columns=columns, verdicts=verdicts, selection=selection)
-
-
-def _inputs(root: Path, folder: Path) -> list[Path]:
-    """The folders of the steps that a result was made from."""
-    try:
-        return [root / place for place in json.loads((folder / "_RUN.json").read_text())["inputs"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"--report.against {root}: {folder} does not say what it was made from; make it anew"
-        ) from error
-
-
-def _input(root: Path, folder: Path, *steps: str) -> Path:
-    for found in _inputs(root, folder):
-        if found.parent.name.startswith(steps) and found.is_dir():
-            return found
-    raise UserError(f"--report.against {root}: what {folder} was made from is gone ({' or '.join(steps)})")
-
-
-def seal_of(path: Path) -> str:
-    """What tells that the data set at a path is another than it was, without reading its pictures."""
-    if path is None:
-        return None
-    source = source_at(path)
-    folders = [folder for folder in (source.images, source.selection) if folder is not None]
-    files = [file for folder in folders for file in sorted(folder.glob("*.parquet"))]
-    return digest_of([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files])
+def _hashed(images: Path, name: str) -> pa.Table:
+    """uid and sha256 of a shard's pictures; null where they were not hashed, for that would be to read them all."""
+    rows = read_rows(images, name, ["uid", "sha256", "status"])
+    rows = rows.filter(pc.equal(rows["status"], SUCCESS))
+    hashed = rows["sha256"] if "sha256" in rows.column_names else pa.nulls(len(rows), pa.string())
+    return pa.table({"uid": rows["uid"], "sha256": hashed})

@@ -16,6 +16,7 @@ from jobs.measure import fetched
 from jobs.pool import map_pool, pool_of
 from vlp_core.curation.score_settings import Score, Scorer
 from vlp_core.curation.scores import CLIP, EMBEDDING, score_table
+from vlp_core.data.adopted import undecodable
 from vlp_core.data.index import Reader
 from vlp_core.data.layout import read_shards, shard_names
 from vlp_core.data.stored import index_shard
@@ -24,11 +25,11 @@ from vlp_core.files import write_table
 from vlp_core.tracker import Progress, Summary, Tracker
 
 if TYPE_CHECKING:
-    from vlp_core.evals.encoder import Encoder
+    from vlp_core.evals.encoder import Encoder, UndecodableError
 
 VERSION = "1"
 RESUMABLE = True
-TENTHS = (10, 50, 90)
+PERCENTILES = (10, 50, 90)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +58,19 @@ def run(*, images: Path, scorer: Scorer, score: Score, out: Path, tracker: Track
         pictures += count
         progress.add(1)
     found = pc.list_flatten(read_shards(out, [CLIP])[CLIP]).to_numpy()
-    places = np.percentile(found, TENTHS).tolist() if len(found) else []
+    places = np.percentile(found, PERCENTILES).tolist() if len(found) else []
     return Summary(
         counts={
             "pictures/scored": pictures,
             "captions/scored": len(found),
-            **{f"clip/p{tenth}": value for tenth, value in zip(TENTHS, places, strict=False)},
+            **{f"clip/p{percent}": value for percent, value in zip(PERCENTILES, places, strict=False)},
         }
     )
 
 
 def _shard_scorer(place: str, score: Score, gpu: bool) -> Callable[[_Task], int]:
     """With the model loaded at the first shard that is not done: writes a shard's table; how many pictures it has."""
+    from vlp_core.evals.encoder import UndecodableError
     from vlp_core.evals.settings import Evaluate
     from vlp_core.similarity import encoder_of, scored
 
@@ -95,6 +97,8 @@ def _shard_scorer(place: str, score: Score, gpu: bool) -> Callable[[_Task], int]
         places = zip(index["offset"].to_pylist(), index["length"].to_pylist(), strict=True)
         try:
             found = scored(loaded[0], (reader.read(file, *at) for at in places), captions)
+        except UndecodableError as error:
+            raise _named(error, file, index, reader) from error
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
         finally:
@@ -103,6 +107,14 @@ def _shard_scorer(place: str, score: Score, gpu: bool) -> Callable[[_Task], int]
         return len(rows)
 
     return work
+
+
+def _named(error: "UndecodableError", file: Path, index: pa.Table, reader: Reader) -> UserError:
+    """What is told of a picture that the model was to see: where it is, and what to do."""
+    places = zip(*(index[name].to_pylist() for name in ("uid", "offset", "length")), strict=True)
+    found = ((uid, at) for uid, at, length in places if reader.read(file, at, length) == error.body)
+    uid, offset = next(found)
+    return undecodable(file, offset, uid, error.reason)
 
 
 def _is_whole(path: Path, rows: pa.Table) -> bool:

@@ -56,8 +56,7 @@ def run(
     groups = read_shards(copies, COPIES.names)
     kept = np.arange(passed.fetched)
     kept[groups["row"].to_numpy()] = groups["kept_row"].to_numpy()
-    watched = (*(evaluations if select.decontaminate else ()), *against)
-    removed = _removed(kept, passed, watched, verdicts)
+    removed = _removed(kept, passed, (*evaluations, *against), verdicts)
     stays = kept[passed.rows] == passed.rows
     stays[passed.places(removed["row"].to_numpy())] = False
     alike = np.empty(0, np.int64) if semantic is None else read_shards(semantic, ["row"])["row"].to_numpy()
@@ -147,7 +146,8 @@ def _sha256(hashes: Path, passed: Passed, chosen: Rows, verdicts: Path) -> pa.La
 
 
 def _nothing_left(counts: dict[str, int]) -> str:
-    took = f"rules took {counts['rules']}, copies {counts['copies']}, evaluation sets {counts['evaluation']}"
+    others = f"evaluation sets and --dedup.against {counts['evaluation']}"
+    took = f"rules took {counts['rules']}, copies {counts['copies']}, {others}"
     if "balance" in counts:
         took += f", balancing {counts['balance']} (of pairs, those without an entry)"
     if not any(counts.values()):

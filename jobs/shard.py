@@ -25,7 +25,7 @@ from vlp_core.files import replacing, write_table, write_text
 from vlp_core.identity import canonical_json, sha256_of_file
 from vlp_core.tracker import Summary, Tracker
 
-VERSION = "1"
+VERSION = "2"
 RESUMABLE = True
 SEALS = "_seals"  # what each shard's files were when written: by it a later attempt knows them to be whole
 

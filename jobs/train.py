@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,15 +59,14 @@ def run(
     """
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     import ray
-    from ray.train import ControllerError, TrainingFailedError
 
+    from jobs import ray_trainer  # noqa: F401  # it loads torch, which two threads should not do at once
     from vlp_core.train.loop import summary
 
     images = _rewritten(shards) or images
     gpu = ray.cluster_resources().get("GPU", 0) > 0 if train.gpu is None else train.gpu
     _check_room(train, gpu, ray.cluster_resources())
     check_size(selection, train)
-    _tell_cut(selection, recipe, tokenizer, tracker)
     work = _Work(
         images=images,
         selection=selection,
@@ -79,11 +79,23 @@ def run(
         previous=previous,
     )
     _tell_again(out, previous, tracker)
+    with ThreadPoolExecutor(1) as beside:  # counting needs torch, and would keep the workers from starting meanwhile
+        told = beside.submit(_tell_cut, selection, recipe, tokenizer, tracker)
+        _fit_on(work, gpu)
+        told.result()
+    return summary(out)
+
+
+def _fit_on(work: _Work, gpu: bool) -> None:
+    """Fit, and again from the last checkpoint where workers were lost."""
+    import ray
+    from ray.train import ControllerError, TrainingFailedError
+
+    train, out, tracker = work.train, work.out, work.tracker
     failures, reached = 0, _latest(out)
     while True:
         try:
-            _fit(work)
-            return summary(out)
+            return _fit(work)
         except TrainingFailedError as error:
             cause = _cause(error)
             if isinstance(cause, UserError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from jobs import evaluate as evaluation
 from jobs import train as training
+from jobs.same import same_as
 from jobs.shards import ShardTask, map_shards
 from vlp_core.data.settings import Data
 from vlp_core.evals.settings import Evaluate
@@ -31,6 +32,7 @@ def run(
     *,
     images: Path,
     selection: Path,
+    same: Path | None = None,
     recipe: Any,
     train: Train,
     data: Data,
@@ -46,8 +48,11 @@ def run(
 
     With one worker a trial is one Ray task of `train.threads` cores (one, where that is 0) or a GPU, and many go on at
     once, each in a process that has torch loaded for the next; with more it is Ray Train's, as jobs.train has it.
-    `recipe` is a `vlp_core.sizes.SystemSizes`. Raises UserError for settings and data that do not fit.
+    `recipe` is a `vlp_core.sizes.SystemSizes`. Where `same` (see `jobs.same`) says that an earlier arm selects the same
+    there is nothing to do. Raises UserError for settings and data that do not fit.
     """
+    if same is not None and same_as(same) is not None:
+        return Summary(counts={"steps": 0})
     score = evaluation.Work(
         model=out,
         retrieval=retrieval,

@@ -8,18 +8,19 @@ pipelines/compare_data.py --recipe albef --size tiny --help                     
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jobs import compare, evaluate, tokenizer, train, trial
+from jobs import compare, evaluate, report, same, tokenizer, train, trial
 from pipelines.data import Curate, DataSet, check_data, fetched, inputs_of, reported, selected
 from pipelines.pretrain import split_flag
 from pipelines.workflow.cli import USER_FAULT, open_root, parse, run_pipeline
 from pipelines.workflow.plan import folders_made
 from pipelines.workflow.registered import resolved
 from pipelines.workflow.step import Step, step, walk
-from vlp_core.curation.arms import Arm, parse_arms
+from vlp_core.curation.arms import Arm, first_alike, parse_arms
 from vlp_core.curation.settings import EVERY_PAIR, Filter
 from vlp_core.data.settings import Data, Words
 from vlp_core.errors import UserError
@@ -40,8 +41,8 @@ class CompareData(Curate):
     seeds: int = 3
     """Models that are trained on each selection, with seeds from --train.seed on."""
     metric: str | None = None
-    """The score that decides, higher is better; none given: zero_shot/top1 where there is one, else
-    retrieval/text_to_image_r@10."""
+    """The score that decides, higher is better; none given: retrieval/text_to_image_r@10 where there is one, else
+    zero_shot/top1."""
     words: Words = Words()
     model: Any = None
     train: Train = Train()
@@ -62,7 +63,7 @@ def configuration(recipe: Recipe) -> type[CompareData]:
         ("data", Data, recipe.data),
     ]
     made = make_dataclass("CompareData", fields, bases=(CompareData,), frozen=True, kw_only=True)
-    made.__doc__ = CompareData.__doc__
+    made.__doc__ = f"{CompareData.__doc__} --recipe NAME and --size tiny or paper say what is trained (a tiny clip)."
     return made
 
 
@@ -90,24 +91,28 @@ def build(config: CompareData) -> list[Step]:
     check(config, {"retrieval": inputs.retrieval is not None, "zero_shot": inputs.zero_shot is not None})
     data_set = fetched(config, inputs)
     arms, columns = parse_arms(config.rules), dict[str, Step]()
-    selections = [selected(of_arm(config, arm), data_set, columns, f"-{arm.name}") for arm in arms]
+    first = first_alike(arms)
+    made = [arm for arm in arms if first[arm.name] is arm]
+    selections = {arm.name: selected(of_arm(config, arm), data_set, columns, f"-{arm.name}") for arm in made}
+    twins = alike(selections)
     pages = [
-        reported(of_arm(config, arm), inputs, data_set, selection, columns, f"-{arm.name}")
-        for arm, selection in zip(arms, selections, strict=True)
+        reported(
+            of_arm(config, arm), inputs, data_set, selections[arm.name], columns, f"-{arm.name}", twins.get(arm.name)
+        )
+        for arm in made
     ]
     evaluation = {**data_set.sets, "classes": inputs.classes}
-    trials = [
-        model
-        for arm, selection in zip(arms, selections, strict=True)
-        for model in tried(config, data_set, selection, arm.name, evaluation)
-    ]
+    trials = {
+        name: tried(config, data_set, selection, name, twins.get(name), evaluation)
+        for name, selection in selections.items()
+    }
     compared = step(
         "compare",
         compare.run,
         images=data_set.images,
         arms=arms,
-        selections=tuple(selections),
-        trials=tuple(trials),
+        selections=tuple(selections[first[arm.name].name] for arm in arms),
+        trials=tuple(model for arm in arms for model in trials[first[arm.name].name]),
         seeds=config.seeds,
         metric=config.metric,
         truth=inputs.truth,
@@ -115,9 +120,21 @@ def build(config: CompareData) -> list[Step]:
     return [*pages, compared]
 
 
-def tried(config: CompareData, data_set: DataSet, selection: Step, arm: str, evaluation: dict[str, Any]) -> list[Step]:
-    """A model a seed. Their steps, batches and rates are those of every arm: equal compute."""
-    pieces = {}
+def alike(selections: Mapping[str, Step]) -> dict[str, Step]:
+    """For each arm after the first: whether one before it turns out to select the same."""
+    names, folders = tuple(selections), tuple(selections.values())
+    return {
+        name: step(f"same-{name}", same.run, selection=folders[number], earlier=folders[:number], names=names[:number])
+        for number, name in enumerate(names)
+        if number
+    }
+
+
+def tried(
+    config: CompareData, data_set: DataSet, selection: Step, arm: str, twin: Step | None, evaluation: dict[str, Any]
+) -> list[Step]:
+    """A model a seed, but for an arm whose `twin` has them. Steps, batches and rates are every arm's: equal compute."""
+    pieces = {} if twin is None else {"same": twin}
     if config.model.needs.tokenizer == "wordpiece":
         pieces["tokenizer"] = step(f"tokenizer-{arm}", tokenizer.run, selection=selection, words=config.words)
     return [
@@ -147,19 +164,38 @@ def main(words: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_FAULT
-    code = run_pipeline("compare-data", config, build, headline=("compare",), arguments=flags)
+    code = run_pipeline("compare-data", config, noted, headline=("compare",), arguments=flags)
     return code or told(config, flags)
 
 
 def told(config: type[CompareData], flags: list[str]) -> int:
-    """Print the table, where it is made: not after --explain or --until."""
+    """Print the table, where it is made, and where to look: not after --explain or --until."""
     settings, workflow = parse(config, flags, "compare-data")
     if not workflow.explain:
         root = open_root(workflow.root)
         made = folders_made(walk(build(resolved(settings, root))), root)
         if "compare" in made and workflow.until in (None, "compare"):
-            print(f"\n{(Path(made['compare']) / compare.TABLE).read_text()}")
+            table, *said = (made["compare"] / compare.TABLE).read_text().rstrip().split("\n\n")
+            print("\n" + "\n\n".join([table, _places(settings, made), *said]))
     return 0
+
+
+def _places(settings: CompareData, made: Mapping[str, Path]) -> str:
+    """Where the picture lies, and each arm's page."""
+    pages = [(arm.name, made.get(f"report-{arm.name}")) for arm in first_alike(parse_arms(settings.rules)).values()]
+    lines = [("picture", made["compare"] / compare.PICTURE)]
+    lines += [(f"page of {name}", folder / report.PAGE) for name, folder in dict(pages).items() if folder is not None]
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name:<{width}}  {path}" for name, path in lines)
+
+
+def noted(config: CompareData) -> list[Step]:
+    """The plan, and a line for each arm that asks what another does."""
+    for name, first in first_alike(arms := parse_arms(config.rules)).items():
+        if name != first.name:
+            arm = next(arm for arm in arms if arm.name == name)
+            print(f"! {name} ({arm}) asks what {first.name} ({first}) does: trained once, counted once, one page")
+    return build(config)
 
 
 if __name__ == "__main__":

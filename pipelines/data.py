@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from jobs import corpus, dedup, filter, hash, matches, measure, near, report, select
+from jobs import corpus, dedup, filter, hash, matches, measure, near, report, select, truth
 from jobs.hashed import hash_folders
 from jobs.never_store import read_never_store
 from pipelines.scores import add_scores, check_scores, semantic_of
@@ -13,6 +14,7 @@ from vlp_core.curation.entries import read_entries
 from vlp_core.curation.quantities import JUDGES
 from vlp_core.curation.score_settings import Score, Semantic
 from vlp_core.curation.settings import Dedup, Filter, Ingest, Near, Select
+from vlp_core.curation.truth import check_truth
 from vlp_core.data.settings import Adopt
 from vlp_core.errors import UserError
 from vlp_core.miniature.settings import Corpus
@@ -101,6 +103,8 @@ def check_data(config: Curate) -> None:
     """Tell now what would otherwise be told after the download."""
     filter.check_detector(config.filter)
     read_never_store(config.fetch.never_store)
+    if config.report.truth is not None:
+        check_truth(config.report.truth)
     if config.select.balance is not None:
         read_entries(config.select.balance)
     if config.source and config.corpus != Corpus():
@@ -121,6 +125,8 @@ class DataSet:
     """What the pictures have in common with each evaluation set."""
     against: tuple[Step, ...]
     """And with other data sets."""
+    checks: tuple[Step, ...] = ()
+    """What must have ended well before pictures are hashed and scored."""
 
 
 def fetched(config: Curate, inputs: Inputs) -> DataSet:
@@ -136,14 +142,14 @@ def fetched(config: Curate, inputs: Inputs) -> DataSet:
             serve=inputs.serve,
         )
 
-    images = pictures("", inputs.pairs, config.ingest)
+    images, checks = checked(pictures("", inputs.pairs, config.ingest), inputs.truth)
     sets: dict[str, Step] = {}
     if inputs.retrieval is not None:
         sets["retrieval"] = pictures("-retrieval", inputs.retrieval, config.ingest)
     if inputs.zero_shot is not None:
         labelled = replace(config.ingest, needs_caption=False)
         sets["zero_shot"] = pictures("-zero-shot", inputs.zero_shot, labelled)
-    hashes = step("hash", hash.run, images=images)
+    hashes = replace(step("hash", hash.run, images=images), after=checks)
 
     def shared(end: str, name: str, others: Step | Path, near: Near) -> Step:
         return step(f"matches-{end}", matches.run, hashes=hashes, others=others, name=name, near=near)
@@ -163,7 +169,18 @@ def fetched(config: Curate, inputs: Inputs) -> DataSet:
         sets=sets,
         seen=tuple(seen),
         against=tuple(against),
+        checks=checks,
     )
+
+
+def checked(images: Step, given: Path | ResultFile | None) -> tuple[Step, tuple[Step, ...]]:
+    """The step of the pictures, and what checks that a truth which was given is one of theirs: where there is a list,
+    before any of it is fetched."""
+    if not isinstance(given, Path):
+        return images, ()
+    rows = images.inputs.get("pairs")
+    check = step("truth", truth.run, rows=rows or images, truth=given)
+    return (images if rows is None else replace(images, after=(check,))), (check,)
 
 
 def selected(config: Curate, data_set: DataSet, columns: dict[str, Step] | None = None, arm: str = "") -> Step:
@@ -175,19 +192,25 @@ def selected(config: Curate, data_set: DataSet, columns: dict[str, Step] | None 
     images, hashes = data_set.images, data_set.hashes
     columns = {} if columns is None else columns
     check_scores(config.score, config.semantic, filter.asked_rules(config.filter))
-    add_scores(config.score, images, columns, filter.judges_of(config.filter))
+    add_scores(config.score, images, columns, filter.judges_of(config.filter), data_set.checks)
     judged = measured(config.filter, images, columns)
-    verdicts = step(f"filter{arm}", filter.run, images=images, columns=judged, filter=config.filter)
+    rules = tuple(str(rule) for rule in filter.asked_rules(config.filter))  # a set by what is in it, not by its name
+    verdicts = step(
+        f"filter{arm}", filter.run, images=images, columns=judged, filter=replace(config.filter, rules=rules)
+    )
     scored = (columns["score"],) if "score" in columns else ()
     copies = step(f"dedup{arm}", dedup.run, images=images, near=data_set.near, verdicts=verdicts, scores=scored)
-    shown = semantic_of(config.semantic, columns, {"verdicts": verdicts, "copies": copies, "near": data_set.near}, arm)
+    seen = data_set.seen if config.select.decontaminate else ()
+    matched = (*seen, *data_set.against)
+    left: dict[str, Any] = {"verdicts": verdicts, "copies": copies, "near": data_set.near, "matches": matched}
+    shown = semantic_of(config.semantic, columns, left, arm)
     return step(
         f"select{arm}",
         select.run,
         verdicts=verdicts,
         copies=copies,
         hashes=hashes,
-        evaluations=data_set.seen if config.select.decontaminate else (),
+        evaluations=seen,
         against=data_set.against,
         **({} if shown is None else {"semantic": shown}),
         select=config.select,
@@ -195,9 +218,16 @@ def selected(config: Curate, data_set: DataSet, columns: dict[str, Step] | None 
 
 
 def reported(
-    config: Curate, inputs: Inputs, data_set: DataSet, selection: Step, columns: dict[str, Step], arm: str = ""
+    config: Curate,
+    inputs: Inputs,
+    data_set: DataSet,
+    selection: Step,
+    columns: dict[str, Step],
+    arm: str = "",
+    same: Step | None = None,
 ) -> Step:
-    """The page about a selection: `columns` are all that judges found, whether a rule asked for it or not."""
+    """The page about a selection: `columns` are all that judges found, whether a rule asked for it or not. `same` says
+    which other arm selects the same."""
     verdicts, copies = selection.inputs["verdicts"], selection.inputs["copies"]
     asked = verdicts.inputs["columns"]
     others = tuple(columns[name] for name in sorted(columns) if name in JUDGES and columns[name] not in asked)
@@ -210,8 +240,10 @@ def reported(
         copies=copies,
         selection=selection,
         evaluations=tuple(data_set.sets.values()),
+        names=tuple(data_set.sets),
         report=replace(config.report, against=None, truth=None),
         semantic=selection.inputs.get("semantic"),
+        **({} if same is None else {"same": same}),
         against=report.against_of(config.report),
         truth=inputs.truth,
     )

@@ -1,6 +1,8 @@
 """The steps of judges that are models: each made once, whatever rules ask."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 from jobs import neighbours, prompts, score, semantic
 from pipelines.workflow.step import Step, step
@@ -28,10 +30,13 @@ def check_scores(settings: Score, semantic: Semantic, rules: Iterable[Rule]) -> 
             raise UserError(f"{flag} {given}: is for what a model sees; give --score.model too, or leave it out")
 
 
-def add_scores(settings: Score, images: Step, columns: dict[str, Step], asked: Iterable[str]) -> None:
+def add_scores(
+    settings: Score, images: Step, columns: dict[str, Step], asked: Iterable[str], after: tuple[Step, ...] = ()
+) -> None:
     """Add the steps of models to the columns, but for those that are there.
 
-    `asked` are the judges whose columns rules compare. UserError for a model that cannot score.
+    `asked` are the judges whose columns rules compare; the steps `after` must have ended well before.
+    UserError for a model that cannot score.
     """
     if settings.model is None:
         return
@@ -39,7 +44,7 @@ def add_scores(settings: Score, images: Step, columns: dict[str, Step], asked: I
         from vlp_core.scorer import scorer_of
 
         # What scores is its content, and no prompt changes a score.
-        columns[SCORE] = step(
+        scored = step(
             "score",
             score.run,
             images=images,
@@ -51,6 +56,7 @@ def add_scores(settings: Score, images: Step, columns: dict[str, Step], asked: I
                 gpu=settings.gpu,
             ),
         )
+        columns[SCORE] = replace(scored, after=after)
     if PROMPTS not in columns and (PROMPTS in asked or settings.prompts is not None):
         columns[PROMPTS] = step(
             "prompts",
@@ -61,10 +67,10 @@ def add_scores(settings: Score, images: Step, columns: dict[str, Step], asked: I
         )
 
 
-def semantic_of(settings: Semantic, columns: dict[str, Step], left: dict[str, Step], arm: str) -> Step | None:
+def semantic_of(settings: Semantic, columns: dict[str, Step], left: dict[str, Any], arm: str) -> Step | None:
     """The step that says which pictures go since others show the same, where that is asked for.
 
-    `left` are the steps that say what is left: verdicts, copies, near.
+    `left` are the steps that say what is left: verdicts, copies, near, matches.
     """
     if settings.epsilon is None:
         return None

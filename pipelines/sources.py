@@ -7,8 +7,9 @@ from pathlib import Path
 from jobs import adopt, adopt_pictures, download, ingest
 from pipelines.workflow.step import ResultFile, Step, step
 from vlp_core.curation.formats import suffix_of
-from vlp_core.curation.lists import CAPTION_NAMES, SUFFIXES, is_table
+from vlp_core.curation.lists import CAPTION_NAMES, SUFFIXES, check_format, check_list, is_table
 from vlp_core.curation.settings import Ingest
+from vlp_core.data.ends import check_ends
 from vlp_core.data.parts import Part, check, digest, parts_of
 from vlp_core.data.settings import Adopt
 from vlp_core.data.store import is_url, location
@@ -45,26 +46,33 @@ def images_of(
         pairs = step(f"ingest{ending}", ingest.run, sources=sources, **settings)
         return step(f"download{ending}", download.run, pairs=pairs, fetch=fetch, serve=serve)
     found = sort_out([str(source) for source in sources], adopt_settings)
+    for path in (file for source in found.lists for file in _lists_in(source)):
+        check_list(path, ingest_settings, recognise=bool(ending))
+    if not adopt_settings.skip_damaged:
+        check_ends(found.parts)
     made: list[Step] = []
     if found.lists:
         pairs = step(f"ingest{ending}", ingest.run, sources=found.lists, **settings)
         made.append(step(f"download{ending}", download.run, pairs=pairs, fetch=fetch, serve=serve))
     if found.tables:
-        settings["ingest"] = replace(ingest_settings, url_column=adopt_settings.file_column)
-        pairs = step(f"ingest-pictures{ending}", ingest.run, sources=found.tables, **settings, files=True)
+        files = replace(ingest_settings, url_column=adopt_settings.file_column)
+        tables = {"sources": found.tables, "ingest": files, "recognise": bool(ending), "files": True}
+        pairs = step(f"ingest-pictures{ending}", ingest.run, **tables)
         folders = folders_of(found.tables, adopt_settings)
-        made.append(step(f"adopt-pictures{ending}", adopt_pictures.run, pairs=pairs, folders=folders))
+        listing = adopt_pictures.listing(found.tables, folders, ingest=files, recognise=bool(ending))
+        made.append(step(f"adopt-pictures{ending}", adopt_pictures.run, pairs=pairs, folders=folders, listing=listing))
     if len(made) == 1 and not found.sets:
         return made[0]
-    named = (ingest_settings.caption_column,) if ingest_settings.caption_column else ()
     return step(
         f"adopt{ending}",
         adopt.run,
         sources=found.sets,
         listing=digest(found.parts),
-        caption_names=(*named, *CAPTION_NAMES),
+        caption_names=CAPTION_NAMES,
+        caption_column=ingest_settings.caption_column,
+        recognise=bool(ending),
         made=tuple(made),
-        skip_damaged=adopt_settings.skip_damaged,
+        adopt=replace(adopt_settings, file_column=None),
     )
 
 
@@ -92,6 +100,8 @@ def sort_out(sources: Sequence[str], settings: Adopt) -> Sorted:
                 f"{source}: no data set in this folder; it needs tars, lists or a caption table ({', '.join(SUFFIXES)})"
             )
         else:
+            if path.is_file():
+                check_format(path)
             lists.append(path)  # or nothing at all, which is told with all other files that are missing
     check(parts)
     return Sorted(lists=tuple(lists), tables=tuple(tables), sets=tuple(sets), parts=tuple(parts))

@@ -8,8 +8,14 @@ import pytest
 
 from tests.cluster import shared
 
+# Minutes each; --no-loadscope-reorder has them begin in this order, where xdist would count their tests.
+LONGEST = ("test_pretrain_clip.py", "test_cli.py", "test_train.py", "tests/pipelines/*", "tests/jobs/*", "test_loop.py")
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes at work on two cores
+# Each test with Ray starts processes that import torch, Ray and MLflow: without kept bytecode, each compiles them anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 leaves them next to nothing while the other process works
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # or who joins the tests' cluster does not show the one it has made
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
@@ -33,7 +39,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest first, so that no process is left alone with one at the end."""
-    items.sort(key=lambda item: not item.path.match("tests/pipelines/*.py"))
+    items.sort(key=lambda item: next((n for n, name in enumerate(LONGEST) if item.path.match(name)), len(LONGEST)))
 
 
 @pytest.fixture(autouse=True)

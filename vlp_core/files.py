@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -40,10 +40,16 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_table(path: Path, table: pa.Table, *, row_group_size: int = 65_536) -> None:
-    """A Parquet file: zstd, the same bytes for the same table."""
+def write_table(
+    path: Path, table: pa.Table, *, row_group_size: int = 65_536, plain: Collection[str] = frozenset()
+) -> None:
+    """A Parquet file: zstd, the same bytes for the same table.
+
+    Columns in which hardly a value comes twice are written faster, and smaller, when they are said to be `plain`.
+    """
+    listed = [name for name in table.column_names if name not in plain] if plain else True
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=row_group_size)
+        pq.write_table(table, temporary, compression="zstd", row_group_size=row_group_size, use_dictionary=listed)
 
 
 def wide(table: pa.Table) -> pa.Table:

@@ -2,7 +2,8 @@
 
 A plain field is part of a step's fingerprint. `execution(...)` marks what only changes how the result is made
 (time-outs, worker counts, resolver maps); `extends(...)` marks what a finished result can be carried on to (steps);
-`path_or_name(...)` marks a text, or several, that may name a file; `by_content(...)` files whose names do not count.
+`path_or_name(...)` marks a text, or several, that may name a file; `by_content(...)` files whose names do not count;
+`elsewhere(...)` folders of other runs.
 """
 
 import re
@@ -14,6 +15,7 @@ EXECUTION = "execution"
 EXTENDS = "extends"
 PATH_OR_NAME = "path or name"
 BY_CONTENT = "by content"
+ELSEWHERE = "elsewhere"
 HUB = "timm:"
 """What begins the name of one of timm's encoders among sources of weights."""
 
@@ -43,6 +45,12 @@ def path_or_name(default: Any = None) -> Any:
 def by_content(default: Any = None) -> Any:
     """A field of a tuple of files: what is in them counts, not what they are called."""
     return _marked(BY_CONTENT, default, None)
+
+
+def elsewhere(default: Any = None) -> Any:
+    """A field of a tuple of folders that other runs made; what is read of them are inputs of steps, so that the field
+    itself changes no result. The root of the run that is given them is refused."""
+    return field(default=default, metadata={ELSEWHERE: True, EXECUTION: True})
 
 
 def named_path(text: str) -> tuple[str, Path | None]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from vlp_core.curation.lists import files_of, open_list
 from vlp_core.curation.settings import Ingest
@@ -28,18 +29,23 @@ TIMES = 10
 """So often a picture is copied that is copied at all: the web shows few pictures often, not many twice."""
 
 
+KINDS = {
+    "wrong": "links that get the captions of another link, which do not fit the picture (kind: wrong)",
+    "boilerplate": f"links that get a caption that many pages have, as '{BOILERPLATE[0]}' (kind: boilerplate)",
+    "duplicates": f"links that lead to a picture of the list again, with its captions; {TIMES} to one (kind: exact)",
+    "leaks": "links that lead to a picture of the --test list, with its captions (kind: leak)",
+}
+"""By the name of its rate: what a spoilt link becomes, and its kind in the truth."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Shares of the links that become a fault of each kind."""
+    """Shares of the links that become a fault of each of KINDS."""
 
     wrong: float = 0.0
-    """Captions of another link."""
     boilerplate: float = 0.0
-    """A caption that many pages have."""
     duplicates: float = 0.0
-    """A picture that the list has, with its captions, under another url."""
     leaks: float = 0.0
-    """A picture of the test list, with its captions, under another url."""
 
     def __post_init__(self) -> None:
         for name, rate in vars(self).items():
@@ -131,21 +137,36 @@ def tables(links: list[Link]) -> tuple[pa.Table, pa.Table]:
     return pa.table({"url": [url for url, _ in pairs], "caption": [text for _, text in pairs]}), pa.table(truth)
 
 
+def _write(folder: Path, made: dict[str, pa.Table]) -> None:
+    """Write the tables; UserError where others stand there, which a list in use may name."""
+    for name, table in made.items():
+        if (folder / name).exists() and not _is(folder / name, table):
+            raise UserError(f"{folder / name}: is there already, and is another; give another --out, or remove it")
+    for name, table in made.items():
+        write_table(folder / name, table)
+
+
+def _is(path: Path, table: pa.Table) -> bool:
+    try:
+        return pq.read_table(path).equals(table)
+    except (OSError, pa.ArrowException):
+        return False
+
+
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m vlp_core.spoil", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("list", type=Path, help="urls and captions: Parquet, csv, tsv or jsonl, or a folder of them")
     parser.add_argument("--out", type=Path, required=True, help="folder for pairs.parquet and truth.parquet")
-    for name in Rates.__dataclass_fields__:
-        parser.add_argument(f"--{name}", type=float, default=0.0, help="share of the links (default: 0)")
+    for name, about in KINDS.items():
+        parser.add_argument(f"--{name}", type=float, default=0.0, metavar="SHARE", help=f"share of {about}")
     parser.add_argument("--test", type=Path, help="list whose pictures leak")
     parser.add_argument("--seed", type=int, default=0, help="of which links are spoilt (default: 0)")
     given = parser.parse_args(words)
     try:
-        rates = Rates(**{name: getattr(given, name) for name in Rates.__dataclass_fields__})
+        rates = Rates(**{name: getattr(given, name) for name in KINDS})
         test = read_list(given.test) if given.test else {}
         pairs, truth = tables(spoilt(read_list(given.list), rates, test, given.seed))
-        write_table(given.out / PAIRS_FILE, pairs)
-        write_table(given.out / TRUTH_FILE, truth)
+        _write(given.out, {PAIRS_FILE: pairs, TRUTH_FILE: truth})
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -113,12 +113,38 @@ def _one(texts: Texts) -> pa.Array:
 
 def firsts(rows: Words) -> NDArray[np.int64]:
     """int64 [N]: the first row that has the same words [N, W] as each row."""
-    order = np.argsort(rows[:, 0], kind="stable")
-    new = np.ones(len(rows), dtype=bool)
-    new[1:] = (rows[order[1:]] != rows[order[:-1]]).any(axis=1)
+    order, same = _sorted(rows)
+    new = np.append(True, ~same) if len(rows) else same
     first = np.empty(len(rows), np.int64)
     first[order] = order[np.flatnonzero(new)][np.cumsum(new) - 1]
     return first
+
+
+def _sorted(rows: Words) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The order [N] of the rows, equal ones as they stand, and whether each is followed by its equal [N - 1].
+
+    The first words' upper bits and the rows' numbers are sorted as one word, without a look elsewhere; then the few
+    whose bits are the same though they differ.
+    """
+    bits = np.uint64(len(rows).bit_length())
+    packed = rows[:, 0] >> bits << bits | np.arange(len(rows), dtype=np.uint64)
+    packed.sort()
+    order = (packed & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    same = np.diff(packed >> bits) == 0
+    tied = np.flatnonzero(same)
+    mixed = tied[_differ(rows, order, tied)]
+    if len(mixed):
+        run = np.cumsum(np.append(0, ~same))
+        at = np.flatnonzero(np.isin(run, run[mixed], kind="table"))
+        order[at] = order[at][np.lexsort((*rows[order[at]].T[::-1], run[at]))]
+        at = at[:-1][same[at[:-1]]]
+        same[at] = ~_differ(rows, order, at)
+    return order, same
+
+
+def _differ(rows: Words, order: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the rows at these places of the order and those behind them have other words."""
+    return (rows[order[places]] != rows[order[places + 1]]).any(axis=1)
 
 
 def digest_of_texts(texts: Texts) -> str:

@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 import tyro
 
 from jobs import report
+from jobs.columns import columns
 from jobs.filter import FUNNEL_FILE
-from jobs.measure import columns
 from jobs.select import REMOVED, REMOVED_FILE, SUMMARY_FILE
 from vlp_core.curation.captions import of_pictures, of_texts
 from vlp_core.curation.rules import parse_rules
@@ -155,6 +155,7 @@ def measured(folder: Path, looked_at: int, against: bool) -> tuple[float, float,
         verdicts=folder / "verdicts",
         copies=folder / "copies",
         selection=folder / "selection",
+        names=("retrieval",),
         report=settings,
         against=report.against_of(settings),
         out=folder,

@@ -13,7 +13,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from linked import Place, linked
+from linked import linked
 
 from jobs import dedup, filter, select, shard, train
 from pipelines.workflow.cli import run_pipeline
@@ -21,19 +21,18 @@ from pipelines.workflow.step import Step, step
 from vlp_core.curation.settings import Filter, Select
 from vlp_core.data.settings import Shard
 from vlp_core.recipes import clip
-from vlp_core.settings import execution
 
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
-    rows_at: Path = execution()
+    rows_at: Path
     """What `curate.py --keep` left."""
     clip: float = 0.25
 
 
 def build(config: Threshold) -> list[Step]:
     def there(name: str) -> Step:
-        return step(name, linked, name=name, place=Place(folder=config.rows_at))
+        return step(name, linked, folder=str(config.rows_at.absolute() / name))
 
     images, hashes, scores = there("images"), there("hashes"), there("scores")
     rules = ("side>=200", "ratio<=3", "words>2", "chars>5", f"clip>={config.clip}")

@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Event
 from typing import Annotated, Any
 
+from pipelines.workflow.elsewhere import check_elsewhere
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import Decision, Planner
 from pipelines.workflow.progress import Display, clock
@@ -142,7 +143,7 @@ class Invocation:
         for path in (path for step in steps for value in step.inputs.values() for path in outside_paths(value)):
             planner.digests.of(path)  # a file that is missing is told before the first step, whichever it is for
         decisions = [planner.decide(step) for step in steps]
-        for line in planner.tell():
+        for line in (*planner.tell(), *planner.tell_of_code()):
             print(f"! {line}")
         if self.workflow.explain:
             self._explain(decisions)
@@ -156,6 +157,7 @@ class Invocation:
 
     def steps(self) -> list[Step]:
         """The DAG as far as it is wanted."""
+        check_elsewhere(self.config, self.root)
         steps = walk(list(self.build(resolved(self.config, self.root))))
         for forced in self.workflow.force:
             find(steps, forced, "--force")

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from vlp_core.errors import UserError, first_line
@@ -32,7 +33,19 @@ def start_ray() -> None:
                 "`ray start --head`, or unset RAY_ADDRESS for a private one"
             ) from error
     else:
-        ray.init(address="local", include_dashboard=False, object_store_memory=PRIVATE_OBJECT_STORE_BYTES, **common)
+        try:
+            ray.init(address="local", include_dashboard=False, object_store_memory=PRIVATE_OBJECT_STORE_BYTES, **common)
+        except Exception as error:  # whichever of its processes did not come up in time
+            raise UserError(
+                f"Ray does not start on this machine ({first_line(error).rstrip('.')}); why is in {_logs()}; "
+                "try again when it is less busy, or name a running cluster with RAY_ADDRESS"
+            ) from error
+
+
+def _logs() -> Path:
+    """Where Ray writes what its own processes say, by its rules for a folder of temporary files."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    return Path(folder, "ray", "session_latest", "logs")
 
 
 def _knock(address: str) -> None:

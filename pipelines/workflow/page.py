@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from pipelines.workflow.step import Step
 from pipelines.workflow.tracking import Tracking
 
 LINKS, TAGS = "_LINKS.json", "_TAGS.json"
+NOTE_CHARS = 8000
+"""Of a run's note that MLflow takes; what is longer it cuts, with a warning."""
 CHANCE = "_chance"
 """How scores of guessing are named: they stand beside the others on the step's own run."""
 
@@ -58,20 +60,43 @@ class Page:
         for step in self.steps:
             if step.name in tracking.children:
                 state, note = self.states.get(step.name, "waiting"), self.notes.get(step.name, "")
-                rows.append(f"| {tracking.link(step.name)} | {state} | {note} |")
+                rows.append((tracking.link(step.name), state, note))
             if step.name in self.records:
                 links += _links(self.results.folder(step.name, self.records[step.name].fingerprint))
         shown = " · ".join(tracking.link_to_artifact(picture.stem, picture.name) for picture in pictures)
-        table = "| step | | |\n|---|---|---|\n" + "\n".join(rows)
-        return "\n\n".join([f"**{pipeline}** in `{self.results.root}`", shown, *links, table])
+        above = "\n\n".join([f"**{pipeline}** in `{self.results.root}`", shown, *links])
+        return f"{above}\n\n{steps_table(rows, NOTE_CHARS - len(above) - 2)}"
+
+
+def steps_table(rows: Sequence[tuple[str, str, str]], room: int) -> str:
+    """Steps with their states and notes in Markdown; in less room without notes, and then the last of them."""
+    head = ["| step | | |", "|---|---|---|"]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    if len("\n".join([*head, *lines])) > room:
+        lines = [f"| {link} | {state} | |" for link, state, _ in rows]
+    left, more = 0, list[str]()
+    while lines and len("\n".join([*head, *more, *lines])) > room:
+        lines, left = lines[1:], left + 1
+        more = [f"| {left} more before | | |"]
+    return "\n".join([*head, *more, *lines])
 
 
 def describe(counts: Mapping[str, float]) -> str:
-    """The first counts of a step that are not zero (nor what chance gives), as its line shows them."""
+    """The first counts of a step that are not zero (nor what chance gives), as its line shows them.
+
+    A count is `12 rows read`; what is no whole number by its type is a figure, `top1 0.91`.
+    """
     told = {key.replace("/", " "): value for key, value in counts.items() if not key.endswith(CHANCE)}
     shown = {key: value for key, value in told.items() if value} or told
-    texts = [f"{value:,.4g} {key}" if value < 1e4 else f"{value:,.0f} {key}" for key, value in shown.items()]
+    texts = [
+        f"{key} {_figure(value)}" if isinstance(value, float) else f"{value:,} {key}" for key, value in shown.items()
+    ]
     return " · ".join(texts[:4])
+
+
+def _figure(value: float) -> str:
+    text = f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:,.4g}"
+    return f"{text}.0" if text.lstrip("-").isdigit() else text
 
 
 def _links(folder: Path) -> list[str]:

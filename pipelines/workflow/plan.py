@@ -5,14 +5,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from pipelines.workflow.differences import differences
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.record import RECORD, RUN, CorruptRecordError, Record, bad_files
 from pipelines.workflow.results import Results
 from pipelines.workflow.source import sources_of
 from pipelines.workflow.step import Identity, Step, identify
-from vlp_core.identity import canonical_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +50,18 @@ class Planner:
     """Steps that are reused though source files of theirs changed."""
 
     def tell(self) -> list[str]:
-        """What was found wrong since the last call, a line each; a change of code is one line for all it touches."""
+        """What was found wrong since the last call, a line each."""
         lines, self.warnings = self.warnings, []
-        if self._outdated:
-            files = sorted({name for names in self._outdated.values() for name in names})
-            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-            steps, self._outdated = list(self._outdated), {}
-            lines.append(
-                f"reused, though {files[0]}{more} changed since: {', '.join(steps)}; --force STEP makes one again"
-            )
         return lines
+
+    def tell_of_code(self) -> list[str]:
+        """What was reused since the last call though its code changed: one line for all, or none."""
+        if not self._outdated:
+            return []
+        files = sorted({name for names in self._outdated.values() for name in names})
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        steps, self._outdated = list(self._outdated), {}
+        return [f"reused, though {files[0]}{more} changed since: {', '.join(steps)}; --force STEP makes one again"]
 
     def decide(self, step: Step) -> Decision:
         waiting = [dependency.name for dependency in step.dependencies if dependency.name not in self.records]
@@ -140,30 +141,6 @@ def folders_made(steps: list[Step], root: Path) -> dict[str, Path]:
     """The folders of those steps that are made."""
     planner = Planner(Results(root), Digests(root / ".digests.json"), repair=False)
     return {step.name: planner.folder_of(step) for step in steps if planner.decide(step).reused}
-
-
-def differences(before: Any, after: Any, where: str = "") -> list[str]:
-    """What changed between two canonical values, one short text each."""
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        if "content" in after and before.get("step") == after.get("step"):
-            return [] if before == after else [f"{after['step']} changed"]
-        keys = sorted({*before, *after})
-        return [
-            text
-            for key in keys
-            for text in differences(before.get(key), after.get(key), f"{where}.{key}" if where else str(key))
-        ]
-    if before == after:
-        return []
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        pairs = enumerate(zip(before, after, strict=True))
-        return [text for i, (old, new) in pairs for text in differences(old, new, f"{where}[{i}]")]
-    return [f"{where}: {_short(before)} → {_short(after)}"]
-
-
-def _short(value: Any) -> str:
-    text = canonical_json(value)
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _changed(folder: Path, step: Step, identity: Identity) -> list[str]:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.workflow.cluster import start_ray
+from pipelines.workflow.differences import differences
 from pipelines.workflow.environment import prepare_environment, stage_environment
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.page import Page, describe
-from pipelines.workflow.plan import Decision, Planner, differences
+from pipelines.workflow.plan import Decision, Planner
 from pipelines.workflow.progress import Display
 from pipelines.workflow.record import CorruptRecordError, Record
 from pipelines.workflow.results import Results
@@ -111,6 +112,8 @@ class Runner:
                     self._finish(references[reference], reference)
             elif waiting:
                 time.sleep(POLL_S)
+        for line in self.planner.tell_of_code():  # of all steps at once, though each was decided in its turn
+            self.display.line(f"! {line}")
         return self.failures
 
     def stop(self) -> None:

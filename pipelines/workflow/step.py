@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlp_core.errors import UserError, nearest
+from vlp_core.errors import UserError, nearest, public_text
 from vlp_core.identity import digest_of
 from vlp_core.settings import BY_CONTENT, EXECUTION, EXTENDS, PATH_OR_NAME, named_path
 from vlp_core.tracker import Summary
@@ -22,6 +22,8 @@ class Step:
     name: str
     run: Callable[..., Summary]
     inputs: Mapping[str, Any]
+    after: tuple["Step", ...] = ()
+    """Steps that must have ended well before this one starts, though nothing that they made is read."""
 
     @property
     def function(self) -> str:
@@ -43,7 +45,7 @@ class Step:
 
     @property
     def dependencies(self) -> list["Step"]:
-        return [found for value in self.inputs.values() for found in _steps_in(value)]
+        return [*(found for value in self.inputs.values() for found in _steps_in(value)), *self.after]
 
     def accepts(self, parameter: str) -> bool:
         return parameter in inspect.signature(self.run).parameters
@@ -125,7 +127,16 @@ def identify(
     base = {"function": current.function, "version": current.version}
     family = digest_of({**base, "inputs": inputs})[:20]
     whole = digest_of({**base, "inputs": inputs, "extends": canonical.extends})[:20]
-    return Identity(fingerprint=whole, family=family, inputs=inputs, extends=canonical.extends)
+    return Identity(fingerprint=whole, family=family, inputs=_shown(inputs), extends=canonical.extends)
+
+
+def _shown(value: Any) -> Any:
+    """A canonical value as it may stand in records: without the passwords of urls, which its fingerprint knows."""
+    if isinstance(value, Mapping):
+        return {key: _shown(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    return public_text(value) if isinstance(value, str) else value
 
 
 class Canonical:

@@ -87,7 +87,7 @@ class Tracking:
             tags = {
                 INVOCATION: token,
                 "vlp.root": str(self.root),
-                "vlp.command": command,
+                "vlp.command": public_text(command),
                 "mlflow.source.name": self.pipeline,
             }
             if BEGUN_BY in os.environ:
@@ -96,7 +96,7 @@ class Tracking:
             self.parent = run.info.run_id
             self._params(self.parent, flatten(config))
             text = json.dumps(config, indent=1, sort_keys=True, default=str)
-            self._client.log_text(self.parent, text, "config.json")
+            self._client.log_text(self.parent, public_text(text), "config.json")
         except UserError:
             raise
         except Exception as error:
@@ -353,7 +353,7 @@ class Tracking:
     def _params(self, run: str, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        params = [Param(key, str(value)[:500]) for key, value in values.items()]
+        params = [Param(key, public_text(str(value))[:500]) for key, value in values.items()]
         for start in range(0, len(params), 100):
             self._client.log_batch(run, params=params[start : start + 100])
 

@@ -1,7 +1,7 @@
 """Folders as img2dataset lays them out in its three formats, with pictures at hand."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,24 @@ def came(number: int) -> str:
 
 
 def write(
-    folder: Path, shards: Sequence[int], *, format: str = "webdataset", failed: Sequence[int] = (), hashed: bool = True
+    folder: Path,
+    shards: Sequence[int],
+    *,
+    format: str = "webdataset",
+    failed: Sequence[int] = (),
+    hashed: bool = True,
+    stored: Mapping[int, bytes] | None = None,
 ) -> dict[str, bytes]:
-    """Shards of so many rows, the numbers of failed rows; the pictures by url. Without `hashed` no sha256 is there."""
+    """Shards of so many rows, the numbers of failed rows; the pictures by url. Without `hashed` no sha256 is there.
+
+    `stored` are bytes that lie in place of some pictures, by number.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     pictures, first = {}, 0
     for shard, count in enumerate(shards):
         numbers = range(first, first + count)
-        bodies = [None if number in failed else jpeg(number) for number in numbers]
-        rows = [_row(number, f"{shard:05d}{number - first:04d}", number not in failed) for number in numbers]
+        bodies = [None if number in failed else (stored or {}).get(number) or jpeg(number) for number in numbers]
+        rows = [row(number, f"{shard:05d}{number - first:04d}", number not in failed) for number in numbers]
         if not hashed:
             rows = [{name: value for name, value in row.items() if name != "sha256"} for row in rows]
         _WRITERS[format](folder, f"{shard:05d}", rows, bodies)
@@ -39,7 +48,7 @@ def write(
     return pictures
 
 
-def _row(number: int, key: str, came_well: bool) -> dict[str, Any]:
+def row(number: int, key: str, came_well: bool) -> dict[str, Any]:
     row = {"url": f"http://pictures.test/{number}.jpg", "caption": f" picture {number}", "key": key}
     row |= {"status": SUCCESS, "error_message": None} if came_well else {"status": "failed_to_download"}
     if not came_well:

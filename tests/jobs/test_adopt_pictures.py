@@ -25,6 +25,7 @@ ROWS = [
     ("a/1.jpg", "another name of 1", "x"),
     ("a/none.jpg", "not there", "y"),
     ("a/notes.txt", "no picture", "y"),
+    ("a/\0.jpg", "no name", "y"),
     ("../outside.jpg", "somebody else's", "y"),
 ]
 
@@ -80,6 +81,7 @@ def test_pictures_are_read_where_they_lie(photos: Path, tmp_path: Path, ending: 
     assert {name: reason for name, reason in reasons.items() if reason} == {
         "a/none.jpg": "no such file",
         "a/notes.txt": "not an image: text",
+        "a/\0.jpg": "no such file",
         "../outside.jpg": "outside the folder",
     }
 
@@ -98,5 +100,5 @@ def test_a_run_that_was_killed_goes_on_to_the_same_files(photos: Path, tmp_path:
 
 def test_a_table_whose_files_lie_elsewhere_is_told(photos: Path, tmp_path: Path) -> None:
     table = write_table(photos / "captions.csv")
-    with pytest.raises(UserError, match=r"none of the 8 files .* \(.*7 × no such file.*\); --adopt\.pictures names"):
+    with pytest.raises(UserError, match=r"none of the 9 files .* \(.*8 × no such file.*\); --adopt\.pictures names"):
         adopted(table, tmp_path, tmp_path / "images")

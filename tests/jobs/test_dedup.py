@@ -31,6 +31,11 @@ def deduplicated(
     filtered(images, verdicts, Filter(rules=rules or ("captions>=1",)))
     hash.run(images=images, out=hashes, tracker=Silent())
     near.run(hashes=hashes, near=Near(), out=alike, tracker=Silent())
+    return judged(folder, scores)
+
+
+def judged(folder: Path, scores: tuple[Path, ...] = ()) -> tuple[pa.Table, Summary]:
+    images, verdicts, alike, copies = (folder / name for name in ("images", "verdicts", "near", "copies"))
     summary = dedup.run(images=images, near=alike, verdicts=verdicts, scores=scores, out=copies, tracker=Silent())
     table = pq.read_table(copies / "00000.parquet")
     assert table.schema.equals(COPIES)
@@ -82,6 +87,10 @@ def test_the_largest_stays_copies_name_it_and_filtered_pictures_take_no_part(tmp
     assert summary.counts == {"pictures/passed": 5, "copies/exact": 1, "copies/near": 2, "pictures/kept": 2}
     with Image.open(tmp_path / "copies" / summary.pictures["copies"]) as drawn:
         assert drawn.width > 500
+    tar = tmp_path / "images/00000.tar"
+    tar.write_bytes(bytes(tar.stat().st_size))  # no copy is another for that the picture of it cannot be drawn
+    again, _ = judged(tmp_path)
+    assert again == table
 
 
 def test_of_equal_size_the_better_score_stays_and_no_score_is_the_worst(tmp_path: Path, cluster: str) -> None:

@@ -5,12 +5,14 @@ import re
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from jobs import filter as filter_stage
 from tests.jobs.filtered import filtered
+from tests.jobs.listening import Listening
 from tests.jobs.pictures import Picture, write_images
 from tests.vlp_core.curation.drawings import blotches, jpeg
 from vlp_core.curation.settings import Filter
@@ -96,8 +98,9 @@ def test_a_share_of_all_is_taken_over_all_shards_whatever_other_rules_take(
     images: Path, tmp_path: Path, cluster: str
 ) -> None:
     """Of ten captions the three longest are GOOD, twice, and one of 28 letters; a small picture has one of them."""
-    counts = filtered(images, tmp_path / "out", Filter(rules=("side>=200", "chars>=top30%")))
-    assert (counts["threshold/chars"], counts["captions/kept"], counts["pictures/kept"]) == (28, 2, 2)
+    counts = filtered(images, tmp_path / "out", Filter(rules=("side>=200", "chars>=top100%", "chars>=top30%")))
+    assert (counts["threshold/chars_top30"], counts["captions/kept"], counts["pictures/kept"]) == (28, 2, 2)
+    assert counts["threshold/chars_top100"] < 28
 
 
 def test_equal_input_gives_equal_files_and_a_picture_of_the_funnel(images: Path, tmp_path: Path, cluster: str) -> None:
@@ -110,6 +113,7 @@ def test_equal_input_gives_equal_files_and_a_picture_of_the_funnel(images: Path,
         assert drawn.width > 600
 
 
+@pytest.mark.parametrize("nulls", [False, True], ids=["dropped", "null"])
 @pytest.mark.parametrize(
     ("lacking", "rule", "others"),
     [
@@ -120,15 +124,40 @@ def test_equal_input_gives_equal_files_and_a_picture_of_the_funnel(images: Path,
     ],
 )
 def test_only_the_columns_that_rules_ask_for_must_be_there(
-    images: Path, tmp_path: Path, cluster: str, lacking: str, rule: str, others: tuple[str, ...]
+    images: Path, tmp_path: Path, cluster: str, lacking: str, rule: str, others: tuple[str, ...], nulls: bool
 ) -> None:
-    """Folders that other tools wrote lack some."""
+    """Folders that other tools wrote lack some; what was adopted of them has nulls."""
     shutil.copytree(images, tmp_path / "images")
     for shard in tmp_path.glob("images/0000?.parquet"):
-        pq.write_table(pq.read_table(shard).drop_columns(lacking), shard)
+        lack(shard, lacking, nulls=nulls)
     judged(tmp_path / "images", tmp_path / "out", *others)
-    with pytest.raises(UserError, match=rf"0000\d\.parquet: no column .*{lacking}.*, which '{rule}' asks for"):
+    with pytest.raises(UserError, match=rf"images: no column .*{lacking}.* in any shard, which '{rule}' asks for"):
         judged(tmp_path / "images", tmp_path / "refused", *others, rule)
+
+
+def lack(shard: Path, column: str, *, nulls: bool) -> None:
+    rows = pq.read_table(shard)
+    at = rows.column_names.index(column)
+    kept = rows.remove_column(at)
+    pq.write_table(kept.add_column(at, column, pa.nulls(len(rows), rows[column].type)) if nulls else kept, shard)
+
+
+@pytest.mark.parametrize(
+    ("column", "rule"), [("bytes", "bytes>=1"), ("format", "format!=png"), ("bytes", "bytes>=top90%")]
+)
+def test_a_set_that_lacks_what_others_have_is_told_with_what_it_loses(
+    images: Path, tmp_path: Path, cluster: str, column: str, rule: str
+) -> None:
+    shutil.copytree(images, tmp_path / "images")
+    lack(tmp_path / "images" / "00001.parquet", column, nulls=True)
+    heard = Listening()
+    counts = filtered(tmp_path / "images", tmp_path / "out", Filter(rules=(rule,)), heard)
+    assert counts["pictures/kept"] == (3 if "top" in rule else 4) and counts[f"lost/{column}"] == (
+        3 if "top" in rule else 2
+    )
+    assert [text.partition(";")[0] for text in heard.warnings] == [
+        f"2 of 7 pictures have no {column}, so that '{rule}' took them all"
+    ]
 
 
 def test_columns_of_other_pictures_are_refused(images: Path, tmp_path: Path, cluster: str) -> None:
@@ -151,6 +180,14 @@ def test_an_unknown_detector_is_refused_before_any_work() -> None:
     settings = Filter(detector="no_such:detector")
     with pytest.raises(UserError, match="language detector 'no_such:detector'"):
         filter_stage.check_detector(settings)
+
+
+def test_a_language_is_asked_of_a_detector_that_gives_it() -> None:
+    own = "tests.vlp_core.curation.test_rules:klingon"
+    filter_stage.check_detector(Filter(rules=("language=tlh",), detector=own))
+    filter_stage.check_detector(Filter(rules=("language!=ceb",)))
+    with pytest.raises(UserError, match=r"the detector gives no language 'eng'; near it are .*\ben\b"):
+        filter_stage.check_detector(Filter(rules=("language!=eng",)))
 
 
 def test_a_detector_that_no_rule_asks_for_is_not_looked_for(images: Path, tmp_path: Path, cluster: str) -> None:

@@ -40,6 +40,9 @@ def test_the_looks_of_any_rows_are_read_out_of_their_shards(tmp_path: Path) -> N
         some = seen.looks_at(np.array(rows, np.int64))
         for name in ("phash", "colour", "grey"):
             assert np.array_equal(getattr(some, name), getattr(whole, name)[rows]), name
+            parts = [getattr(part, name) for part in seen.looks_in_parts(np.array(rows, np.int64), 5)]
+            assert [len(part) for part in parts[:-1]] == [5] * (len(parts) - 1)
+            assert np.array_equal(np.concatenate(parts), getattr(some, name)), name
     same_looks = (seen.looks[:, None] == seen.looks[None]).all(axis=2)
     expected = (whole.grey[:, None] == whole.grey[None]).all(axis=2)
     assert np.array_equal(same_looks, expected) and expected.sum() > 19

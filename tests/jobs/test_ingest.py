@@ -351,6 +351,26 @@ def test_what_cannot_be_read_is_named_in_one_line_and_leaves_nothing(
     assert not list(out.iterdir())
 
 
+def _breaks_half_way(path: Path) -> None:
+    """Its end, which says what is in it, is whole."""
+    rows = pa.table({"url": [f"http://h.test/{n}" for n in range(9)], "caption": ["a"] * 9})
+    pq.write_table(rows, path, row_group_size=3, use_dictionary=False)
+    body = bytearray(path.read_bytes())
+    start = pq.read_metadata(path).row_group(1).column(0).data_page_offset
+    body[start : start + 40] = b"\xff" * 40
+    path.write_bytes(body)
+
+
+@pytest.mark.parametrize("broken", [_torn, _breaks_half_way])
+def test_a_broken_list_in_the_middle_of_others_is_the_one_that_is_named(tmp_path: Path, broken) -> None:
+    lists = [write(tmp_path / "lists" / f"{number}.parquet", ROWS) for number in range(3)]
+    broken(lists[1])
+    for sources in (tuple(lists), tmp_path / "lists"):
+        with pytest.raises(UserError, match=r"lists/1\.parquet: not a readable parquet file .*; check it") as refused:
+            take(sources, tmp_path / "out")
+        assert "\n" not in str(refused.value) and not list((tmp_path / "out").iterdir())
+
+
 def test_a_column_that_was_named_but_is_not_there_is_refused_with_the_nearest(tmp_path: Path) -> None:
     source = write(tmp_path / "list.csv", ROWS, ("picture_url", "text"))
     with pytest.raises(UserError, match=r"no column 'picture_ulr' for the url; did you mean 'picture_url'\?"):

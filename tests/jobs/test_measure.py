@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import measure
+from jobs.columns import column, columns
 from tests.jobs.pictures import Picture, write_images
 from tests.vlp_core.curation.drawings import blotches, jpeg
 from vlp_core.curation.quantities import JUDGES, QUANTITIES, Judge, Quantity
@@ -92,11 +93,11 @@ def test_a_new_judge_is_a_function_and_a_line(images: Path, tmp_path: Path, monk
             measure._Task(images=images, name=name, judges=("hyphenated",), detector="", shared=None, out=tmp_path)
         )
     (rule,) = parse_rules(["hyphens<1"])
-    values = measure.column([tmp_path], "00000", "hyphens")
+    values = column([tmp_path], "00000", "hyphens")
     assert rule.of_captions and rule.passes(values).tolist() == [True, False]
 
 
 def test_a_quantity_that_nobody_measured_is_told(images: Path, tmp_path: Path, cluster: str) -> None:
     measured(images, tmp_path / "out", "text")
     with pytest.raises(UserError, match=r"nouns \(nouns in the caption .*measured in none"):
-        measure.columns([tmp_path / "out"], "00000", ["words", "nouns"])
+        columns([tmp_path / "out"], "00000", ["words", "nouns"])

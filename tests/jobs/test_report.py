@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 
 from jobs import report
 from jobs.filter import FUNNEL_FILE
-from jobs.report_sources import seal_of, source_at
+from jobs.report_against import seal_of, source_at
+from jobs.report_sources import Source, sample_of
+from jobs.report_truth import Taken, judged_by
 from jobs.select import REMOVED_FILE, SUMMARY_FILE
 from tests.jobs.pictures import Picture, write_images
 from tests.vlp_core.curation.drawings import blotches, jpeg
@@ -24,7 +27,7 @@ from vlp_core.curation.shard import Shard
 from vlp_core.curation.verdicts import judged
 from vlp_core.data.layout import SELECTION_FILE, SUCCESS, VERDICTS
 from vlp_core.errors import UserError
-from vlp_core.files import write_table
+from vlp_core.files import wide, write_table
 from vlp_core.report.settings import Report
 from vlp_core.tracker import Silent, Summary
 
@@ -107,7 +110,9 @@ def _funnel(folder: Path, lost: list[tuple[int, int]]) -> None:
     (folder / "verdicts" / FUNNEL_FILE).write_text(json.dumps(funnel))
 
 
-def made(folder: Path, out: Path, *, truth: Path | None = None, **settings: object) -> tuple[str, Summary]:
+def made(
+    folder: Path, out: Path, *, truth: Path | None = None, same: Path | None = None, **settings: object
+) -> tuple[str, Summary]:
     out.mkdir(exist_ok=True)
     asked = Report(**settings)  # type: ignore[arg-type]
     summary = report.run(
@@ -117,8 +122,10 @@ def made(folder: Path, out: Path, *, truth: Path | None = None, **settings: obje
         copies=folder / "copies",
         selection=folder / "selection",
         evaluations=(folder / "evaluation",),
+        names=("retrieval",),
         report=asked,
         semantic=folder / "semantic",
+        same=same,
         against=report.against_of(asked),
         truth=truth,
         out=out,
@@ -186,10 +193,45 @@ def test_numbers_are_those_of_the_steps_and_every_kind_has_its_pictures(folder: 
     assert summary.pictures == {"report": report.PAGE} and (tmp_path / report.PAGE).stat().st_size < 200_000
 
 
-def test_a_part_is_said_to_be_one(folder: Path, tmp_path: Path) -> None:
-    page, summary = made(folder, tmp_path, rows=6, examples=0)
+def test_a_part_is_said_to_be_one_and_so_is_a_selection_that_another_arm_has(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "same.json").write_text('{"arm": "strict"}')
+    page, summary = made(folder, tmp_path, rows=6, examples=0, same=tmp_path)
+    assert "The same selection as that of strict, by other rules." in page
     assert "from 6 rows in 1 of 2 shards" in page and "≈" in page
     assert summary.counts == {"pictures/looked_at": 6, "pictures/shown": 0}
+
+
+@pytest.mark.parametrize("first", ["it", "its copy"])
+def test_captions_are_those_of_the_selection_be_they_handed_over_balanced_away_or_cut(
+    first: str, tmp_path: Path
+) -> None:
+    texts = {"it": ["its own", "both have", "balanced away"], "copy": ["both have", "handed over"], "cut": ["cut off"]}
+    order = ["it", "copy", "cut"] if first == "it" else ["copy", "cut", "it"]
+    pictures = [Picture(url=url(name), body=jpeg(blotches(1)), captions=texts[name]) for name in order]
+    write_images(tmp_path / "images", pictures, shard_size=2)
+    uids = {name: picture.uid for name, picture in zip(order, pictures, strict=True)}
+    write_table(tmp_path / "copies/00000.parquet", pa.table({"uid": [uids["copy"]], "kept_uid": [uids["it"]]}))
+    write_selection(tmp_path / "selection", [uids["it"]], captions=[["its own", "both have", "handed over"]])
+    source = Source(images=tmp_path / "images", copies=tmp_path / "copies", selection=tmp_path / "selection")
+    sample = sample_of(source, 100)
+    assert sample.uids.filter(pa.array(sample.selected)).to_pylist() == [uids["it"]]
+    chosen = [
+        (order[at], sample.texts[int(n)].as_py()) for n, at in enumerate(sample.owner) if sample.chosen_captions[n]
+    ]
+    assert sorted(chosen) == [("copy", "handed over"), ("it", "both have"), ("it", "its own")]
+
+
+def test_a_part_may_hold_no_picture(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(folder, data)
+    rows = pq.read_table(data / "images/00000.parquet")
+    at = rows.column_names.index("status")
+    gone = rows.set_column(at, "status", pa.array(["failed_to_download"] * len(rows)))
+    write_table(data / "images/00000.parquet", gone)
+    for table in (data / "images/00000_index.parquet", data / "verdicts/00000.parquet"):
+        write_table(table, pq.read_table(table)[:0])
+    page, summary = made(data, tmp_path / "out", rows=6)
+    assert summary.counts["pictures/looked_at"] == 0 and "side&gt;=100" in page
 
 
 def test_equal_data_gives_equal_pages(folder: Path, tmp_path: Path) -> None:
@@ -207,24 +249,57 @@ def test_what_was_planted_is_scored(folder: Path, tmp_path: Path) -> None:
     names = ("rules", "dedup", "decontamination")
     assert {name: summary.counts[f"recall/{name}"] for name in names} == dict.fromkeys(names, 1.0)
     assert {name: summary.counts[f"precision/{name}"] for name in names} == dict.fromkeys(names, 1.0)
-    (tmp_path / "other.parquet").write_bytes(b"no table")
-    with pytest.raises(UserError, match=r"other\.parquet: not a table of uid, kind, original"):
-        made(folder, tmp_path, truth=tmp_path / "other.parquet")
-    write_table(tmp_path / "foreign.parquet", pa.table({"uid": ["x"], "kind": ["good"], "original": ["y"]}))
-    with pytest.raises(UserError, match="none of its uids is in this data set"):
-        made(folder, tmp_path, truth=tmp_path / "foreign.parquet")
+    twice = pa.table({"uid": [UIDS["good1"]], "kept_uid": [UIDS["good1"]], "reason": ["exact"]})  # with two answers
+    source = Source(images=folder / "images", verdicts=folder / "verdicts", selection=folder / "selection")
+    taken = Taken(copies=wide(twice), semantic=None, evaluations=("retrieval",), last=())
+    found = judged_by(tmp_path / "truth.parquet", source, taken, RULES)
+    assert dict(zip(found.fates, dict(found.rows)["good"], strict=True))["selected"] == 6
+    page, summary = made(folder, tmp_path, truth=_cut(tmp_path / "truth.parquet", 4))
+    assert {name: summary.counts[f"rows/{name}"] for name in ("known", "listed")} == {"known": 4, "listed": 11}
+    assert "The truth knows 4 of 11 rows of this list: the numbers below are of these alone." in page
+
+
+def _cut(truth: Path, rows: int) -> Path:
+    write_table(truth, pq.read_table(truth)[:rows])
+    return truth
+
+
+@pytest.mark.parametrize(
+    ("last", "name"), [(["balancing"], "balancing"), (["balancing", "more than asked for"], "balancing or more than")]
+)
+def test_what_was_planted_went_by_the_step_that_took_it(
+    folder: Path, tmp_path: Path, last: list[str], name: str
+) -> None:
+    """Of the good ones 0 is selected, 1 went for its meaning, 2 as another data set has it, 3 for an evaluation set
+    that has its copy, the others last."""
+    good = [UIDS[f"good{n}"] for n in range(6)]
+    rows = {"uid": [*good, UIDS["copy"]], "kind": ["good"] * 6 + ["exact"], "original": [None] * 6 + [good[3]]}
+    write_table(tmp_path / "truth.parquet", pa.table({**rows, "original": pa.array(rows["original"], pa.string())}))
+    write_selection(tmp_path / "selection", good[:1])
+    gone = {"uid": [good[2], good[3]], "against": ["/another/hash", "retrieval"]}
+    write_table(tmp_path / "selection" / REMOVED_FILE, pa.table(gone))
+    source = Source(images=folder / "images", verdicts=folder / "verdicts", selection=tmp_path / "selection")
+    copies = pa.table({"uid": [UIDS["copy"]], "kept_uid": [good[3]], "reason": ["exact"]})
+    semantic = wide(pa.table({"uid": [good[1]]}))
+    taken = Taken(copies=wide(copies), semantic=semantic, evaluations=("retrieval",), last=last)
+    found = judged_by(tmp_path / "truth.parquet", source, taken, RULES)
+    after = ["copies: exact", "in evaluation sets", "in other data sets", "copies by meaning"]
+    assert found.fates[:-2] == after and found.fates[-2].startswith(name) and found.fates[-1] == "selected"
+    assert dict(found.rows) == {"good": [0, 1, 1, 1, 2, 1], "exact": [1, 0, 0, 0, 0, 0]}
 
 
 def release(root: Path, folder: Path) -> Path:
     """A root whose steps are the folders of a data set."""
     made_from: Mapping[str, tuple[str, ...]] = {
-        "select/b": ("filter/a", "hash/a"),
+        "select/b": ("filter/a", "dedup/a", "hash/a"),
         "filter/a": ("download/a",),
+        "dedup/a": (),
         "download/a": (),
     }
     for place, inputs in made_from.items():
         (root / place).parent.mkdir(parents=True, exist_ok=True)
-        name = {"select": "selection", "filter": "verdicts", "download": "images"}[place.split("/")[0]]
+        names = {"select": "selection", "filter": "verdicts", "dedup": "copies", "download": "images"}
+        name = names[place.split("/")[0]]
         (root / place).mkdir()
         for file in (folder / name).iterdir():
             os.link(file, root / place / file.name)
@@ -240,12 +315,21 @@ def test_drift_is_told_from_a_folder_of_pictures_or_the_root_of_a_release(folder
         "What is fetched here against what is fetched in" in text
         and "Of 10 links here and 1 there, 0 are in both" in text
     )
+    assert "10 and 1 pictures looked at. Fewer than 100 pictures say nothing of a drift. Two draws of so many" in text
     root = release(tmp_path / "root", folder)
     assert source_at(root).selection == root / "select/b" and source_at(root).images == root / "download/a"
     page, _ = made(folder, tmp_path / "two", against=root)
     text = re.sub(r"\s+", " ", "".join(Reader(page).text))
     assert "What is selected here against" in text and "10 are in both, and behind 0 of these" in text
     assert set(re.findall(r"distance ([\d.]+)", text)) == {"0.000"}
+    shutil.copytree(folder / "images", tmp_path / "elsewhere")
+    for file in (tmp_path / "elsewhere").iterdir():
+        if file.name[5:] == ".parquet":  # as img2dataset writes it where it was not asked for hashes
+            write_table(file, pq.read_table(file).drop_columns("sha256"))
+        else:  # no picture is read for hashes that a page could do without
+            file.unlink()
+    page, _ = made(folder, tmp_path / "three", against=tmp_path / "elsewhere")
+    assert "10 are in both; whether the pictures behind these are the same is not known" in "".join(Reader(page).text)
 
 
 def test_a_seal_is_of_the_tables_and_what_is_no_data_set_is_told(folder: Path, tmp_path: Path) -> None:

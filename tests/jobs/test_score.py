@@ -17,8 +17,11 @@ from PIL import Image
 
 from jobs import prompts as prompts_stage
 from jobs import score as stage
+from tests.jobs import foreign
+from tests.jobs.adopted import adopted
 from tests.jobs.pictures import Picture, stored, write_images
 from tests.vlp_core import walls
+from tests.vlp_core.data.folders import broken
 from tests.vlp_core.evals.builders import PREPROCESS, model_folder
 from tests.vlp_core.walls import COLOURS, TEXTS
 from vlp_core.curation.prompts import Prompt
@@ -145,3 +148,10 @@ def test_a_picture_that_cannot_be_decoded_is_named_with_its_shard(images: Path, 
     with pytest.raises(UserError, match=r"00001\.tar: .* cannot be decoded") as refused:
         score_here(tmp_path / "images", clip, tmp_path)
     assert "\n" not in str(refused.value)
+
+
+def test_so_is_one_that_was_adopted_whatever_its_decoder_raises(clip: Path, tmp_path: Path) -> None:
+    foreign.write(tmp_path / "set", [3], stored={1: broken("chunk")})
+    images = adopted(tmp_path / "set", tmp_path / "images")
+    with pytest.raises(UserError, match=r"set/00000\.tar: the picture of \w{32} cannot be decoded .*--adopt\.decode"):
+        score_here(images, clip, tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from jobs import hash, matches, select
 from jobs.semantic import SEMANTIC
-from tests.jobs.pictures import Picture, write_images
+from tests.jobs.pictures import Picture, stored, write_images
 from tests.jobs.test_dedup import deduplicated
 from tests.vlp_core.curation.drawings import altered, blotches, jpeg
 from vlp_core.curation.selection import selection_digest
@@ -128,7 +128,7 @@ def test_a_picture_goes_with_the_copy_it_stands_for_where_it_is_not_itself_near(
 def test_pictures_of_other_data_sets_go_whether_or_not_those_of_evaluation_sets_do(
     folder: Path, tmp_path: Path
 ) -> None:
-    everything, summary = selected(folder, tmp_path / "all", against=(folder / "matches",), decontaminate=False)
+    everything, summary = selected(folder, tmp_path / "all", evaluations=(), against=(folder / "matches",))
     assert everything == uids("plain", "twin") and summary.counts["removed/evaluation"] == 3
 
 
@@ -142,7 +142,7 @@ def test_what_is_left_is_balanced_with_the_captions_of_copies_and_then_cut(folde
 
 
 def test_decontamination_can_be_left_out(folder: Path, tmp_path: Path) -> None:
-    found, _ = selected(folder, tmp_path, decontaminate=False)
+    found, _ = selected(folder, tmp_path, evaluations=())
     assert found == uids("plain", "leaked", "leaked_near", "kept_of_leak", "twin")
     assert pq.read_metadata(tmp_path / "removed.parquet").num_rows == 0
 
@@ -172,12 +172,12 @@ def test_the_digest_is_of_the_rows_not_of_how_they_are_stored(folder: Path, tmp_
 
 
 def test_at_most_takes_the_first_in_a_seeded_order_that_more_rows_do_not_change(folder: Path, tmp_path: Path) -> None:
-    two, summary = selected(folder, tmp_path / "two", at_most=2, decontaminate=False)
-    three, _ = selected(folder, tmp_path / "three", at_most=3, decontaminate=False)
+    two, summary = selected(folder, tmp_path / "two", evaluations=(), at_most=2)
+    three, _ = selected(folder, tmp_path / "three", evaluations=(), at_most=3)
     assert len(two) == 2 and len(three) == 3 and set(two) < set(three)
     assert summary.counts["removed/at_most"] == 3
     others = {
-        tuple(selected(folder, tmp_path / str(seed), at_most=2, seed=seed, decontaminate=False)[0]) for seed in range(6)
+        tuple(selected(folder, tmp_path / str(seed), evaluations=(), at_most=2, seed=seed)[0]) for seed in range(6)
     }
     assert len(others) > 1
 
@@ -188,19 +188,21 @@ def test_a_url_that_a_folder_holds_twice_is_selected_once(folder: Path, tmp_path
         Picture(url=url("same"), body=jpeg(blotches(1)), captions=["first"]),
         Picture(url=url("same"), body=jpeg(blotches(1)), captions=["second"]),
         Picture(url=url("changed"), body=jpeg(blotches(2)), captions=["before"]),
-        Picture(url=url("changed"), body=jpeg(blotches(3)), captions=["after"]),
+        Picture(url=url("changed"), body=jpeg(blotches(3, width=600, height=450)), captions=["after"]),
     ]
     deduplicated(pictures, tmp_path)
     found, summary = selected(tmp_path, tmp_path / "out", evaluations=())
     assert (found, summary.counts["removed/copies"]) == (uids("same", "changed"), 2)
     samples = Samples.open(tmp_path / "images", tmp_path / "out")
     captions = {samples.uid(row): samples.captions(row) for row in range(len(samples))}
-    assert captions == {uid_of(url("same")): ["first", "second"], uid_of(url("changed")): ["before", "after"]}
+    assert captions == {uid_of(url("same")): ["first", "second"], uid_of(url("changed")): ["after", "before"]}
+    larger = samples.uids.index(uid_of(url("changed"))).as_py()
+    assert pictures[3].body and samples.image_bytes(larger) == stored(pictures[3].body, 64)
 
 
 def test_an_empty_selection_says_what_took_the_rows(tmp_path: Path, folder: Path, cluster: str) -> None:
     deduplicated([Picture(url=url("tiny"), body=jpeg(blotches(1)))], tmp_path, "side>=5000")
-    with pytest.raises(UserError, match="rules took 1, copies 0, evaluation sets 0"):
+    with pytest.raises(UserError, match=r"rules took 1, copies 0, evaluation sets and --dedup\.against 0"):
         selected(tmp_path, tmp_path / "out", evaluations=())
     assert not list((tmp_path / "out").iterdir())
 
@@ -219,6 +221,25 @@ def test_hashes_of_other_images_are_refused(folder: Path, tmp_path: Path, cluste
             out=tmp_path,
             tracker=Silent(),
         )
+
+
+def test_a_set_of_the_very_pictures_is_refused(folder: Path, tmp_path: Path) -> None:
+    """Nothing would be left."""
+    with pytest.raises(UserError, match="eval: has the very pictures of this run, all of which would go; leave it out"):
+        matched(folder, folder / "hashes", tmp_path / "matches")
+
+
+def test_each_of_those_that_look_the_same_is_matched(tmp_path: Path, cluster: str) -> None:
+    """Rules may leave any one of them."""
+    body = jpeg(blotches(1))
+    for name, bodies in (("", [body, body + b"\0"]), ("eval", [altered(blotches(1), "recompressed")])):
+        pictures = [Picture(url=url(f"{name}{number}"), body=body) for number, body in enumerate(bodies)]
+        images = write_images(tmp_path / f"{name}images", pictures)
+        (tmp_path / f"{name}hashes").mkdir()
+        hash.run(images=images, out=tmp_path / f"{name}hashes", tracker=Silent())
+    found = matched(tmp_path, tmp_path / "evalhashes", tmp_path / "matches")
+    table = pq.read_table(found / matches.MATCHES_FILE).select(["row", "other_uid", "reason"])
+    assert table.to_pylist() == [{"row": row, "other_uid": uid_of(url("eval0")), "reason": "near"} for row in (0, 1)]
 
 
 def test_at_most_nothing_is_refused() -> None:

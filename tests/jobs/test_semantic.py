@@ -11,6 +11,7 @@ import pytest
 
 from jobs import neighbours, semantic
 from jobs.hashed import PICTURES_FILE
+from jobs.matches import MATCHES, MATCHES_FILE
 from tests.vlp_core.curation.test_semantic import bundles
 from vlp_core.curation.copies import Alike
 from vlp_core.curation.score_settings import Semantic
@@ -86,7 +87,16 @@ class Left:
         self.root = root
         self.pairs = [(0, 1), (0, 2), (1, 2), (3, 4)]
 
-    def write(self, *, area: Sequence[int], best: Sequence[float], fell: Sequence[int], copies: Sequence[int]) -> dict:
+    def write(
+        self,
+        *,
+        area: Sequence[int],
+        best: Sequence[float],
+        fell: Sequence[int] = (),
+        copies: Sequence[int] = (),
+        stays: int = 5,
+        matches: Sequence[int] = (),
+    ) -> dict:
         uids = UIDS[:6]
         rules = pa.array(["side>=200" if row in fell else None for row in range(6)], pa.string())
         tables = {
@@ -94,10 +104,10 @@ class Left:
             "copies": pa.table(
                 [
                     [UIDS[row] for row in copies],
-                    [UIDS[5]] * len(copies),
+                    [UIDS[stays]] * len(copies),
                     ["near"] * len(copies),
                     copies,
-                    [5] * len(copies),
+                    [stays] * len(copies),
                 ],
                 schema=COPIES,
             ),
@@ -111,10 +121,14 @@ class Left:
         (self.root / "near").mkdir()
         Alike(same=itself, look=itself, area=np.array(area), left=none, right=none).write(self.root / "near")
         signed = json.dumps({"pictures": 6, "uids": digest_of_texts(pa.array(uids))})
-        for name in ("near", "neighbours"):
+        (self.root / "matches").mkdir()
+        columns = [matches, ["eval"] * len(matches), ["x"] * len(matches), ["near"] * len(matches)]
+        pq.write_table(pa.table(columns, schema=MATCHES), self.root / "matches" / MATCHES_FILE)
+        for name in ("near", "neighbours", "matches"):
             (self.root / name / PICTURES_FILE).write_text(signed)
         write_scores(self.root / "scores", np.eye(6, dtype=np.float32), best)
-        return {name: self.root / name for name in (*tables, "near", "scores")}
+        folders = {name: self.root / name for name in (*tables, "near", "scores")}
+        return {**folders, "matches": (self.root / "matches",)}
 
 
 @pytest.mark.parametrize(
@@ -124,12 +138,16 @@ class Left:
         ({"area": [1, 1, 2, 1, 1, 1], "best": [0.3, 0.2, 0.2, 0.2, 0.3, 0.2]}, {0: 2, 1: 2, 3: 4}),
         ({"area": [1] * 6, "best": [0.2] * 6, "fell": [0]}, {2: 1, 4: 3}),
         ({"area": [1] * 6, "best": [0.2] * 6, "fell": [3], "copies": [0]}, {2: 1}),
+        # None goes for one that an evaluation set has, itself or by a copy; what fell before it came to that is none.
+        ({"area": [1] * 6, "best": [0.2] * 6, "matches": [0]}, {2: 1, 4: 3}),
+        ({"area": [1] * 6, "best": [0.2] * 6, "matches": [5], "copies": [5], "stays": 0}, {2: 1, 4: 3}),
+        ({"area": [1] * 6, "best": [0.2] * 6, "matches": [1], "fell": [1]}, {2: 0, 4: 3}),
     ],
 )
 def test_the_larger_then_the_better_scored_stays_of_what_is_left(
     judged: dict[str, list], expected: dict[int, int], tmp_path: Path
 ) -> None:
-    folders = Left(tmp_path).write(**{"fell": [], "copies": [], **judged})
+    folders = Left(tmp_path).write(**judged)
     (tmp_path / "out").mkdir()
     counts = semantic.run(**folders, out=tmp_path / "out", tracker=Silent()).counts
     table = read_shards(tmp_path / "out")
@@ -139,7 +157,7 @@ def test_the_larger_then_the_better_scored_stays_of_what_is_left(
 
 
 def test_pairs_of_other_pictures_are_refused(tmp_path: Path) -> None:
-    folders = Left(tmp_path).write(area=[1] * 6, best=[0.2] * 6, fell=[], copies=[])
+    folders = Left(tmp_path).write(area=[1] * 6, best=[0.2] * 6)
     (folders["neighbours"] / PICTURES_FILE).write_text(json.dumps({"pictures": 7, "uids": "other"}))
     with pytest.raises(UserError, match="of other pictures"):
         semantic.run(**folders, out=tmp_path, tracker=Silent())

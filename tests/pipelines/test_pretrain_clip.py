@@ -1,14 +1,17 @@
 """The main job on a small embedded corpus: from list to registered model, and through kills."""
 
+import io
 import json
 import re
 import shutil
 import signal
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipelines.data import Sets
 from pipelines.pretrain import build
@@ -16,9 +19,12 @@ from pipelines.pretrain_clip import PretrainClip
 from pipelines.workflow.record import RECORD
 from pipelines.workflow.tracking import store_of
 from tests.pipelines.conftest import PROJECT, Command, root_with
+from tests.vlp_core.curation.drawings import blotches, jpeg
+from tests.vlp_core.evals.builders import model_folder
 from vlp_core.curation.settings import Filter
 from vlp_core.errors import UserError
 from vlp_core.evals.settings import Register
+from vlp_core.identity import uid_of
 
 PIPELINE = PROJECT / "pipelines" / "pretrain_clip.py"
 SMALL = (
@@ -41,7 +47,10 @@ STAGES = (
     "ingest",
     "download",
     "hash",
+    "score",  # before those that it might end beside
     "near",
+    "matches-retrieval",
+    "neighbours",
     "measure",
     "measure-language",
     "filter",
@@ -67,9 +76,18 @@ def result(root: Path, step: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, cluster: str, store: Path) -> Iterator[Command]:
+def flags(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """A small corpus, a model that scores it and leaves out what shows wholly the same to it, and a small model."""
+    model = model_folder(tmp_path_factory.mktemp("scorer") / "model", 3)
+    return (*SMALL, "--score.model", str(model), "--semantic.epsilon", "1e-6")
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, cluster: str, store: Path, flags: tuple[str, ...]
+) -> Iterator[Command]:
     """The main job, run once from beginning to end without a disturbance."""
-    command = Command(PIPELINE, root_with(store, tmp_path_factory.mktemp("clean") / "root"), cluster, SMALL)
+    command = Command(PIPELINE, root_with(store, tmp_path_factory.mktemp("clean") / "root"), cluster, flags)
     said = command()
     assert "✓ register" in said
     kept = command.root.with_name("undisturbed")  # before other tests add results of their own
@@ -181,6 +199,36 @@ def test_a_forecast_is_within_15_percent_of_what_the_finished_run_shows(finished
     assert versions.exists() and "nothing to do" in finished(RAY_ADDRESS="127.0.0.1:1")
 
 
+def test_what_another_root_has_is_left_out(finished: Command, tmp_path: Path, store: Path, cluster: str) -> None:
+    """Of three photos it has two: one byte by byte, and one that is kept with less care here."""
+    import pyarrow.parquet as pq
+
+    chosen = result(finished.root.with_name("undisturbed"), "select") / "selection.parquet"
+    theirs = pq.read_table(chosen).slice(0, 2).to_pylist()
+    with tarfile.open(result(finished.root, "corpus") / "web.tar") as web:  # bodies by their sha256
+        came = [file.read() for row in theirs if (file := web.extractfile(row["sha256"]))]
+    with Image.open(io.BytesIO(came[1])) as picture:
+        bodies = (came[0], jpeg(picture.convert("RGB"), 60), jpeg(blotches(1)))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "captions.csv").write_text("file_name,caption\nsame.jpg,one\nworse.jpg,two\nnew.jpg,three\n")
+    uid = {}
+    for name, body in zip(("same", "worse", "new"), bodies, strict=True):
+        (photos / f"{name}.jpg").write_bytes(body)
+        uid[name] = uid_of(f"file:photos/{name}.jpg")
+    run = Command(PIPELINE, root_with(store, tmp_path / "root"), cluster, ("--source", str(photos)))
+    run("--dedup.against", str(finished.root), "--filter.rules", "captions>=1", "--until", "select")
+    selection = result(run.root, "select")
+    assert pq.read_table(selection / "selection.parquet")["uid"].to_pylist() == [uid["new"]]
+    removed = {row.pop("uid"): row for row in pq.read_table(selection / "removed.parquet").to_pylist()}
+    against = str(result(finished.root, "hash"))
+    assert removed == {
+        uid["same"]: {"against": against, "other_uid": theirs[0]["uid"], "reason": "exact"},
+        uid["worse"]: {"against": against, "other_uid": theirs[1]["uid"], "reason": "near"},
+    }
+    assert "is the root of this very run" in run("--dedup.against", str(run.root), code=2)
+
+
 def test_a_corrupt_shard_is_named_and_only_it_is_made_again(finished: Command, cluster: str) -> None:
     folder = result(finished.root, "download")
     tar, other = sorted(folder.glob("*.tar"))[:2]
@@ -196,12 +244,13 @@ def test_a_corrupt_shard_is_named_and_only_it_is_made_again(finished: Command, c
 def test_killed_once_in_every_stage_it_ends_with_the_records_and_curve_of_an_undisturbed_run(
     finished: Command, tmp_path: Path, cluster: str, store: Path
 ) -> None:
-    command = Command(PIPELINE, root_with(store, tmp_path / "root"), cluster, SMALL)
+    command = Command(PIPELINE, root_with(store, tmp_path / "root"), cluster, finished.flags)
     amid: set[str] = set()
     for stage in STAGES:
         if stage not in amid and not made(command, stage):  # beside another that was waited for
             amid |= kill_in(command, stage)
-    assert amid >= {"corpus", "download", "train", "evaluate", "register"}  # the rest may end before the blow falls
+    # The rest may end before the blow falls.
+    assert amid >= {"corpus", "download", "score", "train", "evaluate", "register"}
     assert "✓ register" in command()
     assert records(command.root) == undisturbed(finished)
     curves = [(result(root, "train") / "curve.jsonl").read_bytes() for root in (command.root, finished.root)]

@@ -41,7 +41,7 @@ def test_rules_compare_the_scores_and_other_rules_score_nothing_anew(model: str,
     worded.write_text(json.dumps({"unsafe": {"yes": ["nude"], "no": ["dressed"]}}))
     others = replace(asked, score=Score(model=model, prompts=worded))
     found = [steps_of(config) for config in (plain, asked, others)]
-    assert all(steps["score"] in steps["filter"].dependencies for steps in found)
+    assert all(steps["score"] in steps[name].dependencies for steps in found for name in ("filter", "dedup"))
     assert ["prompts" in steps for steps in found] == [False, True, True]
     assert len({fingerprint(steps["score"], tmp_path) for steps in found}) == 1
     assert fingerprint(found[1]["prompts"], tmp_path) != fingerprint(found[2]["prompts"], tmp_path)

@@ -61,6 +61,28 @@ def test_a_seed_decides(tmp_path: Path) -> None:
     assert found[0] == found[1] != found[2]
 
 
+def test_an_earlier_list_is_not_replaced_by_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert spoil(tmp_path) == spoil(tmp_path) == 0
+    before = (tmp_path / "out/truth.parquet").read_bytes()
+    (tmp_path / "out/pairs.parquet").unlink()  # as a kill between the two leaves it
+    capsys.readouterr()
+    assert spoil(tmp_path, "--seed", "1") == 2
+    said = capsys.readouterr().err
+    assert "out/truth.parquet: is there already" in said and said.count("\n") == 1
+    assert (tmp_path / "out/truth.parquet").read_bytes() == before
+    assert not (tmp_path / "out/pairs.parquet").exists()
+
+
+def test_help_says_what_each_kind_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    kinds = {"wrong": "wrong", "boilerplate": "boilerplate", "duplicates": "exact", "leaks": "leak"}
+    for name, kind in kinds.items():
+        about = said.partition(f"--{name} SHARE share of links that ")[2]
+        assert about.partition("(kind: ")[2].startswith(f"{kind})")
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [

@@ -30,6 +30,9 @@ def test_words_are_the_digits_and_only_of_lower_case_hex() -> None:
 def test_the_first_of_equal_rows_stands_for_all() -> None:
     texts = np.random.default_rng(0).choice(HEX, 200).tolist()
     assert firsts(names(pa.array(texts))).tolist() == [texts.index(text) for text in texts]
+    tied = np.random.default_rng(0).integers(0, 3, (200, 3)).astype(np.uint64)  # words that agree before others do not
+    assert firsts(tied).tolist() == [tied.tolist().index(row) for row in tied.tolist()]
+    assert firsts(tied[:0]).tolist() == []
 
 
 def test_what_is_drawn_for_a_uid_depends_on_it_and_the_seed_alone() -> None:

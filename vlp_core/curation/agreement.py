@@ -58,7 +58,7 @@ def agree(
     inside, kept = np.empty(PIXELS, np.bool_), np.empty(PIXELS, np.bool_)
     for pair in range(len(left)):
         one, other, turned = left[pair], right[pair], mirrored[pair]
-        if not _colours_may_agree(colour[one], other_colour[other], turned, most):
+        if not _tints_may_agree(colour[one], other_colour[other], turned, most):
             continue
         for pixel in range(PIXELS):
             first[pixel] = grey[one, pixel]
@@ -86,15 +86,19 @@ def agree(
 
 
 @njit(cache=True, nogil=True)
-def _colours_may_agree(one: Bytes, other: Bytes, turned: bool, most: float) -> bool:
-    """Not so where half of what has to agree is three times too far apart, whatever a crop moved: cheap, and first."""
+def _tints_may_agree(one: Bytes, other: Bytes, turned: bool, most: float) -> bool:
+    """Not so where half of what has to agree is three times too far apart, whatever a crop moved, whatever the light:
+    cheap, and first.
+    """
     far = 0
     for field in range(FIELDS * FIELDS):
         there = field ^ (FIELDS - 1) if turned else field
-        apart = 0
-        for channel in range(3):
-            apart += abs(int(one[3 * field + channel]) - int(other[3 * there + channel]))
-        far += apart > 3 * 3 * most
+        red = int(one[3 * field]) - int(other[3 * there])
+        green = int(one[3 * field + 1]) - int(other[3 * there + 1])
+        blue = int(one[3 * field + 2]) - int(other[3 * there + 2])
+        light = red + green + blue
+        apart = abs(3 * red - light) + abs(3 * green - light) + abs(3 * blue - light)
+        far += apart > 9 * 3 * _TINT * most
     return far <= FIELDS * FIELDS * (1 - _KEPT / 2)
 
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vlp_core.curation import near as by_hash
-from vlp_core.curation.hashes import COLOUR_BYTES, GREY_BYTES, colour_distance, hamming
+from vlp_core.curation.hashes import COLOUR_BYTES, GREY_BYTES
 from vlp_core.curation.near import Rows
-from vlp_core.curation.neighbours import HALVES, candidates, descriptors
+from vlp_core.curation.neighbours import HALVES, Found, candidates, candidates_within, descriptors
 from vlp_core.curation.settings import Near
 
 _COSINE = 0.85  # of descriptors: 99 of 100 photos that lost a twentieth at each side are nearer to what they were
@@ -29,6 +29,17 @@ class Looks(by_hash.Looks):
     """What pictures look like, with grey thumbnails uint8 [N, 256]."""
 
     grey: NDArray[np.uint8]
+
+    @classmethod
+    def empty(cls, count: int) -> "Looks":
+        """Room for so many."""
+        colour, grey = (np.empty((count, width), np.uint8) for width in (COLOUR_BYTES, GREY_BYTES))
+        return cls(np.empty(count, np.uint64), colour, grey)
+
+    def put(self, start: int, some: "Looks") -> None:
+        """Fill in those from `start` on."""
+        for mine, theirs in ((self.phash, some.phash), (self.colour, some.colour), (self.grey, some.grey)):
+            mine[start : start + len(some)] = theirs
 
     def take(self, rows: Rows) -> "Looks":
         return Looks(self.phash[rows], self.colour[rows], self.grey[rows])
@@ -62,23 +73,21 @@ def _alike(looks: Looks, others: Looks, near: Near, *, later: bool) -> Iterator[
     keys = [np.empty(0, np.int64)]
     for half in HALVES:
         mine = descriptors(looks.grey, half)
-        theirs = mine if later else descriptors(others.grey, half)
-        for left, right, mirrored in _gathered(candidates(mine, theirs, _COSINE, later=later)):
+        met = candidates_within(mine, _COSINE) if later else candidates(mine, descriptors(others.grey, half), _COSINE)
+        for left, right, mirrored in _gathered(met):
+            new = ~by_hash.are_near(looks, others, left, right, near)  # sooner told than what agrees
+            left, right, mirrored = left[new], right[new], mirrored[new]
             found = _agreeing(looks, others, left, right, mirrored, near)
-            left, right = left[found], right[found]
-            new = ~_known(looks, others, left, right, near)
-            keys.append(np.unique(left[new] * len(others) + right[new]))
+            keys.append(np.unique(left[found] * len(others) + right[found]))
     key = np.unique(np.concatenate(keys))
     for start in range(0, len(key), _CHUNK):
         left, right = np.divmod(key[start : start + _CHUNK], len(others))
         yield left, right
 
 
-def _gathered(
-    chunks: Iterator[tuple[Rows, Rows, NDArray[np.bool_]]],
-) -> Iterator[tuple[Rows, Rows, NDArray[np.bool_]]]:
+def _gathered(chunks: Iterator[Found]) -> Iterator[Found]:
     """Fewer and larger chunks."""
-    held: list[tuple[Rows, Rows, NDArray[np.bool_]]] = []
+    held: list[Found] = []
     count = 0
     for chunk in chunks:
         held.append(chunk)
@@ -110,13 +119,6 @@ def _agreeing(
 
     with ThreadPoolExecutor(_THREADS) as threads:
         return np.concatenate(list(threads.map(part, np.array_split(np.arange(len(left)), _THREADS))))
-
-
-def _known(looks: Looks, others: Looks, left: Rows, right: Rows, near: Near) -> NDArray[np.bool_]:
-    """Whether hash and colours show it already."""
-    known = hamming(looks.phash[left], others.phash[right]) <= near.bits
-    known[known] = colour_distance(looks.colour[left[known]], others.colour[right[known]]) <= near.colour
-    return known
 
 
 def _bytes(column: pa.ChunkedArray, width: int) -> NDArray[np.uint8]:

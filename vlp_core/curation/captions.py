@@ -32,11 +32,11 @@ def of_pictures(shard: Shard) -> Mapping[str, pa.Array]:
         shorter = pc.min_element_wise(width, height, skip_nulls=False)
         found["side"] = shorter
         found["ratio"] = pc.divide(longer.cast(pa.float64()), pc.max_element_wise(shorter, 1).cast(pa.float64()))
-    if "bytes" in shard.rows.column_names:
-        found["bytes"] = shard.rows["bytes"].combine_chunks()
-    if "format" in shard.rows.column_names:
-        found["format"] = shard.rows["format"].combine_chunks()
-    return found
+    for name in ("bytes", "format"):
+        if name in shard.rows.column_names:
+            found[name] = shard.rows[name].combine_chunks()
+    # Rows that were adopted have a column of nulls for what nobody wrote down.
+    return {name: values for name, values in found.items() if not len(values) or values.null_count < len(values)}
 
 
 def of_texts(shard: Shard) -> Mapping[str, pa.Array]:

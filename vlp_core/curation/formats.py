@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vlp_core.errors import UserError
 
 _BATCH_ROWS = 65_536
 _BLOCK_BYTES = 16 * 2**20
+_TAIL_BYTES = 2**16
 
 
 def plain(path: Path) -> Path:
@@ -161,6 +163,28 @@ SCHEMAS: dict[str, Callable[[Path], pa.Schema]] = {
 
 def first_columns(path: Path) -> list[str]:
     """The names of a list's columns, at little cost: of lines of JSON, those of the first block of them."""
-    if SCHEMAS[suffix_of(path)] is not _json_schema:
+    if not is_json(path):
         return SCHEMAS[suffix_of(path)](path).names
     return next((block.column_names for block in _json_blocks(path, None)), [])
+
+
+def is_json(path: Path) -> bool:
+    """Whether a list is lines of JSON, whose columns nothing at its head says."""
+    return SCHEMAS[suffix_of(path)] is _json_schema
+
+
+def ends_whole(path: Path) -> bool:
+    """Whether the last of some lines of JSON can be read by itself; of one that is longer, or compressed, as if so."""
+    if path.suffix.lower() == ".gz":
+        return True
+    with open(path, "rb") as file:
+        start = max(0, file.seek(0, SEEK_END) - _TAIL_BYTES)
+        file.seek(start)
+        before, _, line = file.read().rstrip().rpartition(b"\n")
+    if not line or (start and not before):
+        return True
+    try:
+        _json_table(path, line, None)
+    except pa.ArrowInvalid:
+        return False
+    return True

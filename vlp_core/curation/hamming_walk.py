@@ -29,7 +29,7 @@ FIELDS = 13
 
 
 class Side(NamedTuple):
-    """Hashes uint64 [N + STEP] with their bits in order of blocks, where each came from int64 [N], and spare room."""
+    """Hashes uint64 [N + STEP] with their bits in order of blocks, where each came from int32 [N], and spare room."""
 
     values: NDArray[np.uint64]
     rows: NDArray[np.int32]

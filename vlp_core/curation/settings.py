@@ -7,7 +7,7 @@ from typing import Literal
 from vlp_core.curation.language import FASTTEXT
 from vlp_core.curation.rules import parse_rules
 from vlp_core.errors import UserError
-from vlp_core.settings import execution
+from vlp_core.settings import elsewhere, execution
 
 BALANCE_T = 20_000  # MetaCLIP's for 400 million pairs
 
@@ -83,7 +83,7 @@ class Dedup:
     """Which pictures are copies."""
 
     near: Near = Near()
-    against: tuple[Path, ...] = execution(())
+    against: tuple[Path, ...] = elsewhere(())
     """Other data sets, whose pictures go, and what is near to them: folders of hashes, or roots of earlier releases."""
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vlp_core.errors import UserError, public_text
 from vlp_core.files import write_table, write_text
 from vlp_core.identity import canonical_json
 
@@ -39,6 +40,18 @@ def find_place(folder: Path, name: str) -> Path | None:
     """The file that says where the pictures of a shard lie; None where they lie beside it."""
     candidates = (folder / PLACES / f"{name}{suffix}" for suffix in (".json", ".parquet"))
     return next((path for path in candidates if path.exists()), None)
+
+
+def undecodable(pictures: Path, offset: int, uid: str, reason: str) -> UserError:
+    """What is told of a picture in a file, or at a place, that cannot be decoded: where it is, and the way out."""
+    if not is_place(pictures):
+        return UserError(
+            f"{pictures}: the picture of {uid} cannot be decoded ({reason}); delete the shard and fetch it again"
+        )
+    place = read_place(pictures)
+    file = place.file if place.files is None else place.files[offset].as_py()
+    told = f"{public_text(file)}: the picture of {uid} cannot be decoded ({reason})"
+    return UserError(f"{told}; --adopt.decode leaves such pictures out")
 
 
 def shard_of(pictures: Path) -> tuple[Path, str]:

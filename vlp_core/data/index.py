@@ -17,12 +17,13 @@ import pyarrow.parquet as pq
 from vlp_core.data import store
 from vlp_core.data.adopted import Place, is_place, read_place
 from vlp_core.data.layout import INDEX, SUCCESS
-from vlp_core.data.tar import AHEAD, Read, TarError, members_ending
+from vlp_core.data.tar import AHEAD, Read, TarError
+from vlp_core.data.tar_headers import Run, members_in_runs
+from vlp_core.data.tar_names import FORMATS, pictures_among, pictures_in_run
+from vlp_core.data.tar_names import parted_name as parted_name
 from vlp_core.errors import UserError, first_line, public_text
 
-PICTURES = frozenset({"jpg", "jpeg", "png", "webp"})
-_ENDINGS = tuple(f".{extension}".encode() for extension in PICTURES)
-TAR_INDEX = pa.schema([("key", pa.string()), ("offset", pa.int64()), ("length", pa.int64())])
+PICTURES = FORMATS
 ROW_GROUP = 32  # rows in a row group of a Parquet shard: what one random read costs at most
 
 
@@ -43,23 +44,9 @@ def index_tar(tar: Path) -> pa.Table:
 
 def index_pictures(read: Read, size: int, *, ahead: int = AHEAD) -> pa.Table:
     """As `index_tar`, of a tar of so many bytes wherever it lies. Raises TarError."""
-    keys: list[str] = []
-    offsets: list[int] = []
-    lengths: list[int] = []
-    for name, offset, length in members_ending(read, size, _ENDINGS, ahead=ahead):
-        key, extension = parted_name(name)
-        if extension in PICTURES:
-            keys.append(key)
-            offsets.append(offset)
-            lengths.append(length)
-    return pa.table([keys, offsets, lengths], schema=TAR_INDEX)
-
-
-def parted_name(name: str) -> tuple[str, str]:
-    """The key of a member and its extension in small letters."""
-    folder, slash, base = name.removeprefix("./").rpartition("/")
-    stem, _, extension = base.partition(".")
-    return folder + slash + stem, extension.lower()
+    runs = members_in_runs(read, size, ahead=ahead)
+    found = [pictures_in_run(run) if isinstance(run, Run) else pictures_among(run) for run in runs]
+    return pa.concat_tables(found).combine_chunks()
 
 
 def index_rows(tar: Path, rows: pa.Table) -> pa.Table:

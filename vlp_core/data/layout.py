@@ -21,7 +21,7 @@ PAIRS = pa.schema([("uid", pa.string()), ("url", pa.string()), ("captions", CAPT
 
 # What `images` holds at least; img2dataset's own columns first, then ours. A failed row keeps its reason in
 # `error_message` and has null sizes, sha256 and format. `bytes` is the size of the body as it came, `format` what it
-# was by its bytes (jpeg, png, webp, gif, bmp, tiff): as it is stored it is a JPEG.
+# was by its bytes (jpeg, png, webp, gif, bmp, tiff): what was fetched is stored as a JPEG, what was adopted as it is.
 IMAGES = pa.schema(
     [
         ("key", pa.string()),

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from braceexpand import braceexpand
 
-from vlp_core.data.adopted import PLACES
+from vlp_core.data.adopted import PLACES, is_place
 from vlp_core.data.foreign import NEEDED
 from vlp_core.data.purged import PURGED_FILE, purged_files, stamp_as_made
 from vlp_core.data.store import Entry, entries, entry, is_url, joined, open_binary, parted
@@ -41,6 +42,11 @@ class Part:
     """INDEX, where this pipeline wrote the shard."""
     stamp: str
     """What changes when any of these does."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it only says where its pictures lie."""
+        return is_place(Path(self.pictures))
 
 
 def parts_of(source: str, *, below: bool = True) -> list[Part]:

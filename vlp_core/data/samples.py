@@ -42,8 +42,9 @@ class Samples:
     def open(cls, images: Path | Sequence[Path], selection: Path | None = None) -> "Samples":
         """The samples of a selection (file or folder), or every stored picture with weight 1.
 
-        `images` are folders of shards; a uid that several hold is read from the first. Raises UserError for folders
-        without shards, damaged shards, and uids of the selection that no shard holds.
+        `images` are folders of shards; a uid that several hold is read from the first that has the picture which was
+        selected. Raises UserError for folders without shards, damaged shards, and uids of the selection that no shard
+        holds.
         """
         return cls(images, selection)
 

@@ -51,6 +51,12 @@ class Adopt:
     """The folder that those names start from; without it the one in which the table lies."""
     skip_damaged: bool = False
     """Leave out shards that cannot be read, with a warning for each, where else the first of them ends the run."""
+    decode: bool = False
+    """Decode each picture once, so that one that cannot be is a failed row; else it ends the run where it is first
+    looked at. What img2dataset wrote without encoding it anew may hold some."""
+    follow: bool = execution(False)
+    """Read what a folder that another root's run adopted says of where its pictures lie, be it any file or address:
+    only where you trust whoever wrote it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from vlp_core.data.adopted import find_place
 from vlp_core.data.index import Reader, index_rows
@@ -35,8 +36,8 @@ def join(images: Path | Sequence[Path], selection: Path | None = None) -> tuple[
     files, stored = _stored(folders, [name for name in INDEX.names if name != "captions"])
     at = positions(stored["uid"], chosen["uid"])
     rows = np.flatnonzero(at >= 0)
-    if len(rows) > len(chosen):  # each uid where it is found first
-        rows = rows[np.sort(np.unique(at[rows], return_index=True)[1])]
+    if len(rows) > len(chosen):
+        rows = _one_of_each(rows, at[rows], stored, selection)
     if len(rows) != len(chosen):
         _refuse_missing(chosen, stored, selection, folders)
     found = stored if len(rows) == len(stored) else stored.take(pa.array(rows))
@@ -177,6 +178,18 @@ def _first_of_each(stored: pa.Table) -> pa.Table:
     """Each uid once, where it is found first."""
     first = np.flatnonzero(firsts(names(stored["uid"])) == np.arange(len(stored)))
     return stored if len(first) == len(stored) else stored.take(pa.array(first))
+
+
+def _one_of_each(
+    rows: NDArray[np.int64], at: NDArray[np.int64], stored: pa.Table, selection: Path
+) -> NDArray[np.int64]:
+    """Of the stored rows of each selected uid (its place in the selection) the first with the picture that was
+    selected: a uid may be held twice, with two answers."""
+    selected = read_selection(selection, ["sha256"])["sha256"]
+    same = pc.equal(stored["sha256"].take(pa.array(rows)), selected.take(pa.array(at)))
+    order = np.lexsort([~pc.fill_null(same, False).to_numpy(), at])
+    first = order[np.unique(at[order], return_index=True)[1]]
+    return rows[np.sort(first)]
 
 
 def _refuse_missing(chosen: pa.Table, found: pa.Table, selection: Path, folders: Sequence[Path]) -> None:

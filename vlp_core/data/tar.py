@@ -12,6 +12,7 @@ _EXTENDED = frozenset(b"LKxg")
 _PAX = ord("x")
 AHEAD = 2**13  # bytes read at once: what lies between one picture and the next is little
 _ADLER = 65521
+_DIGITS = 20  # of a number in a pax record; Python refuses to read some thousands
 
 Read = Callable[[int, int], bytes]
 """Bytes of a file by offset and length; fewer where it ends."""
@@ -35,25 +36,15 @@ def members_of(read: Read, end: int, *, ahead: int = AHEAD) -> Iterator[Member]:
     The standard library's reader is some twenty times slower. Raises TarError where a header is damaged, data is cut
     off or the end-of-archive mark is missing.
     """
-    for named, offset, length in _members(Window(read, ahead), end):
-        yield Member(named if isinstance(named, str) else _name(named), offset, length)
+    yield from members_from(Window(read, ahead), end, 0, {})
 
 
-def members_ending(read: Read, end: int, endings: tuple[bytes, ...], *, ahead: int = AHEAD) -> Iterator[Member]:
-    """As `members_of`, those alone whose names end so in small letters: of the others no name is made."""
-    for named, offset, length in _members(Window(read, ahead), end):
-        if isinstance(named, str):
-            if named.lower().encode("utf-8", "surrogateescape").endswith(endings):
-                yield Member(named, offset, length)
-        elif named[:100].split(b"\0", 1)[0].lower().endswith(endings):
-            yield Member(_name(named), offset, length)
+def members_from(window: "Window", end: int, position: int, defaults: dict[str, str]) -> Iterator[Member]:
+    """As `members_of`, from the header at `position` on.
 
-
-def _members(window: "Window", end: int) -> Iterator[tuple[bytes | str, int, int]]:
-    """A member's header, or its name where an extended header has said it; where its data starts, how long it is."""
-    position = 0
+    `defaults` is what a global pax header says of all that follow; those that are met are added to it.
+    """
     overrides: dict[str, str] = {}  # what extended headers say of the next member
-    defaults: dict[str, str] = {}  # what a global pax header says of all that follow
     while True:
         header = window.bytes(position, BLOCK)
         if header == _END:
@@ -66,11 +57,13 @@ def _members(window: "Window", end: int) -> Iterator[tuple[bytes | str, int, int
         else:
             length = 0 if kind in _LINKS_AND_NODES else _number(header[124:136])
         start = position + BLOCK
-        position = start + -(-length // BLOCK) * BLOCK
+        position = next_header(start, length)
+        if length < 0:
+            raise TarError(f"a size below nothing at byte {start - BLOCK}")
         if start + length > end:
             raise TarError(f"it ends {start + length - end} bytes inside a member")
         if kind in _PLAIN:
-            yield known.get("path") or header, start, length
+            yield Member(known.get("path") or _name(header), start, length)
             overrides = {}
         elif kind == _PAX:
             overrides |= _pax(window.bytes(start, length))
@@ -82,18 +75,28 @@ def _members(window: "Window", end: int) -> Iterator[tuple[bytes | str, int, int
             overrides = {}
 
 
+def next_header(start: int, length: int) -> int:
+    """Where the header after so many bytes of data from `start` on is."""
+    return start + -(-length // BLOCK) * BLOCK
+
+
 class Window:
     """What was read last of a file, and the bytes after it."""
 
     def __init__(self, read: Read, ahead: int) -> None:
         self._read, self._ahead = read, ahead
-        self._start, self._body = 0, b""
+        self.start, self.body = 0, b""
+
+    def hold(self, offset: int, length: int) -> None:
+        """Have these bytes of the file in `body`, which begins at `start`; fewer where it ends."""
+        at = offset - self.start
+        if at < 0 or at + length > len(self.body):
+            self.start, self.body = offset, self._read(offset, max(length, self._ahead))
 
     def bytes(self, offset: int, length: int) -> bytes:
-        at = offset - self._start
-        if at < 0 or at + length > len(self._body):
-            self._start, self._body, at = offset, self._read(offset, max(length, self._ahead)), 0
-        return self._body[at : at + length]
+        self.hold(offset, length)
+        at = offset - self.start
+        return self.body[at : at + length]
 
 
 def _check(header: bytes, position: int) -> None:
@@ -116,13 +119,13 @@ def _number(field: bytes) -> int:
 
 
 def _size(digits: str) -> int:
-    if not digits.isdecimal():
+    if not digits.isdecimal() or len(digits) > _DIGITS:
         raise TarError(f"a damaged size in a pax record: {digits!r}")
     return int(digits)
 
 
 def _text(field: bytes) -> str:
-    return field.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+    return field.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")  # Arrow takes no surrogates
 
 
 def _name(header: bytes) -> str:
@@ -138,9 +141,9 @@ def _pax(body: bytes) -> dict[str, str]:
         return records
     while body.strip(b"\0"):
         digits, _, _ = body.partition(b" ")
-        if not digits.isdigit() or not len(digits) + 1 < int(digits) <= len(body):
+        if not digits.isdigit() or len(digits) > _DIGITS or not len(digits) + 1 < int(digits) <= len(body):
             raise TarError(f"a damaged pax record: {body[:20]!r}")
         record, body = body[len(digits) + 1 : int(digits) - 1], body[int(digits) :]
         key, _, value = record.partition(b"=")
-        records[key.decode()] = value.decode("utf-8", "surrogateescape")
+        records[key.decode("utf-8", "replace")] = _text(value)
     return records

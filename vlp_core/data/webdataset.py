@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from vlp_core.data.index import PICTURES, parted_name
 from vlp_core.data.tar import Read, Window, members_of
+from vlp_core.data.tar_names import FORMATS, parted_name
 
 _TEXTS = ("txt", "caption", "text")
 
@@ -20,7 +20,8 @@ class Sample:
     """None: texts alone have this key."""
     offset: int = 0
     """Where in the tar its bytes begin."""
-    texts: list[str] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+    """What its members of text say, by their extension."""
     label: str | None = None
     said: dict[str, Any] = field(default_factory=dict)
     """The object of its JSON member."""
@@ -43,10 +44,10 @@ def samples(read: Read, end: int, *, ahead: int) -> Iterator[Sample]:
             if sample.is_one:
                 yield sample
             sample = Sample(key=key)
-        if extension in PICTURES and sample.picture is None:
+        if extension in FORMATS and sample.picture is None:
             sample.offset, sample.picture = offset, window.bytes(offset, length)
         elif extension in _TEXTS:
-            sample.texts.append(_text(window.bytes(offset, length)))
+            sample.texts.setdefault(extension, _text(window.bytes(offset, length)))
         elif extension == "cls":
             sample.label = _text(window.bytes(offset, length)).strip()
         elif extension == "json":
@@ -62,6 +63,6 @@ def _text(body: bytes) -> str:
 def _object(body: bytes) -> dict[str, Any]:
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # of lists in lists in lists
         return {}
     return said if isinstance(said, dict) else {}

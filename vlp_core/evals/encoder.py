@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vlp_core.data.tokens import tokenizer_of
 from vlp_core.dual_encoder import load_dual_encoder
-from vlp_core.errors import UserError, nearest
+from vlp_core.errors import UserError, first_line, nearest
 from vlp_core.evals.settings import Evaluate
 from vlp_core.model_folder import CONFIG_FILE, EXPORT_CONFIG, LOCAL_DIR
 from vlp_core.nn.precision import Precision, autocast
@@ -27,6 +27,19 @@ from vlp_core.towers import published_preprocess
 
 Item = TypeVar("Item")
 Done = Callable[[int], None]
+
+
+class UndecodableError(UserError):
+    """A picture cannot be decoded: its bytes, and what the decoder says."""
+
+    body: bytes = b""
+    reason: str = ""
+
+    @classmethod
+    def of(cls, body: bytes, error: Exception) -> "UndecodableError":
+        told = cls(f"a picture of {len(body)} bytes cannot be decoded ({first_line(error)})")
+        told.body, told.reason = body, first_line(error)
+        return told
 
 
 def silent(count: int) -> None: ...
@@ -68,8 +81,8 @@ class Encoder:
         try:
             with Image.open(io.BytesIO(body)) as picture:
                 return self.transform(picture.convert("RGB"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"an evaluation picture of {len(body)} bytes cannot be decoded ({error})") from error
+        except Exception as error:  # decoders raise what they like
+            raise UndecodableError.of(body, error) from error
 
     @torch.inference_mode()
     def _encode(self, encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor], done: Done) -> Tensor:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from vlp_core.batch import Batch
 from vlp_core.data.samples import text_id
 from vlp_core.data.tokens import Tokenizer
-from vlp_core.errors import UserError
-from vlp_core.evals.encoder import Encoder, batches, device_of, one_ahead, threads_of
+from vlp_core.evals.encoder import Encoder, UndecodableError, batches, device_of, one_ahead, threads_of
 from vlp_core.evals.sets import RetrievalSet
 from vlp_core.evals.settings import Evaluate
 from vlp_core.identity import key_of
@@ -96,8 +95,8 @@ class Reader:
             try:
                 with Image.open(io.BytesIO(body)) as picture:
                     return (transform(picture.convert("RGB")) * 255).round().to(torch.uint8)
-            except (OSError, ValueError) as error:
-                raise UserError(f"an evaluation picture of {len(body)} bytes cannot be decoded ({error})") from error
+            except Exception as error:  # decoders raise what they like
+                raise UndecodableError.of(body, error) from error
 
         with ThreadPoolExecutor(threads_of(self.settings)) as pool:
             for batch in one_ahead(pool.map(decoded, bodies) for bodies in several):

@@ -69,6 +69,22 @@ def bins_of(values: NDArray[np.generic], number: int = 32) -> Bins:
     return Bins(np.linspace(low, high, number + 1))
 
 
+def one_value(values: NDArray[np.generic]) -> str | None:
+    """What is said in place of a drawing of values (all known) that are nearly all the same; None of others."""
+    found = values.astype(np.float64)
+    if not len(found):
+        return None
+    low, high = np.quantile(found, [0.005, 0.995])
+    if low < high:
+        return None
+    others = found[found != low]
+    if not len(others):
+        return f"All are {short(low)}"
+    share = np.floor(1000 * (1 - len(others) / len(found))) / 10  # never 100 %
+    ends = [short(others.min()), short(others.max())]
+    return f"{share:.1f} % are {short(low)}, the others {ends[0] if ends[0] == ends[1] else f'{ends[0]} to {ends[1]}'}"
+
+
 def short(value: float) -> str:
     """A number in few characters: 1,200 or 12 k, 0.28."""
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e4, " k")):

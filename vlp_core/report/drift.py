@@ -11,13 +11,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vlp_core.curation.quantities import NUMBER, QUANTITIES
-from vlp_core.report.bins import Bins, Numbers, bins_of
+from vlp_core.report.bins import Bins, Numbers, bins_of, one_value
 from vlp_core.report.failures import hosts_of
 from vlp_core.report.sample import Sample
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _PRIOR = 1000.0  # words that the prior of log odds counts as
 _SHOWN = 12
+FEWEST = 100
+"""Pictures of each data set below which what differs says nothing of a drift: chance alone may part them by a fifth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,7 @@ class Shift:
               the total variation distance; both 0 (equal) to 1
     middles   the medians, or the commonest words, of this and the other
     shares    of the values in each bin (or of each word), this and the other
+    single    what is said where nearly all values of both are the same
     """
 
     quantity: str
@@ -36,6 +39,7 @@ class Shift:
     shares: tuple[Numbers, Numbers]
     bins: Bins | None = None
     words: tuple[str, ...] = ()
+    single: str | None = None
 
 
 def shifts_of(here: Sample, there: Sample) -> list[Shift]:
@@ -65,10 +69,18 @@ def _hosts(sample: Sample) -> NDArray[np.generic]:
 
 def _of_numbers(quantity: str, here: NDArray[np.generic], there: NDArray[np.generic]) -> Shift:
     mine, others = np.sort(here.astype(np.float64)), np.sort(there.astype(np.float64))
-    bins = bins_of(np.concatenate([mine, others]), number=24)
+    both = np.concatenate([mine, others])
+    bins = bins_of(both, number=24)
     middles = (f"{np.median(mine):.4g}", f"{np.median(others):.4g}")
     shares = (bins.counts(mine) / len(mine), bins.counts(others) / len(others))
-    return Shift(quantity=quantity, distance=gap(mine, others), middles=middles, shares=shares, bins=bins)
+    return Shift(
+        quantity=quantity,
+        distance=gap(mine, others),
+        middles=middles,
+        shares=shares,
+        bins=bins,
+        single=one_value(both),
+    )
 
 
 def gap(left: Numbers, right: Numbers) -> float:
@@ -76,6 +88,14 @@ def gap(left: Numbers, right: Numbers) -> float:
     at = np.concatenate([left, right])
     shares = [np.searchsorted(values, at, "right") / len(values) for values in (left, right)]
     return float(np.abs(shares[0] - shares[1]).max())
+
+
+def by_chance(here: int, there: int) -> float:
+    """The Kolmogorov-Smirnov distance that two draws of so many from one distribution exceed once in twenty times,
+    by its asymptotic law (Smirnov 1948); at most 1."""
+    if not here or not there:
+        return 1.0
+    return float(min(1.0, np.sqrt(-np.log(0.05 / 2) / 2 * (here + there) / (here * there))))
 
 
 def _of_words(quantity: str, here: NDArray[np.generic], there: NDArray[np.generic]) -> Shift:
@@ -144,7 +164,10 @@ def _log_odds(here: Numbers, there: Numbers) -> Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """Links and pictures of both: in how many of each `every` they were looked at, by their hash."""
+    """Links and pictures of both: in how many of each `every` they were looked at, by their hash.
+
+    hashed  whether both have hashes of their pictures: without, nothing is known of `changed` and `pictures_shared`
+    """
 
     links: int
     links_there: int
@@ -153,6 +176,7 @@ class Overlap:
     pictures_shared: int
     pictures: int
     every: int
+    hashed: bool
 
 
 def overlap(here: pa.Table, there: pa.Table, every: int) -> Overlap:
@@ -161,10 +185,11 @@ def overlap(here: pa.Table, there: pa.Table, every: int) -> Overlap:
     at = pc.index_in(here["uid"], value_set=there["uid"].combine_chunks())
     both = at.is_valid()
     mine, others = here["sha256"].filter(both), there["sha256"].take(at.drop_null())
-    bytes_here = pc.unique(here["sha256"])
-    again = pc.is_in(bytes_here, value_set=pc.drop_null(there["sha256"].combine_chunks()))
+    bytes_here, bytes_there = (pc.drop_null(pc.unique(table["sha256"])) for table in (here, there))
+    again = pc.is_in(bytes_here, value_set=bytes_there)
     return Overlap(
         links=len(here), links_there=len(there), shared=pc.sum(both, min_count=0).as_py(),
         changed=pc.sum(pc.not_equal(mine, others), min_count=0).as_py(),
         pictures_shared=pc.sum(again, min_count=0).as_py(), pictures=len(bytes_here), every=every,
+        hashed=len(bytes_here) > 0 and len(bytes_there) > 0,
     )  # fmt: skip

@@ -51,7 +51,7 @@ def examples_of(sample: Sample, rule: Rule, placed: Rule, number: int) -> Exampl
 
 def _nearest(sample: Sample, rule: Rule, among: Bools, number: int) -> NDArray[np.int64]:
     """The pictures whose own, or whose captions' best, value lies nearest to the threshold."""
-    values = sample.values[rule.quantity].astype(np.float64)
+    values = sample.values_of(rule.quantity).astype(np.float64)
     far = np.nan_to_num(np.abs(values - float(rule.value)), nan=np.inf)
     if rule.of_captions:
         nearest = np.full(len(sample), np.inf)
@@ -67,7 +67,7 @@ def told(sample: Sample, row: int, quantity: str | None = None) -> Example:
     captions = tuple(sample.texts[int(at)].as_py() or "" for at in range(low, min(high, low + _MOST_CAPTIONS)))
     values: tuple[str, ...] = ()
     if quantity is not None:
-        found = sample.values[quantity]
+        found = sample.values_of(quantity)
         places: Sequence[int] = range(low, low + len(captions)) if of_captions(quantity) else [row]
         values = tuple(written(found[at]) for at in places)
     picture = sample.pictures

@@ -1,5 +1,6 @@
 """Links that gave no picture: by reason, and by host."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,12 @@ def hosts_of(urls: pa.Array) -> pa.Array:
     """The host of each url, in small letters; "(none)" for what is no url."""
     found = pc.struct_field(pc.extract_regex(urls, _HOST), "host")
     return pc.fill_null(pc.utf8_lower(found), NO_HOST)
+
+
+def host_of(url: str) -> str | None:
+    """As `hosts_of`, of one url; None of what is none."""
+    found = re.match(_HOST, url)
+    return found["host"].lower() if found else None
 
 
 def by_host(listed: pa.Table) -> list[Host]:

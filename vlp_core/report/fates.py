@@ -9,7 +9,10 @@ import pyarrow.compute as pc
 
 from vlp_core.curation.truth import FAULTY, LEAK
 
-SELECTED, NOT_FETCHED, EVALUATION, OTHERWISE = "selected", "not fetched", "evaluation", "otherwise"
+SELECTED, NOT_FETCHED = "selected", "not fetched"
+# What takes pictures after the rules, and what the page calls it.
+COPIES, SEMANTIC, BALANCE, AT_MOST = "copies", "copies by meaning", "balancing", "more than asked for"
+EVALUATION, OTHER_SETS = "in evaluation sets", "in other data sets"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +52,13 @@ class Score:
 
 @dataclass(frozen=True)
 class Truth:
-    """Fates in order, and of each planted kind how many met each; scores of judges."""
+    """Fates in order, and of each planted kind how many met each; scores of judges.
 
+    known  how many of the rows `listed` the truth has
+    """
+
+    known: int
+    listed: int
     fates: Sequence[str]
     rows: Sequence[tuple[str, Sequence[int]]]
     scores: Sequence[Score]
@@ -69,17 +77,36 @@ def matrix(planted: Planted, order: Sequence[str]) -> tuple[list[str], list[tupl
 
 
 def scores(planted: Planted, rules: Sequence[str]) -> list[Score]:
-    """Of the rules, of dedup and of decontamination, each of the pictures that came to it."""
+    """Of the rules, of dedup and of decontamination, each of the pictures that came to it.
+
+    Rules take a good picture wrongly where none of its copies passes them, which counts once: that one of ten goes is
+    no loss, nor that what is of an evaluation set does. What went since another data set has it did not come to
+    decontamination, whichever was asked first.
+    """
     fate = planted.fate.to_numpy(zero_copy_only=False).astype(str)
     kind = planted.kind.to_numpy(zero_copy_only=False).astype(str)
     fetched = fate != NOT_FETCHED
     taken, faulty = np.isin(fate, list(rules)), np.isin(kind, FAULTY)
     passed = fetched & ~taken
-    leaks, went = kind == LEAK, _removed(planted, fate)
+    leaks, went, other = kind == LEAK, _removed(planted, fate, EVALUATION), _removed(planted, fate, OTHER_SETS)
+    came = passed & ~other
+    good = fetched & ~faulty & ~leaks
+    lost = _distinct(planted.origin, good) - _distinct(planted.origin, good & passed)
     return [
-        _score("rules", taken & fetched, faulty & fetched, f"fetched pictures of kind {', '.join(FAULTY)}"),
+        Score(
+            "rules",
+            int((taken & faulty).sum()),
+            lost,
+            int((passed & faulty).sum()),
+            f"fetched pictures of kind {', '.join(FAULTY)}; wrong: good ones of which no copy passes",
+        ),
         _dedup(planted, passed),
-        _score("decontamination", went & passed, leaks & passed, "pictures of an evaluation set that pass the rules"),
+        _score(
+            "decontamination",
+            went & came,
+            leaks & came,
+            "pictures of an evaluation set that pass the rules and are in no other data set",
+        ),
     ]
 
 
@@ -87,9 +114,13 @@ def _score(name: str, taken: np.ndarray, meant: np.ndarray, said: str) -> Score:
     return Score(name, int((taken & meant).sum()), int((taken & ~meant).sum()), int((meant & ~taken).sum()), said)
 
 
-def _removed(planted: Planted, fate: np.ndarray) -> np.ndarray:
-    """What went with its group, whichever of its copies an evaluation set has."""
-    gone = pc.filter(planted.group, pa.array(fate == EVALUATION))
+def _distinct(names: pa.Array, which: np.ndarray) -> int:
+    return len(pc.unique(names.filter(pa.array(which))))
+
+
+def _removed(planted: Planted, fate: np.ndarray, where: str) -> np.ndarray:
+    """What went with its group, whichever of its copies is there."""
+    gone = pc.filter(planted.group, pa.array(fate == where))
     return pc.is_in(planted.group, value_set=gone).to_numpy(zero_copy_only=False)
 
 

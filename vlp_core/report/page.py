@@ -11,14 +11,13 @@ from markupsafe import Markup
 
 from vlp_core.report.drift import Overlap, Word
 from vlp_core.report.examples import Examples
-from vlp_core.report.failures import NO_HOST, Host, Kind
+from vlp_core.report.failures import NO_HOST, Host, Kind, host_of
 from vlp_core.report.fates import Truth
 from vlp_core.report.groups import Groups
 
 _FOLDER = Path(__file__).parent
 # Control characters, and those that turn the direction of what follows them.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
-_HOST = re.compile(r"^[a-zA-Z][\w+.\-]*://(?:[^/?#@]*@)?([^/?#:]+)")
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,7 @@ class Sweep:
     head: str
     rows: Sequence[Row]
     curve: Markup | None = None
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,16 @@ class ShiftView:
     middles: tuple[str, str]
     drawing: Markup | str = ""
     bars: Sequence[BarRow] = ()
+    said: str = ""
 
 
 @dataclass(frozen=True)
 class Drift:
+    """`chance`: what the distances are worth, at so many pictures; `few`: nothing."""
+
     said: str
+    chance: str
+    few: bool
     shifts: Sequence[ShiftView]
     gained: Sequence[Word]
     lost: Sequence[Word]
@@ -179,8 +184,7 @@ def share(number: float, whole: float) -> Any:
 
 
 def _host(url: str) -> str:
-    found = _HOST.match(url)
-    return found[1].lower() if found else url or NO_HOST
+    return host_of(url) or url or NO_HOST
 
 
 def _rate(value: float | None) -> str:

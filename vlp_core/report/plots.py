@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from vlp_core.curation.quantities import NUMBER, QUANTITIES
 from vlp_core.curation.rules import Rule
 from vlp_core.report import svg
-from vlp_core.report.bins import Bins, bins_of, short
+from vlp_core.report.bins import bins_of, one_value, short
 from vlp_core.report.drift import Shift
 from vlp_core.report.page import BarRow, Plot, Row, ShiftView, Sweep
 from vlp_core.report.sample import Sample
@@ -27,6 +27,9 @@ def values_plot(sample: Sample, quantity: str, rules: Sequence[Rule], scale: flo
         return None
     if QUANTITIES[quantity].words is not NUMBER:
         return Plot(quantity, about, "", bars=_words(every, chosen, scale))
+    single = one_value(every)
+    if single is not None:
+        return Plot(quantity, about, f"{single}.")
     bins = bins_of(every)
     series = [
         svg.Series("fetched", "light", np.rint(bins.counts(every) * scale)),
@@ -82,10 +85,15 @@ def sweep_view(found: WhatIf, scale: float, passing: int) -> Sweep:
     values = found.round_values()
     rows = [row(f"{found.comparison} {short(value)}", found.kept(value), value == found.now) for value in values]
     marks = [] if found.now is None else [(float(found.now), f"{found.comparison}{short(float(found.now))}")]
+    table = [*rows, row("any", found.everyone, False)]
+    single = one_value(found.best)
+    if single is not None:
+        return Sweep(found.quantity, about, found.quantity, table, said=f"{single}.")
     bins = bins_of(np.array([*found.best, *(value for value, _ in marks)]), number=8)
-    at = np.unique(np.quantile(found.best, np.linspace(0, 1, _POINTS), method="nearest"))
+    # What the table tells, the threshold above all, lies on the curve: between its points it would be guessed.
+    at = np.union1d(np.quantile(found.best, np.linspace(0, 1, _POINTS), method="nearest"), values)
     drawing = svg.curve(bins, at, np.array([found.kept(value) for value in at]) * scale, marks)
-    return Sweep(found.quantity, about, found.quantity, [*rows, row("any", found.everyone, False)], drawing)
+    return Sweep(found.quantity, about, found.quantity, table, drawing)
 
 
 def shift_view(shift: Shift) -> ShiftView:
@@ -97,12 +105,11 @@ def shift_view(shift: Shift) -> ShiftView:
             for word, here, there in zip(shift.words, *shift.shares, strict=True)
         ]
         return ShiftView(shift.quantity, shift.distance, middle, shift.middles, bars=bars)
+    if shift.single is not None:
+        return ShiftView(shift.quantity, shift.distance, middle, shift.middles, said=f"{shift.single}, here and there.")
     series = [
         svg.Series("here, in %", "dark", 100 * shift.shares[0]),
         svg.Series("there, in %", "line", 100 * shift.shares[1]),
     ]
-    return ShiftView(shift.quantity, shift.distance, middle, shift.middles, drawing=_drawn(shift.bins, series))
-
-
-def _drawn(bins: Bins, series: Sequence[svg.Series]) -> svg.Markup:
-    return svg.histogram(bins, series)
+    drawing = svg.histogram(shift.bins, series)
+    return ShiftView(shift.quantity, shift.distance, middle, shift.middles, drawing=drawing)

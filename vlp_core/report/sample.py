@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vlp_core.curation.quantities import of_captions
+from vlp_core.curation.quantities import of_captions, unknown
 
 Values = Mapping[str, NDArray[np.generic]]
 Bools = NDArray[np.bool_]
@@ -24,7 +24,7 @@ class Sample:
     values    by quantity, [pictures] or [captions], all captions one after the other
     rule      the rule that each picture fell to, null where to none; null throughout where nothing was asked
     selected  which pictures are in the data set
-    passed    which captions no rule took
+    chosen_captions  which captions are, each of a picture once; those that a copy handed over are the copy's here
     """
 
     listed: pa.Table
@@ -32,7 +32,7 @@ class Sample:
     values: Values
     rule: pa.Array
     selected: Bools
-    passed: Bools
+    chosen_captions: Bools
     shards: int
     shards_in_all: int
 
@@ -66,17 +66,19 @@ class Sample:
         """Where each picture's captions begin, [pictures + 1]."""
         return np.searchsorted(self.owner, np.arange(len(self) + 1))
 
+    def values_of(self, quantity: str) -> NDArray[np.generic]:
+        """As `values` has them; none is known of a quantity that the data set has in other shards alone."""
+        if quantity in self.values:
+            return self.values[quantity]
+        return unknown(quantity, len(self.texts) if of_captions(quantity) else len(self))
+
     def every(self, quantity: str) -> NDArray[np.generic]:
         """The known values of a quantity."""
         return known(self.values[quantity])
 
     def chosen(self, quantity: str) -> NDArray[np.generic]:
-        """The known values of a quantity among the pictures that are selected, or among the captions they are with."""
+        """The known values of a quantity among the pictures, or the captions, of the data set."""
         return known(self.values[quantity][self.chosen_captions if of_captions(quantity) else self.selected])
-
-    @cached_property
-    def chosen_captions(self) -> Bools:
-        return self.passed & self.selected[self.owner]
 
 
 def known(values: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -51,7 +51,7 @@ class Standing:
     def __init__(self, sample: Sample, rules: Sequence[Rule]) -> None:
         self.rules = rules
         self._sample = sample
-        self._fails = [~np.asarray(rule.passes(sample.values[rule.quantity]), bool) for rule in rules]
+        self._fails = [~np.asarray(rule.passes(sample.values_of(rule.quantity)), bool) for rule in rules]
         self._count = np.zeros(len(sample.owner), np.int16)
         for number in range(len(rules)):
             self._count += self._of_captions(number)
@@ -97,7 +97,7 @@ class Standing:
 
     def _swept(self, quantity: str, comparison: str, now: float | str | None, standing: Bools) -> WhatIf:
         owner = self._sample.owner[standing]
-        values = self._sample.values[quantity]
+        values = self._sample.values_of(quantity)
         values = values[standing] if of_captions(quantity) else values[owner]
         number = QUANTITIES[quantity].words is NUMBER
         return WhatIf(

@@ -22,9 +22,7 @@ class Series:
     heights: NDArray[np.number]
 
 
-def histogram(
-    bins: Bins, series: Sequence[Series], marks: Iterable[tuple[float, str]] = (), *, unit: str = ""
-) -> Markup:
+def histogram(bins: Bins, series: Sequence[Series], marks: Iterable[tuple[float, str]] = ()) -> Markup:
     """Bars, one series before the other on the same axes; a series of style `line` as steps. Marks: thresholds."""
     highest = max((float(one.heights.max()) for one in series if len(one.heights)), default=0.0) or 1.0
     across = _across(bins.at(bins.edges))
@@ -33,7 +31,7 @@ def histogram(
         tall = one.heights.astype(np.float64) / highest * (HEIGHT - _TOP - _BOTTOM)
         parts.append(_steps(across, tall, one) if one.style == "line" else _bars(across, tall, one.style))
     for number in range(len(bins)):
-        said = "; ".join(f"{one.name} {_told(one.heights[number])}{unit}" for one in series)
+        said = "; ".join(f"{one.name} {_told(one.heights[number])}" for one in series)
         parts.append(
             Markup(
                 '<rect class="tip" x="{:.1f}" y="{}" width="{:.1f}" height="{}"><title>{}: {}</title></rect>'

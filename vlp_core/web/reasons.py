@@ -2,18 +2,31 @@
 
 UNFORESEEN = "unforeseen"
 
+# What img2dataset writes down.
+_OF_URLLIB = ("<urlopen error", "[Errno ", "timed out", "The read operation timed out", "Remote end closed")
+
 # A reason belongs where its first words stand; what follows them is told apart in the rows only.
 CLASSES: dict[str, tuple[str, ...]] = {
-    "network": ("time-out", "name not found", "name server does not answer", "no connection", "connection lost", "tls"),
-    "http": ("http ",),
+    "network": (
+        "time-out",
+        "name not found",
+        "name server does not answer",
+        "no connection",
+        "connection lost",
+        "tls",
+        *_OF_URLLIB,
+    ),
+    "http": ("http ", "HTTP Error "),
     "bad_answer": ("bad answer", "too many redirects", "unknown encoding", "broken encoding"),
-    "opted_out": ("opted out: ",),
+    "opted_out": ("opted out: ", "Use of image disallowed"),
     "robots": ("robots.txt: ",),
     "taken_down": ("taken down",),
-    "refused": ("refused scheme", "refused address", "refused picture", "bad url"),
-    "too_large": ("too many bytes", "too many pixels", "too many frames", "too many scans"),
+    "refused": ("refused scheme", "refused address", "refused picture", "bad url", "unknown url type"),
+    "too_large": ("too many bytes", "too many pixels", "too many frames", "too many scans", "image area too large"),
+    "too_small": ("image too small", "aspect ratio too large"),
     "not_an_image": ("not an image: ", "empty"),
-    "undecodable": ("undecodable: ", "broken header: "),
+    "undecodable": ("undecodable: ", "broken header: ", "Image decoding error"),
+    "not_there": ("no such file", "outside the folder", "unreadable: ", "no picture in the tar"),
 }
 
 

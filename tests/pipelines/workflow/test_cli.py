@@ -74,10 +74,16 @@ def test_until_makes_no_more_than_asked(toy: Command) -> None:
     assert not (toy.root / "shout").exists()
 
 
-def test_force_makes_a_step_again_and_its_equal_result_leaves_dependents_alone(toy: Command) -> None:
-    toy()
-    said = toy("--force", "write")
+def test_force_makes_a_step_again_and_its_equal_result_leaves_dependents_alone(toy: Command, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("more")
+    flags = ("--file", str(tmp_path / "more.txt"))
+    toy(*flags)
+    for path in toy.root.glob("*/*/_RUN.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"sources": {"old.py": "another"}}))
+    said = toy(*flags, "--force", "write")
     assert "✓ write" in said and "= shout" in said
+    changed = [line.partition("since: ")[2] for line in said.splitlines() if line.startswith("! reused, though")]
+    assert changed == ["count; --force STEP makes one again", "shout, add; --force STEP makes one again"]
 
 
 def test_another_way_to_the_same_content_leaves_dependents_alone(toy: Command) -> None:
@@ -115,6 +121,14 @@ def test_an_unreachable_mlflow_server_is_one_line_and_nothing_runs(toy: Command)
 def test_a_cluster_that_is_not_there_is_one_line(toy: Command) -> None:
     printed = toy(code=2, RAY_ADDRESS="127.0.0.1:1")
     assert "RAY_ADDRESS 127.0.0.1:1: no Ray cluster" in printed.strip().splitlines()[-1]
+
+
+def test_a_cluster_that_does_not_start_is_one_line_that_says_where_its_logs_are(toy: Command, tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)  # no socket may have such a name
+    printed = toy(code=2, RAY_ADDRESS="", RAY_TMPDIR=str(folder)).strip().splitlines()
+    assert printed[-1].startswith("error: Ray does not start on this machine (")
+    assert f"why is in {folder}/ray/session_latest/logs" in printed[-1]
+    assert not any("Traceback" in line for line in printed)
 
 
 def test_a_root_that_cannot_be_made_is_one_line(tmp_path: Path, cluster: str) -> None:

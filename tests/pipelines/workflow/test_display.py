@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.workflow import dag
+from pipelines.workflow.page import describe, steps_table
 from pipelines.workflow.progress import PLAIN_EVERY_S, Display, Pace, clock
-from pipelines.workflow.runner import describe
 from pipelines.workflow.step import step
 from tests.pipelines.workflow import stages
 
@@ -42,7 +42,22 @@ def test_a_log_gets_plain_lines_and_not_too_many(monkeypatch: pytest.MonkeyPatch
 
 def test_describe_shows_the_first_counts_that_are_not_zero() -> None:
     counts = {"rows/read": 12345, "lost": 0, "top1": 0.91234, "a": 1, "b": 2, "c": 3}
-    assert describe(counts) == "12,345 rows read · 0.9123 top1 · 1 a · 2 b"
+    assert describe(counts) == "12,345 rows read · top1 0.9123 · 1 a · 2 b"
+
+
+def test_the_table_of_steps_says_less_where_mlflow_takes_no_more() -> None:
+    rows = [(f"[train-{number}](#/runs/{number})", "made", "12 steps") for number in range(100, 150)]
+    whole = steps_table(rows, 8000)
+    assert whole.count("12 steps") == 50 and whole.count("\n") == 51
+    short = steps_table(rows, len(whole) - 1)
+    assert short.count("| made | |") == 50 and len(short) < len(whole)
+    last = steps_table(rows, 500)
+    assert len(last) <= 500 and "more before" in last and "train-149" in last and "train-100" not in last
+
+
+def test_figures_do_not_read_as_counts() -> None:
+    figures = {"precision/dedup": 1.0, "kendall_tau": -1.0, "loss": 12345.6, "seconds": 1234.5}
+    assert describe(figures) == "precision dedup 1.0 · kendall_tau -1.0 · loss 12,346 · seconds 1,234"
 
 
 def test_the_picture_has_every_step_after_what_it_stands_on(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.workflow.differences import differences
 from pipelines.workflow.outside import Digests, stamp_of
 from pipelines.workflow.plan import Planner
 from pipelines.workflow.record import (
@@ -227,9 +228,9 @@ def test_reuse_after_the_source_changed_is_one_warning_that_names_the_file_and_t
         make(current, tmp_path, sources={**sources, "vlp_core/settings.py": "another"})
     found = planner(tmp_path)
     assert found.decide(WRITE).reused and found.decide(other).reused
-    (line,) = found.tell()
+    (line,) = found.tell_of_code()
     assert "vlp_core/settings.py changed since: write, pair" in line
-    assert not found.tell()
+    assert not found.tell_of_code() and not found.tell()
 
 
 def test_the_plan_names_what_changed_since_the_nearest_result(tmp_path: Path) -> None:
@@ -237,3 +238,22 @@ def test_the_plan_names_what_changed_since_the_nearest_result(tmp_path: Path) ->
     make(step("write", stages.write, text=stages.Text(words=("c",), repeat=3)), tmp_path, finished=2.0)
     decision = planner(tmp_path).decide(step("write", stages.write, text=stages.Text(repeat=2)))
     assert decision.reason == "text.repeat: 1 → 2"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (["words>2", "side>=200"], ["side>=200", "words>3", "chars>5"], '+ "words>3", + "chars>5", - "words>2"'),
+        ([["text", "1"]], [["shouting", "1"], ["text", "1"]], '+ ("shouting", "1")'),
+        (None, {"settings": "Near", "bits": 4, "colour": None}, "none → (bits 4)"),
+        (None, {"step": "semantic-strict", "content": "0" * 64}, "none → semantic-strict"),
+        ("/a/long/folder/of/many/words/that/a/plan/has/to/show/whole.csv", "b.csv", None),
+        ("0" * 64, "1" * 64, "000000000000 → 111111111111"),
+        (["x"] * 3, ["x"], "3 → 1 of the same"),
+        ([], [f"{number}.tar" for number in range(50)], None),
+    ],
+)
+def test_what_changed_can_be_read(before: Any, after: Any, said: str | None) -> None:
+    (text,) = differences(before, after, "it")
+    assert "…" not in text and len(text) < 200
+    assert text == f"it: {said}" if said else str(after[-1] if len(after) < 20 else "and 42 more") in text

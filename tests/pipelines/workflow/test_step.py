@@ -37,6 +37,17 @@ def test_execution_settings_are_not_in_the_fingerprint(tmp_path: Path) -> None:
     assert fingerprint(writing(pause_s=5.0), tmp_path) == fingerprint(writing(), tmp_path)
 
 
+def test_the_password_of_a_url_is_in_no_record_and_another_one_is_used(tmp_path: Path) -> None:
+    """What was adopted is read with the one that was given then."""
+    digests = Digests(tmp_path / "digests.json")
+    found = [
+        identify(writing(words=(f"http://{word}h.test/00000.tar",)), lambda _: {}, digests.of)
+        for word in ("me:secret@", "me:another@", "")
+    ]
+    assert found[0].inputs == found[1].inputs == found[2].inputs and "secret" not in str(found)
+    assert len({one.fingerprint for one in found}) == 3
+
+
 def test_the_name_of_a_step_is_not_in_its_fingerprint(tmp_path: Path) -> None:
     renamed = step("other", stages.write, text=stages.Text())
     assert fingerprint(renamed, tmp_path) == fingerprint(writing(), tmp_path)
@@ -85,6 +96,13 @@ def test_walk_puts_dependencies_first_and_knows_each_step_once() -> None:
     left, right = (step(name, stages.shout, words=words, mark=name) for name in ("left", "right"))
     both = step("both", stages.read, files=(left, right))
     assert [found.name for found in walk([both])] == ["write", "left", "right", "both"]
+
+
+def test_what_a_step_comes_after_is_waited_for_and_is_not_in_its_fingerprint(tmp_path: Path) -> None:
+    plain, check = writing(), step("check", stages.write, text=stages.Text())
+    waiting = dataclasses.replace(plain, after=(check,))
+    assert [found.name for found in walk([waiting])] == ["check", "write"]
+    assert fingerprint(waiting, tmp_path) == fingerprint(plain, tmp_path)
 
 
 def test_two_steps_of_one_name_are_refused() -> None:

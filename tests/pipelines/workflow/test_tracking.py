@@ -150,6 +150,18 @@ def test_credentials_of_a_store_are_neither_shown_nor_stored(run: Tracking, monk
     assert "secret" not in str(told.value)
 
 
+def test_passwords_in_urls_that_a_run_is_given_are_not_stored(run: Tracking) -> None:
+    source = "http://me:secret@h.test/set/{00..03}.tar"
+    again = Tracking(run.root, "toy")
+    again.open({"source": (source, source), "adopt": {"pictures": source}}, f"toy.py --source {source} {source}")
+    again.started("adopt", fingerprint="f", inputs={"sources": [source]}, sources=())
+    client = run._client.client
+    runs = [client.get_run(found) for found in (again.parent, again.children["adopt"])]
+    told = "".join(str(found.data.to_dictionary()) for found in runs)
+    told += Path(client.download_artifacts(again.parent, "config.json")).read_text()
+    assert told.count("http://h.test/set/{00..03}.tar") == 9 and "secret" not in told
+
+
 def test_a_lock_file_of_another_store_is_kept_for_it(run: Tracking) -> None:
     left = run.root / ".runs" / "other"
     left.write_text('{"store": "http://127.0.0.1:9", "experiment": "1"}')

@@ -68,6 +68,13 @@ def test_a_copy_that_its_hash_does_not_show_is_found_and_no_other(way: str) -> N
     assert listed(between(copies, photos, Near(alike=1))) == listed(by_hash.between(copies, photos, Near()))
 
 
+def test_a_lighter_copy_is_found_whichever_comes_first() -> None:
+    lighter = looks([Image.fromarray((64 + np.asarray(photo) * 0.75).astype(np.uint8)) for photo in PHOTOS])
+    for pair in ((looks(PHOTOS), lighter), (lighter, looks(PHOTOS))):
+        assert len(listed(by_hash.between(*pair, Near()))) < len(PHOTOS) / 2
+        assert sorted(listed(between(*pair, Near()))) == [(row, row) for row in range(len(PHOTOS))]
+
+
 def test_a_shape_elsewhere_or_in_another_colour_is_no_copy() -> None:
     places = [shape(2, 0, place) for place in (0, 1, 3, 4)]  # 2 is 1 mirrored
     assert not listed(pairs(looks([*places, shape(2, 2, 0), shape(2, 2, 1)]), Near()))

@@ -72,13 +72,29 @@ def test_a_crowd_is_taken_together_where_its_pairs_are_too_many_to_hold(monkeypa
     alone = np.arange(rows)
     every = alike(looks, alone, np.ones(rows, np.int64), Near(bits=2, **HASH_AND_COLOUR))
     monkeypatch.setattr(crowds, "_MOST_PAIRS", 1000)
-    monkeypatch.setattr(crowds, "_SAMPLE", 200)
+    monkeypatch.setattr(crowds, "_FEW", 200)
     fewer = alike(looks, alone, np.ones(rows, np.int64), Near(bits=2, **HASH_AND_COLOUR))
     assert 1 <= len(fewer.left) <= 1000 < len(every.left)
     score = np.full(rows, np.nan, np.float32)
     passed = np.arange(rows) % 3 > 0  # the middle may not
     kept = [kept_rows(passed, found, score) for found in (every, fewer)]
     assert np.array_equal(kept[0] == np.arange(rows), kept[1] == np.arange(rows))
+
+
+def test_small_crowds_are_taken_together_where_there_are_very_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred pictures in 32 versions each: two of them are in a sample."""
+    rows = 3200
+    rng = np.random.default_rng(0)
+    version, shown = np.divmod(rng.permutation(rows), 100)
+    hashes = rng.integers(0, 2**64, 100, dtype=np.uint64)[shown] ^ np.uint64(1) << version.astype(np.uint64)
+    looks = looking(hashes, np.zeros(rows))
+    near, area = Near(bits=2, **HASH_AND_COLOUR), np.ones(rows, np.int64)
+    assert len(alike(looks, np.arange(rows), area, near).left) == 100 * 32 * 31 // 2
+    monkeypatch.setattr(crowds, "_MOST_PAIRS", 1000)
+    monkeypatch.setattr(crowds, "_FEW", 100)
+    found = alike(looks, np.arange(rows), area, near)
+    assert len(found.left) <= 8 * rows  # half of the sixteen of which one is in the sample
+    assert (shown[found.look] == shown).all()
 
 
 def test_copies_hand_their_captions_over_each_once_and_their_own_come_first() -> None:

@@ -7,21 +7,18 @@ import numpy as np
 import pytest
 
 from tests.vlp_core.curation.drawings import WAYS, altered, blotches, jpeg, shape
-from vlp_core.curation.hashes import colour_distance, colours, hamming, phash, signatures, thumbnail
+from tests.vlp_core.curation.looks import colour_distance, looks
+from tests.vlp_core.data.folders import broken
+from vlp_core.curation.hashes import colours, hamming, phash, thumbnail
 from vlp_core.curation.settings import Near
 
 PICTURES = [shape(kind, colour, place) for kind in (0, 2) for colour in (0, 2) for place in (0, 1)]
 PICTURES += [blotches(seed) for seed in range(6)]
 
 
-def looks(body: bytes) -> tuple[np.ndarray, np.ndarray]:
-    small = thumbnail(body)
-    return np.array([phash(small)]), signatures([colours(small)])
-
-
 def apart(left: bytes, right: bytes) -> tuple[int, float]:
-    (hash_left, colour_left), (hash_right, colour_right) = looks(left), looks(right)
-    return int(hamming(hash_left, hash_right)[0]), float(colour_distance(colour_left, colour_right)[0])
+    hashes, signatures = looks([left, right])
+    return int(hamming(hashes[:1], hashes[1:])[0]), float(colour_distance(signatures[:1], signatures[1:])[0])
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -41,6 +38,12 @@ def test_the_colours_tell_apart_what_the_hash_alone_does_not() -> None:
     """The same drawing in a colour as dark: hardly a bit differs, so that the signature must decide."""
     bits, colour = apart(jpeg(shape(0, 0, 0)), jpeg(shape(0, 2, 0)))
     assert bits <= Near().bits and colour > Near().colour
+
+
+@pytest.mark.parametrize("kind", ["cut", "chunk", "large"])
+def test_what_cannot_be_decoded_is_told_as_such_whatever_its_decoder_raises(kind: str) -> None:
+    with pytest.raises(OSError, match=r"."):
+        thumbnail(broken(kind))
 
 
 def test_the_hash_is_the_sign_of_low_frequencies() -> None:

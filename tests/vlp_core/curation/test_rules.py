@@ -81,6 +81,7 @@ def table(rows: list[tuple[int, int, int, list[str]]]) -> pa.Table:
             for good, bad in [
                 ("a photo of 3 dogs", "IMG_20190401_1234.JPG"),
                 ("see example.com for more", "https://example.com/dogs"),
+                ("see www.example.com for more", "www.example.com/dogs"),
                 ("version 2.0 of the jpg format", "/images/a/photo-12.jpeg?w=300"),
                 ("dog", "DSC00123"),
                 ("1 dog", "my holiday in rome.png"),
@@ -90,6 +91,9 @@ def table(rows: list[tuple[int, int, int, list[str]]]) -> pa.Table:
             ]
         ],
         ("filename=yes", {"captions": ["IMG_1.jpg"]}, {"captions": ["a dog"]}),
+        *[("nouns>=1", {"captions": [noun]}, {"captions": ["very good"]}) for noun in ("dogs", "in Paris", "x" * 40)],
+        ("nouns<1", {"captions": ["x" * 41]}, {"captions": ["x" * 40]}),  # which would take the tagger long
+        *[("determiners>=1", {"captions": [f"{word} dog"]}, {"captions": ["dog"]}) for word in ("an", "this", "my")],
     ],
 )
 def test_a_rule_passes_and_fails(rule: str, passes: dict, fails: dict) -> None:
@@ -142,10 +146,11 @@ def test_a_shard_without_pictures_has_no_verdicts() -> None:
     assert len(verdicts(["datacomp_basic", "shared<=3", "filename=no"], []).rule) == 0
 
 
-def test_a_size_that_is_not_known_passes_no_rule() -> None:
+def test_a_size_or_format_that_is_not_known_passes_no_rule() -> None:
     rows = table([(300, 300, 1, ["a dog"])] * 2)
     rows = rows.set_column(1, "original_height", pa.array([300, None], pa.int32()))
-    for rule in ("side>=1", "side!=1", "ratio<=9"):
+    rows = rows.append_column("format", pa.array(["png", None]))
+    for rule in ("side>=1", "side!=1", "ratio<=9", "format!=jpeg", "format=png"):
         assert verdicts_of(parse_rules([rule]), Shard(rows=rows)).rule.tolist() == [-1, 0]
 
 

@@ -1,7 +1,9 @@
 """Small images folders and selections for tests, as the stages write them."""
 
 import io
+import struct
 import tarfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,6 +38,24 @@ def row(number: int, shard: int, body: bytes | None) -> dict:
         "captions": [f"picture {number}", f"another name of {number}"],
         "label": f"class {number % 3}",
     }
+
+
+def broken(kind: str) -> bytes:
+    """A picture that begins well: a JPEG that is cut off, a PNG with no chunk where one should be, one of a billion
+    pixels."""
+    if kind == "cut":
+        return jpeg(1)[:-200]
+    side = 40 if kind == "chunk" else 30_000
+    pixels = zlib.compress(bytes(41 * 40), 0)
+    second = pixels[100:] if kind == "chunk" else b""
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)),
+        (b"IDAT", pixels[:100]),
+        (b"\1\2\3\4", second),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts
+    )
 
 
 def write_tar(path: Path, members: Sequence[tuple[str, bytes]], format: int = tarfile.USTAR_FORMAT) -> None:

@@ -12,7 +12,9 @@ HEX = ["0" * 32, "1" * 32]
 
 
 def images(**columns: object) -> pa.Table:
-    return as_images(pa.table({**ROWS, **columns}), name="set/00000", caption_names=("alt", "caption"))
+    return as_images(
+        pa.table({**ROWS, **columns}), name="set/00000", caption_names=("alt", "caption"), caption_column="named"
+    )
 
 
 def test_a_row_has_all_columns_of_images() -> None:
@@ -43,9 +45,12 @@ def test_their_uids_are_kept_where_they_are_some(theirs: list, taken: bool) -> N
         ({"captions": [["a", " ", "b "], None], "caption": ["c", "c"]}, [["a", "b"], []]),
         ({"captions": ["c", "d"]}, [["c"], ["d"]]),
         ({}, [[], []]),
+        ({"named": ["n", "o"], "captions": [["a"], ["b"]], "alt": ["c", "d"]}, [["n"], ["o"]]),
+        ({"named": [1, 2], "alt": ["c", "d"]}, [["c"], ["d"]]),
     ],
 )
 def test_captions_are_found_and_trimmed(columns: dict, captions: list) -> None:
+    """What was asked for comes first."""
     table = images(**columns)
     assert table["captions"].to_pylist() == captions
     assert table["caption"].to_pylist() == [texts[0] if texts else None for texts in captions]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlp_core.curation import hashes
+from tests.vlp_core.curation.looks import colour_distance, looks
+from vlp_core.curation.hashes import hamming
 from vlp_core.curation.settings import Near
 from vlp_core.identity import sha256_of, uid_of
 from vlp_core.miniature import captions
@@ -31,11 +32,6 @@ def pictures(web: Web) -> list[tuple[Row, bytes]]:
         if body.startswith(b"\xff\xd8"):
             found.append((row, body))
     return found
-
-
-def looks(bodies: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    small = [hashes.thumbnail(body) for body in bodies]
-    return np.array([hashes.phash(one) for one in small]), hashes.signatures([hashes.colours(one) for one in small])
 
 
 @pytest.mark.parametrize("scenes", [40, 400])
@@ -100,11 +96,11 @@ def test_copies_look_like_their_originals_and_no_two_others_look_alike(web: Web)
     copies = [(i, place[row.original]) for i, (row, _) in enumerate(found) if row.original]
     assert len(copies) > 50
     left, right = np.array(copies).T
-    assert hashes.hamming(phash[left], phash[right]).max() <= near.bits - 1
-    assert hashes.colour_distance(colour[left], colour[right]).max() <= 0.5 * near.colour
+    assert hamming(phash[left], phash[right]).max() <= near.bits - 1
+    assert colour_distance(colour[left], colour[right]).max() <= 0.5 * near.colour
     distinct = np.array([i for i, (row, _) in enumerate(found) if row.original is None])
     for i, one in enumerate(distinct[1:], 1):
-        assert hashes.colour_distance(colour[distinct[:i]], colour[[one]]).min() > near.colour + 2
+        assert colour_distance(colour[distinct[:i]], colour[[one]]).min() > near.colour + 2
 
 
 def test_copies_point_at_what_they_copy(web: Web) -> None:

@@ -22,6 +22,7 @@ def sample_with(
     names = pa.array([str(rule) for rule in rules], pa.string())
     rule = names.take(pa.array(verdicts.rule, mask=verdicts.rule < 0))
     left = {text for kept in verdicts.captions.to_pylist() for text in kept}
+    passed = np.array([text in left for row in texts for text in row], bool)
     known = {
         "listed": pa.table({"uid": uids, "url": urls, "error_message": pa.nulls(len(uids), pa.string())}),
         "pictures": pa.table(
@@ -30,7 +31,7 @@ def sample_with(
         "values": values,
         "rule": rule,
         "selected": verdicts.rule < 0,
-        "passed": np.array([text in left for row in texts for text in row], bool),
+        "chosen_captions": passed & np.repeat(verdicts.rule < 0, counts),
         "shards": 1,
         "shards_in_all": 1,
     }

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from tests.vlp_core.report.samples import sample_with
-from vlp_core.report.drift import gap, overlap, shifts_of, words_of
+from vlp_core.report.drift import by_chance, gap, overlap, shifts_of, words_of
 from vlp_core.report.sample import Sample
 
 
@@ -35,9 +35,19 @@ def test_the_distance_is_that_of_kolmogorov_and_smirnov() -> None:
     assert gap(left, right) == pytest.approx(stats.ks_2samp(left, right).statistic)
 
 
+def test_what_chance_alone_parts_is_as_large_as_few_pictures_make_it() -> None:
+    rng = np.random.default_rng(2)
+    for here, there in ((40, 60), (400, 90)):
+        gaps = [gap(*(np.sort(rng.random(number)) for number in (here, there))) for _ in range(2000)]
+        assert 0.02 < np.mean(np.array(gaps) > by_chance(here, there)) < 0.07
+    assert by_chance(4, 4) > 0.9 and by_chance(1, 9) == by_chance(0, 9) == 1
+
+
 def test_links_in_both_and_pictures_that_changed_behind_them() -> None:
-    here = pa.table({"uid": ["a", "b", "c", "d"], "sha256": ["1", "2", "3", "1"]})
+    here = pa.table({"uid": ["a", "b", "c", "d", "n"], "sha256": ["1", "2", "3", "1", None]})
     there = pa.table({"uid": ["b", "c", "e"], "sha256": ["2", "9", "1"]})
     found = overlap(here, there, every=1)
-    assert (found.links, found.links_there, found.shared, found.changed) == (4, 3, 2, 1)
-    assert (found.pictures, found.pictures_shared) == (3, 2)
+    assert (found.links, found.links_there, found.shared, found.changed) == (5, 3, 2, 1)
+    assert (found.pictures, found.pictures_shared, found.hashed) == (3, 2, True)
+    unhashed = there.set_column(1, "sha256", pa.nulls(3, pa.string()))
+    assert not overlap(here, unhashed, every=1).hashed

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from tests.vlp_core.data.folders import row, write_shard
-from vlp_core.report.failures import by_host, hosts_of, kinds_of
-from vlp_core.report.fates import NOT_FETCHED, SELECTED, Planted, matrix, scores
+from tests.vlp_core.data.folders import broken, row, write_shard
+from vlp_core.report.failures import NO_HOST, by_host, host_of, hosts_of, kinds_of
+from vlp_core.report.fates import EVALUATION, NOT_FETCHED, OTHER_SETS, SELECTED, Planted, matrix, scores
 from vlp_core.report.groups import groups_of
 from vlp_core.report.page import clean
 from vlp_core.report.thumbnails import SIDE, places_of, thumbnails
@@ -30,6 +30,7 @@ from vlp_core.report.thumbnails import SIDE, places_of, thumbnails
 )
 def test_the_host_of_a_url(url: str | None, host: str) -> None:
     assert hosts_of(pa.array([url], pa.string())).to_pylist() == [host]
+    assert host_of(url or "") == (None if host == NO_HOST else host)
 
 
 def test_failures_by_kind_and_by_host_with_the_commonest_reason() -> None:
@@ -59,7 +60,8 @@ def test_groups_have_their_sizes_and_members() -> None:
 
 
 def test_precision_and_recall_of_what_was_planted() -> None:
-    """Rules take one of two faults and one good row; of three showings of p two are merged, and q with r wrongly."""
+    """Rules take one of two faults and one good picture with its copy, and of another a copy alone; of three showings
+    of p that pass two are merged, and q with r wrongly."""
     rows = [
         ("good", "p", SELECTED, "1"),
         ("near", "p", "near", "1"),
@@ -69,27 +71,34 @@ def test_precision_and_recall_of_what_was_planted() -> None:
         ("foreign", "s", "language=en", "6"),
         ("wrong", "t", SELECTED, "7"),
         ("good", "u", "language=en", "8"),
-        ("leak", "v", "evaluation", "9"),
+        ("exact", "u", "language=en", "13"),
+        ("exact", "p", "language=en", "14"),
+        ("leak", "z", "language=en", "15"),
+        ("leak", "v", "near", "9"),  # goes with what it is a copy of
+        ("leak", "v", EVALUATION, "9"),
         ("leak", "w", SELECTED, "10"),
+        ("good", "i", OTHER_SETS, "16"),  # which is no question to decontamination, be it a leak or not
+        ("leak", "j", OTHER_SETS, "17"),
+        ("leak", "j", "near", "17"),
         ("dead", "x", NOT_FETCHED, "11"),
         ("tiny", "y", NOT_FETCHED, "12"),
     ]
     kind, origin, fate, group = (pa.array(column) for column in zip(*rows, strict=True))
     planted = Planted(kind=kind, origin=origin, fate=fate, group=group)
     found = {score.name: (score.right, score.wrong, score.missed) for score in scores(planted, ["language=en"])}
-    assert found == {"rules": (1, 1, 1), "dedup": (1, 1, 2), "decontamination": (1, 0, 1)}
-    told, table = matrix(planted, [NOT_FETCHED, "ratio<=3", "language=en", "near", "evaluation", SELECTED])
-    assert told == [NOT_FETCHED, "language=en", "near", "evaluation", SELECTED]
-    assert dict(table)["good"] == [0, 1, 1, 0, 2] and dict(table)["leak"] == [0, 0, 0, 1, 1]
+    assert found == {"rules": (1, 1, 1), "dedup": (3, 1, 2), "decontamination": (2, 0, 1)}
+    told, table = matrix(planted, [NOT_FETCHED, "ratio<=3", "language=en", "near", EVALUATION, OTHER_SETS, SELECTED])
+    assert told == [NOT_FETCHED, "language=en", "near", EVALUATION, OTHER_SETS, SELECTED]
+    assert dict(table)["good"] == [0, 1, 1, 0, 1, 2] and dict(table)["leak"] == [0, 1, 2, 1, 1, 1]
 
 
 def test_pictures_become_small_ones_and_what_is_none_is_left_out(tmp_path: Path) -> None:
     clear = Image.new("RGBA", (600, 300), (255, 0, 0, 0))
     file = io.BytesIO()
     clear.save(file, "PNG")
-    for shard, bodies in enumerate([[file.getvalue()], [b"no picture", file.getvalue()]]):
+    for shard, bodies in enumerate([[file.getvalue()], [b"no picture", file.getvalue(), broken("chunk")]]):
         write_shard(tmp_path, shard, [row(10 * shard + n, shard, body) for n, body in enumerate(bodies)], bodies)
-    uids = [row(number, 0, b"x")["uid"] for number in (0, 10, 11)]
+    uids = [row(number, 0, b"x")["uid"] for number in (0, 10, 11, 12)]
     places = places_of([tmp_path], [*uids, "nowhere"])
     assert set(places) == set(uids) and places[uids[2]].captions[0] == "picture 11"
     shown = thumbnails(places)

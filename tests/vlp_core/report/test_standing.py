@@ -56,6 +56,17 @@ def test_a_rule_that_is_not_asked_can_be_added(sample: Sample) -> None:
     assert found.kept(5000.0) == passing(sample, (*RULES, *parse_rules(["bytes>=5000"])))
 
 
+def test_a_rule_over_what_is_known_in_other_shards_alone_takes_all_of_these(sample: Sample) -> None:
+    without = {name: values for name, values in sample.values.items() if name not in ("side", "language")}
+    part = replace(sample, values=without)
+    standing = Standing(part, RULES)
+    assert standing.passing == 0
+    for number in (0, 4):
+        assert standing.alone(number) == len(sample) and len(standing.what_if(number).best) == 0
+        took = examples_of(part, RULES[number], RULES[number], 4).took
+        assert {value for one in took for value in one.values} == {"not known"}
+
+
 def test_examples_are_of_what_fell_and_of_what_lies_next_to_the_threshold(sample: Sample) -> None:
     rule = RULES[0]
     found = examples_of(sample, rule, rule, 4)

@@ -13,6 +13,12 @@ from vlp_core.web.reasons import CLASSES, UNFORESEEN, class_of, may_pass
         ("too many scans", "too_large"),
         ("connection lost", "network"),
         ("error: KeyError", UNFORESEEN),
+        ("HTTP Error 404: Not Found", "http"),
+        ("<urlopen error [Errno -2] Name or service not known>", "network"),
+        ("no such file", "not_there"),
+        ("outside the folder", "not_there"),
+        ("no picture in the tar", "not_there"),
+        ("image too small", "too_small"),
     ],
 )
 def test_a_reason_counts_in_the_class_of_what_happened(reason: str, name: str) -> None:
