@@ -11,8 +11,9 @@ from vlp_core.errors import UserError
 
 Address = IPv4Address | IPv6Address
 
-# Not for the public internet, though `is_global` of some Python versions says so.
-_REFUSED_V4 = tuple(map(IPv4Network, ("192.0.0.0/24", "192.88.99.0/24", "100.64.0.0/10")))
+# Not for the public internet, though `is_global` of some Python versions says so. At the last Azure tells its guests
+# what they are set up with (learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16).
+_REFUSED_V4 = tuple(map(IPv4Network, ("192.0.0.0/24", "192.88.99.0/24", "100.64.0.0/10", "168.63.129.16/32")))
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _REFUSED_V6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "3fff::/20")))
 _NAT64 = IPv6Network("64:ff9b::/96")

@@ -22,6 +22,8 @@ SILENCES = 2
 """Time-outs after which a host that never answered is given up."""
 STRIKES = 8
 """Failures in a row after which a host that did answer is given up."""
+TEXTS = 2**28
+"""Bytes of robots.txt that are kept, compressed; only ill will has more."""
 
 
 class _Host:
@@ -67,6 +69,7 @@ class Book:
         self._hosts: dict[str, _Host] = {}
         self._origins: dict[str, _Origin] = {}
         self._texts: dict[bytes, bytes] = {}  # many hosts have the same robots.txt
+        self._texts_size = 0
         self._numbers = count(1)
 
     def ask(self, asks: Sequence[Ask], now: float) -> list[Grant]:
@@ -180,9 +183,20 @@ class Book:
     def _robots_read(self, report: RobotsRead, now: float) -> None:
         origin = self._origin(report.origin)
         packed = zlib.compress(report.text.encode()) if report.text else b""
+        if packed not in self._texts:
+            if self._texts_size + len(packed) > TEXTS:
+                self._forget_texts()
+            self._texts_size += len(packed)
         origin.rules = self._texts.setdefault(packed, packed)
         origin.delay, origin.failed = report.delay_s, report.failed
         origin.known_until = now + KEPT_S
+
+    def _forget_texts(self) -> None:
+        """There is no more room: what is asked on has its robots.txt read once more."""
+        for origin in self._origins.values():
+            if origin.rules:
+                origin.rules, origin.known_until = b"", 0.0
+        self._texts, self._texts_size = {}, 0
 
 
 class Here:

@@ -11,9 +11,12 @@ def worth_retrying(status: int) -> bool:
     return status == 429 or 500 <= status < 600
 
 
+_MOST_DOUBLINGS = 40  # of a second that is 35,000 years; a float holds no more than 1,023
+
+
 def pause_before(attempt: int, *, first_s: float, key: str) -> float:
     """Seconds before attempt 1, 2, …: doubling, times 0.5 to 1.5 by `key`, so that links do not come back in step."""
-    return first_s * 2 ** (attempt - 1) * (0.5 + generator("pause", key, attempt).random())
+    return first_s * 2 ** min(attempt - 1, _MOST_DOUBLINGS) * (0.5 + generator("pause", key, attempt).random())
 
 
 def retry_after(header: str | None, now: float | None = None) -> float:

@@ -30,7 +30,7 @@ class Rules:
     """What robots.txt says to one agent."""
 
     def __init__(self, text: str, agent: str) -> None:
-        self._agent = agent
+        self._agent, self.letters = agent, len(text)
         self._rules = Protego.parse(text) if text else None
 
     @property
@@ -66,14 +66,17 @@ def robots_read(origin: str, answer: Answer, agent: str, *, moved: bool = False)
 class KeptRules:
     """Rules of the origins that were asked last, for a day at most; others the book of hosts has to send again."""
 
-    def __init__(self, agent: str, most: int = 4096) -> None:
-        self._agent, self._most = agent, most
+    def __init__(self, agent: str, most: int = 4096, most_letters: int = 2**23) -> None:
+        """Rules take up to thirty times the memory of their text: besides their number its letters are bounded."""
+        self._agent, self._most, self._most_letters = agent, most, most_letters
         self._rules: OrderedDict[str, Rules] = OrderedDict()
+        self._letters = 0
         self._until = time.monotonic() + KEPT_S
 
     def __contains__(self, origin: str) -> bool:
         if time.monotonic() > self._until:
             self._rules.clear()
+            self._letters = 0
             self._until = time.monotonic() + KEPT_S
         return origin in self._rules
 
@@ -84,7 +87,9 @@ class KeptRules:
         return self._rules[origin]
 
     def keep(self, origin: str, text: str) -> None:
+        if origin in self._rules:
+            self._letters -= self._rules.pop(origin).letters
         self._rules[origin] = Rules(text, self._agent)
-        self._rules.move_to_end(origin)
-        while len(self._rules) > self._most:
-            self._rules.popitem(last=False)
+        self._letters += len(text)
+        while len(self._rules) > 1 and (len(self._rules) > self._most or self._letters > self._most_letters):
+            self._letters -= self._rules.popitem(last=False)[1].letters

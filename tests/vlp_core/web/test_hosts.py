@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from vlp_core.identity import generator
 from vlp_core.web.hosts import Book
 from vlp_core.web.settings import Fetch
 from vlp_core.web.turns import Ask, Asked, Grant, How, Looked, RobotsRead
@@ -192,6 +193,19 @@ def test_robots_txt_is_read_by_one_for_all_kept_a_day_and_sent_to_whoever_has_it
     assert desk.ask(origin="https://a.example:443").errand == "robots", "another port has another one"
     desk.now += 24 * 3600.0
     assert desk.ask().errand == "robots"
+
+
+def test_texts_of_robots_txt_beyond_all_bounds_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing is allowed meanwhile that they forbid."""
+    monkeypatch.setattr("vlp_core.web.hosts.TEXTS", 10_000)
+    desk = Desk(robots=True, per_host=1000)
+    origins = [f"http://a.example:{port}" for port in range(80)]
+    for number, origin in enumerate(origins):
+        paths = generator("robots", number).integers(10**9, size=100)
+        desk.tell(RobotsRead(origin, "User-agent: *" + "".join(f"\nDisallow: /{path}" for path in paths)))
+    grants = [desk.ask(origin=origin) for origin in origins]
+    assert all(grant.rules if grant.leases else grant.errand == "robots" for grant in grants)
+    assert 0 < sum(bool(grant.leases) for grant in grants) < 40, "a text takes 500 bytes"
 
 
 def test_what_a_robots_txt_that_cannot_be_had_forbids_is_everything() -> None:

@@ -11,6 +11,11 @@ def test_pauses_double_with_jitter_that_depends_on_the_link_alone() -> None:
         assert 0.5 * base <= min(pauses) < 0.6 * base < 1.4 * base < max(pauses) < 1.5 * base
 
 
+def test_a_pause_after_however_many_attempts_is_a_number() -> None:
+    """A host that is always busy is counted on, also where nobody wants a pause."""
+    assert pause_before(2000, first_s=0.0, key="a") == 0.0 < pause_before(2000, first_s=1.0, key="a") < 1e20
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [

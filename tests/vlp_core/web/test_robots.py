@@ -73,6 +73,17 @@ def test_rules_that_were_not_needed_for_long_are_given_up() -> None:
     assert [origin in kept for origin in "abc"] == [True, False, True]
 
 
+def test_long_rules_are_given_up_before_there_are_many() -> None:
+    """A site has as many names as it likes, and parsed rules of 500 kB take 15 MB."""
+    kept = KeptRules("vlp", most_letters=100)
+    for origin, letters in (("a", 40), ("b", 40), ("b", 50), ("c", 20), ("d", 500)):
+        kept.keep(origin, "#" * letters)
+        assert kept.get(origin) is not None
+    kept.keep("a", "#")
+    kept.keep("b", "#" * 99)
+    assert [origin in kept for origin in "abcd"] == [True, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
