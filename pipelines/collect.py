@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.open_runs import FOLDER as RUNS
 from pipelines.workflow.record import RECORD, CorruptRecordError, Record
 from pipelines.workflow.results import Results
 from vlp_core.data.adopted import PLACES, read_place
-from vlp_core.data.releases import FOLDER, STEP, entry_file, names, numbers, read, read_info
+from vlp_core.data.releases import FOLDER, QUARANTINE_FILE, STEP, entry_file, names, numbers, read, read_info
 from vlp_core.errors import UserError
 from vlp_core.files import write_text
 
@@ -156,7 +158,7 @@ class Graph:
             if record is not None and path.parent.suffix == "":
                 records[Result(record.step, path.parent)] = record
         by_content: dict[tuple[str, str], set[Result]] = {}
-        by_folder = {result.folder: result for result in records}
+        by_folder = {result.folder.resolve(): result for result in records}
         for result, record in records.items():
             by_content.setdefault((record.step, record.content), set()).add(result)
         found = {}
@@ -215,13 +217,17 @@ def _named(value: Any) -> Iterator[tuple[str, str]]:
             yield from _named(item)
 
 
-def _folders(record: Record, folder: Path) -> Iterator[Path]:
-    """Folders whose files a result reads in place, and those of which it was made by path."""
+def _folders(record: Record, folder: Path) -> set[Path]:
+    """Folders whose files a result reads in place, and those of which it was made by path: by one name each, for a root
+    may be reached by several."""
     sources = record.inputs.get("sources")
-    if isinstance(sources, list):
-        yield from (Path(source) for source in sources if isinstance(source, str) and "://" not in source)
-    for place in (folder / PLACES).glob("*.json"):
-        yield Path(read_place(place).file).parent
+    given = sources if isinstance(sources, list) else []
+    found = {Path(source) for source in given if isinstance(source, str) and "://" not in source}
+    found |= {Path(read_place(place).file).parent for place in (folder / PLACES).glob("*.json")}
+    if (folder / QUARANTINE_FILE).exists():  # the pictures with which later ones are compared
+        before = pq.read_table(folder / QUARANTINE_FILE, columns=["before_file"])["before_file"].unique()
+        found |= {Path(file).parent for file in before.drop_null().to_pylist()}
+    return {path.resolve() for path in found}
 
 
 def _remove(result: Result) -> None:

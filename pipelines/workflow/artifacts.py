@@ -47,13 +47,17 @@ def _runs(client: Any, root: Path) -> Iterator[str]:
     """The pipelines' runs of a root, and their steps'."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     of_root: set[str] = set()
+    names: dict[str, bool] = {}  # whether a name is this root's: it may be reached by several
     waiting: list[tuple[str, str]] = []
     token = None
     while experiments:
         page = client.search_runs(experiments, max_results=1000, page_token=token)
         for run in page:
             tags = run.data.tags
-            if tags.get("vlp.root") == str(root):
+            name = tags.get("vlp.root", "")
+            if name not in names:
+                names[name] = bool(name) and Path(name).resolve() == root.resolve()
+            if names[name]:
                 of_root.add(run.info.run_id)
                 yield run.info.run_id
             elif "mlflow.parentRunId" in tags:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.collect import collect
@@ -11,7 +13,7 @@ from pipelines.workflow.open_runs import hold
 from pipelines.workflow.record import Record, take_inventory
 from pipelines.workflow.results import Results
 from vlp_core.data.adopted import Place, write_place
-from vlp_core.data.releases import Release, enter, numbers
+from vlp_core.data.releases import QUARANTINE, QUARANTINE_FILE, Release, enter, numbers
 
 
 class Root:
@@ -81,20 +83,33 @@ def three(root: Root) -> list[Record]:
     ]
 
 
-def test_what_old_releases_alone_need_goes_whole_and_what_was_made_of_them(root: Root) -> None:
+@pytest.mark.parametrize("name", ["root", "link"])
+def test_what_old_releases_alone_need_goes_whole_and_what_was_made_of_them(root: Root, name: str) -> None:
+    """By whatever name the root is reached that day."""
     releases = three(root)
+    named = root.path.with_name(name)
+    if name == "link":
+        named.symlink_to(root.path)
     root.made("hash", root.adopted(releases[0]))
     root.made("hash", root.adopted(releases[2]))
     before = root.left()
-    told = list(collect(root.path, "photos", 1, look_only=True))
+    told = list(collect(named, "photos", 1, look_only=True))
     assert root.left() == before and "would remove photos@1" in told and "would go" in told[-1]
-    told = list(collect(root.path, "photos", 1, look_only=False))
+    told = list(collect(named, "photos", 1, look_only=False))
     gone = {f"{step}/{n}" for step in ("release", "publish", "ingest", "changes") for n in (1, 2)}
     assert before - root.left() == gone | {"download/1", "adopt/1", "hash/1"}
     assert numbers(root.path, "photos") == [3] and "removes photos@2" in told
     assert "KB in 11 results are gone" in told[-1]
     assert not list(root.path.rglob("*.old"))
-    assert "0 bytes in 0 results" in list(collect(root.path, "photos", 1, look_only=False))[-1]
+    assert "0 bytes in 0 results" in list(collect(named, "photos", 1, look_only=False))[-1]
+
+
+def test_the_picture_that_one_in_quarantine_is_compared_with_stays(root: Root) -> None:
+    last, (download, *_) = three(root)[-1], sorted((root.path / "download").iterdir())
+    waiting = {"uid": "u", "url": "http://a.test/1", "before_file": str(download / "00000.tar")}
+    pq.write_table(pa.Table.from_pylist([waiting], QUARANTINE), root.folder(last) / QUARANTINE_FILE)
+    list(collect(root.path, "photos", 1, look_only=False))
+    assert numbers(root.path, "photos") == [3] and "download/1" in root.left() and "release/1" not in root.left()
 
 
 def test_a_registered_model_another_series_and_other_pipelines_keep_what_they_stand_on(root: Root) -> None:

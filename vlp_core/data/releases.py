@@ -13,7 +13,7 @@ import os
 import re
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,8 @@ class Next:
     before: str | None
     folder: Path | None = execution(None)
     """Where the one before lies."""
+    takedowns: Path | None = execution(None)
+    """Where tombstones are, or may come to be while it is made."""
 
     @property
     def title(self) -> str:
@@ -136,7 +138,8 @@ def newest(root: Path, name: str) -> Release | None:
 
 
 def read(root: Path, name: str, number: int) -> Release:
-    """A release that there is. UserError where what names it is damaged, or belongs to another root."""
+    """A release that there is, below the root as it is named here. UserError where what names it is damaged, or belongs
+    to another root."""
     path = entry_file(root, name, number)
     try:
         release = Release(**json.loads(path.read_text()))
@@ -149,7 +152,7 @@ def read(root: Path, name: str, number: int) -> Release:
         raise UserError(
             f"{release.title}: made in {made_in}, where its pictures lie, not in {root}; give that as --root"
         )
-    return release
+    return replace(release, root=str(root))
 
 
 def find(root: Path, title: str) -> Release:

@@ -71,6 +71,10 @@ def test_another_roots_and_damaged_entries_and_names_like_others_are_told(tmp_pa
     (tmp_path / "moved").rename(there / "releases")
     with pytest.raises(UserError, match=r"photos@1: made in .*here, where its pictures lie, not in .*there; give that"):
         newest(there, "photos")
+    (tmp_path / "link").symlink_to(here)
+    enter(release(here, 1))
+    enter(release(tmp_path / "link", 1))
+    assert find(tmp_path / "link", "photos") == release(tmp_path / "link", 1)
     with pytest.raises(UserError, match="Photos: taken by photos, which differs in capitals alone"):
         newest(there, "Photos")
     entry_file(there, "photos", 1).write_text("{")
