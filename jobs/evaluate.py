@@ -80,7 +80,8 @@ def run(
             tracker=tracker,
         )
     )
-    from vlp_core.evals.evaluators import CLASSES, QUERIES
+    from vlp_core.evals.evaluators import CLASSES
+    from vlp_core.evals.names import QUERIES
 
     if not scores:
         raise UserError(f"{model}: of this system a zero-shot set says nothing; give --eval.retrieval LIST too")

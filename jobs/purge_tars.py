@@ -5,8 +5,11 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+import pyarrow as pa
+
 from vlp_core.data.index import parted_name
 from vlp_core.data.purged import TAKEN_MEMBER
+from vlp_core.data.takedowns import Takedowns
 from vlp_core.data.tar import BLOCK, members_of
 from vlp_core.files import write_bytes
 
@@ -48,19 +51,21 @@ def _unnamed(header: bytes) -> bytes:
     return bytes(new)
 
 
-def purge_journal(work: Path, uids: Collection[str], sha256: Collection[str]) -> int:
-    """Take answers of these links, and of these bodies, out of the journal of a shard that is not whole yet, and their
-    pictures out of its spill; how many bytes these had. Nobody may be at work there."""
+def purge_journal(work: Path, uids: Collection[str], down: Takedowns) -> int:
+    """Take answers of these links, and what tombstones name by body or by who answered, out of the journal of a shard
+    that is not whole yet, and their pictures out of its spill; how many bytes these had. Nobody may be at work there.
+    """
     try:
         lines = (work / "journal").read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
         return 0
+    told_of = [_told(line) or {} for line in lines]
+    named = down.of_urls(_said(told_of, "final_url")) | down.of_pictures(_said(told_of, "sha256"))
     kept, purged = [], 0
     fd = os.open(work / "spill", os.O_RDWR | os.O_CREAT)
     try:
-        for line in lines:
-            told = _told(line)
-            if told is None or not (told.get("uid") in uids or told.get("sha256") in sha256):
+        for line, told, gone in zip(lines, told_of, named, strict=True):
+            if not (gone or told.get("uid") in uids):
                 kept.append(line)
             elif told.get("place"):
                 offset, length = told["place"]
@@ -72,6 +77,10 @@ def purge_journal(work: Path, uids: Collection[str], sha256: Collection[str]) ->
     if len(kept) < len(lines):
         write_bytes(work / "journal", b"".join(kept))
     return purged
+
+
+def _said(told_of: list[dict], name: str) -> pa.Array:
+    return pa.array([told.get(name) for told in told_of], pa.string())
 
 
 def _told(line: bytes) -> dict | None:

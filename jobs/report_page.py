@@ -74,7 +74,9 @@ class Made:
             groups.append(("went after these, for others show the same", groups_of(semantic, 2 * self.examples)))
         gone = pq.read_table(source.selection / REMOVED_FILE)
         removed = _removed(gone, 2 * self.examples)
-        lost = _after(chosen["removed"], pc.sum(pc.is_in(gone["against"], pa.array(self.names))).as_py() or 0)
+        lost = _after(
+            chosen["removed"], pc.sum(pc.is_in(gone["against"], pa.array(self.names, pa.string()))).as_py() or 0
+        )
         shown = [example.uid for view in views for kind in vars(view.examples).values() for example in kind]
         every = [group for _, found in groups for group in (*found.largest, *found.some)]
         shown += [uid for group in every for uid in (group.stays, *dict(group.copies))]

@@ -12,7 +12,8 @@ from jobs.held import read_columns
 from jobs.known import shard_digests
 from vlp_core.data.layout import SELECTION_FILE, SUCCESS, shard_names
 from vlp_core.data.purged import SEEN, SEEN_FILE
-from vlp_core.data.takedowns import canonical_urls
+from vlp_core.data.takedowns import Takedowns, canonical_urls
+from vlp_core.data.tombstones import kind_of
 from vlp_core.identity import uid_of
 
 PICTURE, PURGED, WITHOUT, COPY = "picture", "purged since", "no picture", "its picture under another link"
@@ -22,19 +23,23 @@ _HOW = {SUCCESS: PICTURE, PURGED: PURGED}
 
 @dataclass(kw_only=True)
 class Term:
-    """What is asked for: a url, a uid or a sha256; `uids` and `sha256` are what it is known by, and grow."""
+    """What is asked for: a url, a host, a uid or a sha256; `uids` and `sha256` are what it is known by, and grow."""
 
     text: str
     uids: set[str] = field(default_factory=set)
     sha256: set[str] = field(default_factory=set)
     link: str | None = None
     """The uid of a url's canonical form."""
+    host: bool = False
+    """Whether it stands for all links of a host and of those below it."""
 
     @staticmethod
     def of(text: str) -> "Term":
         if len(text) in (32, 64) and not set(text.lower()) - set("0123456789abcdef"):
             named = {text.lower()}
             return Term(text=text, uids=named) if len(text) == 32 else Term(text=text, sha256=named)
+        if kind_of(text) == "host":
+            return Term(text=text, host=True)
         canonical = canonical_urls(pa.array([text], pa.string()))[1][0].as_py()
         return Term(text=text, uids={uid_of(text)}, link=None if canonical is None else uid_of(canonical))
 
@@ -45,17 +50,29 @@ class Looker:
     def __init__(self, terms: Sequence[Term]) -> None:
         self._terms = terms
         self._shards: dict[str, list[pa.Table]] = {}
+        self._known: tuple[int, ...] = ()
+        self._names: tuple[pa.Array, pa.Array]
 
     def spellings(self, folder: Path) -> None:
-        """Learn by which uids the urls are known that are written otherwise in the lists. Reads all urls."""
+        """Learn by which uids the urls are known that are written otherwise in the lists or answered for another one,
+        and those of hosts. Reads all urls."""
         links = {term.link: term for term in self._terms if term.link is not None}
         wanted = pa.array([canonical_urls(pa.array([term.text]))[1][0].as_py() for term in links.values()], pa.string())
+        hosts = [
+            (term, Takedowns.of(pa.table({"kind": ["host"], "value": [term.text]})))
+            for term in self._terms
+            if term.host
+        ]
         for name in shard_names(folder):
-            rows = read_columns(folder / f"{name}.parquet", ["uid", "url"])
-            canonical = canonical_urls(rows["url"])[1]
-            here = pc.is_in(canonical, value_set=wanted)
-            for uid, url in zip(rows["uid"].filter(here).to_pylist(), canonical.filter(here).to_pylist(), strict=True):
-                links[uid_of(url)].uids.add(uid)
+            rows = read_columns(folder / f"{name}.parquet", ["uid", "url", "final_url"])
+            uids = rows["uid"]
+            for urls in (rows[column] for column in ("url", "final_url")):
+                for term, below in hosts:
+                    term.uids.update(uids.filter(pa.array(below.of_urls(urls))).to_pylist())
+                canonical = canonical_urls(urls)[1]
+                here = pc.is_in(canonical, value_set=wanted)
+                for uid, url in zip(uids.filter(here).to_pylist(), canonical.filter(here).to_pylist(), strict=True):
+                    links[uid_of(url)].uids.add(uid)
 
     def images(self, folder: Path) -> dict[str, str]:
         """By term what a folder of images has of it: a picture, the link without one, or what was purged of it."""
@@ -93,10 +110,18 @@ class Looker:
         return pa.concat_tables([schema.empty_table(), *(self._filtered(group.cast(schema)) for group in groups)])
 
     def _filtered(self, table: pa.Table) -> pa.Table:
-        uids = pa.array(sorted(set().union(*(term.uids for term in self._terms))), pa.string())
-        bodies = pa.array(sorted(set().union(*(term.sha256 for term in self._terms))), pa.string())
+        uids, bodies = self._wanted()
         named = pc.or_(pc.is_in(table["uid"], value_set=uids), pc.is_in(table["sha256"], value_set=bodies))
         return table.filter(named)
+
+    def _wanted(self) -> tuple[pa.Array, pa.Array]:
+        """All uids and sha256 of the terms, put together anew where they have grown: a host has many."""
+        known = tuple(sum(map(len, some)) for some in ([t.uids for t in self._terms], [t.sha256 for t in self._terms]))
+        if known != self._known:
+            some = ((term.uids for term in self._terms), (term.sha256 for term in self._terms))
+            uids, bodies = (pa.array(sorted(set().union(*names)), pa.string()) for names in some)
+            self._known, self._names = known, (uids, bodies)
+        return self._names
 
     def _told(self, tables: Sequence[pa.Table]) -> dict[str, str]:
         rows = [row for table in tables for row in table.to_pylist()]

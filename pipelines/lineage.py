@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Who saw a link or a picture: the releases that have or had it, and the registered models that were trained on it.
 
-pipelines/lineage.py https://example.org/1.jpg --root /data/runs     # a url, a uid or the sha256 of a body; or several
+pipelines/lineage.py https://example.org/1.jpg --root /data/runs     # a url, a host, a uid or the sha256 of a body
 
 Exit codes: 0 something has or had each of them, 1 nothing knows one of them, 2 something for the user to mend.
 """
@@ -31,7 +31,7 @@ Row = tuple[str, str, str]
 
 def words() -> argparse.ArgumentParser:
     parser = Words(prog="lineage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", metavar="URL|UID|SHA256")
+    parser.add_argument("names", nargs="+", metavar="URL|HOST|UID|SHA256")
     parser.add_argument("--root", type=Path, help="the folder of all results; default: $VLP_ROOT, else ./runs")
     return parser
 
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str]) -> int:
         print(_table(rows))
     unknown = [name for name in names if name not in {row[0] for row in rows}]
     for name in unknown:
-        print(f"{name}: no release and no registered model in {root} knows it", file=sys.stderr)
+        purged = "; what was purged of a host is known by url, uid or sha256 alone" if Term.of(name).host else ""
+        print(f"{name}: no release and no registered model in {root} knows it{purged}", file=sys.stderr)
     return UNKNOWN if unknown else OK
 
 
@@ -61,8 +62,10 @@ def lineage(root: Path, names: Sequence[str]) -> list[Row]:
     releases = every(root)
     selections = [folder for folder in folders_of(root) if (folder / SELECTION_FILE).exists()]
     found = _looked(terms, releases, selections)
-    missing = [term for term in terms if term.link and not any(term.text in told for told in found.values())]
-    if missing:  # written otherwise in the lists, perhaps
+    missing = [
+        term for term in terms if term.host or (term.link and not any(term.text in told for told in found.values()))
+    ]
+    if missing:  # written otherwise in the lists, perhaps; or a host
         looker = Looker(missing)
         for folder in {release.path for release in releases} or filter(is_of_images, folders_of(root)):
             looker.spellings(folder)

@@ -10,8 +10,8 @@ import json
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from vlp_core.identity import canonical_json
 from vlp_core.uids import digest_of_texts
 
 _BY_PLACE = ("hashes", "verdicts", "scores")  # inputs by whose rows a result counts its own
+_SCORED_ON = "retrieval"  # the input of which an evaluation draws pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class Share:
     """Of one that names pictures by their places: the number of the file of those that go."""
     signed: Mapping[str, Any] | None = None
     """And how many are left, with the digest of their uids."""
+    drawn: bool = False
+    """Whether it was scored on pictures of which some go, and draws such."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,14 +151,15 @@ class _Shares:
             if not own:
                 yield Share(folder=folder, sets=(self._every,))
             elif sets:
-                yield self._counted(folder, sets, self._counts_by(result))
+                drawn = self._input_of(result, (_SCORED_ON,)) in self._numbers
+                yield replace(self._counted(folder, sets, self._input_of(result, _BY_PLACE)), drawn=drawn)
             elif is_of_links(result.folder):
                 yield Share(folder=folder, sets=())
 
-    def _counts_by(self, result: Result) -> Path | None:
-        """The folder by whose rows a result counts pictures."""
+    def _input_of(self, result: Result, names: Sequence[str]) -> Path | None:
+        """The folder of the first of these inputs that a result was made of."""
         record = self._records[result]
-        said = (record.inputs.get(name) for name in _BY_PLACE) if record is not None else ()
+        said = (record.inputs.get(name) for name in names) if record is not None else ()
         for one in said:
             if isinstance(one, dict) and "content" in one:
                 return self._by_content.get((one["step"], one["content"]))
@@ -192,9 +196,11 @@ def _of_partial(root: Path, numbers: Mapping[Path, int]) -> Iterator[Share]:
 
 def _others(taken: Mapping[Path, Taken], root: Path) -> Counter[str]:
     """Pictures that lie in files of no result of this root."""
-    ours, counts = {str(folder) for folder in folders_of(root)}, Counter[str]()
+    ours, counts = {folder.resolve() for folder in folders_of(root)}, Counter[str]()
+    folders = {Path(file).parent for found in taken.values() for file in found.files}
+    others = {folder for folder in folders if folder.resolve() not in ours}
     for found in taken.values():
         for file, count in found.files.items():
-            if str(Path(file).parent) not in ours:
+            if Path(file).parent in others:
                 counts[file] += count
     return counts

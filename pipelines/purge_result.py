@@ -31,11 +31,12 @@ from vlp_core.data.purged import PURGED_FILE, SEEN, SEEN_FILE, purged_files, sta
 from vlp_core.data.stored import MANIFEST_FILE
 from vlp_core.data.takedowns import TAKEDOWNS_FILE, Takedowns
 from vlp_core.errors import UserError, first_line
+from vlp_core.evals.names import QUERIES
 from vlp_core.files import write_bytes, write_table, write_text
 from vlp_core.identity import canonical_json, sha256_of_file
 
 STAGING, READY = "_purging", "_READY.json"
-GRIDS = (dedup.COPIES_PICTURE, capfilt.PICTURE)
+GRIDS = (dedup.COPIES_PICTURE, capfilt.PICTURE, QUERIES)
 _GROUPS, _PAIRS = "groups.parquet", "pairs.parquet"
 
 
@@ -114,7 +115,7 @@ class PurgeResult:
                 write_text(self._staging / path.name, purged)
                 yield path.name
         drawn = [name for name in GRIDS if (self.folder / name).exists()]
-        if drawn and any(names_any(path, uids) for path in self.folder.glob("*.parquet")):
+        if drawn and (self.share.drawn or any(names_any(path, uids) for path in self.folder.glob("*.parquet"))):
             for name in drawn:
                 write_bytes(self._staging / name, blank_drawing())
                 yield name
@@ -152,8 +153,7 @@ class PurgeResult:
             purge_tar(self.folder / name, frozenset(keys))
         for journal in sorted((self.folder / WORK).glob("*/journal")):
             every = frozenset(self.purge.uids(self.root, (self.purge.every,)).to_pylist())
-            bodies = Takedowns.read(self.root / TAKEDOWNS_FILE).sha256.to_pylist()
-            purge_journal(journal.parent, every, frozenset(bodies))
+            purge_journal(journal.parent, every, Takedowns.read(self.root / TAKEDOWNS_FILE))
         if MANIFEST_FILE in said["changed"]:
             purge_manifest(self.folder)
         self._sign(said)

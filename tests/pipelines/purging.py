@@ -8,11 +8,13 @@ from typing import Any
 from jobs import adopt, dedup, filter, hash, matches, measure, near, report, select, shard
 from pipelines.workflow.record import Record, take_inventory
 from tests.jobs.refreshing import World
+from tests.vlp_core.web.site import picture
 from vlp_core.curation.quantities import JUDGES
 from vlp_core.curation.settings import Filter, Near, Select
 from vlp_core.data.parts import digest, parts_of
 from vlp_core.data.releases import read
 from vlp_core.data.settings import Shard
+from vlp_core.evals.names import QUERIES
 from vlp_core.report.settings import Report
 from vlp_core.tracker import Silent
 
@@ -48,11 +50,11 @@ def made(folder: Path) -> Purged:
             own["changes"] = recorded(world.root / "changes" / name, pairs=pairs)
         own["download"] = recorded(world.root / "download" / name, pairs=own.get("changes", pairs))
         recorded(world.root / "release" / name, **own)
-    _derived(found, read(world.root, "photos", 1).path)
+    _derived(found, *(read(world.root, "photos", number).path for number in (1, 2)))
     return found
 
 
-def _derived(found: Purged, release: Path) -> None:
+def _derived(found: Purged, release: Path, others: Path) -> None:
     root = found.root
 
     def run(step: str, stage: Any, **inputs: Any) -> Path:
@@ -63,12 +65,15 @@ def _derived(found: Purged, release: Path) -> None:
         recorded(out, **{key: value for key, value in flat.items() if value is not None})
         return out
 
-    sources = (str(release),)
-    listing = digest(parts_of(sources[0]))
-    images = run("adopt", adopt, sources=sources, listing=listing, caption_names=("caption",))
+    def adopted(step: str, release: Path) -> Path:
+        sources = (str(release),)
+        return run(step, adopt, sources=sources, listing=digest(parts_of(sources[0])), caption_names=("caption",))
+
+    images = adopted("adopt", release)
     hashes = run("hash", hash, images=images)
+    watched = run("hash-others", hash, images=adopted("adopt-others", others))
     like = run("near", near, hashes=hashes, near=Near())
-    run("matches-others", matches, hashes=hashes, others=hashes, name="others", near=Near())
+    run("matches-others", matches, hashes=hashes, others=watched, name="others", near=Near())
     cheap = [name for name, judge in JUDGES.items() if not judge.costly]
     columns = run("measure", measure, images=images, judges=measure.versions(cheap))
     rules = Filter(rules=("words>1",))
@@ -80,6 +85,11 @@ def _derived(found: Purged, release: Path) -> None:
         run(f"shard-{kind}", shard, images=images, selection=selection, shard=Shard(format=kind, size=4))
     shown = {"images": images, "columns": (columns,), "verdicts": verdicts, "copies": copies, "selection": selection}
     run("report", report, **shown, report=Report())
+    for end, scored_on in (("shown", "retrieval"), ("trained", "model")):  # on these pictures, or by what saw them
+        out = found.folders[f"evaluate-{end}"] = root / "evaluate" / end
+        out.mkdir(parents=True)
+        (out / QUERIES).write_bytes(picture(kind="PNG"))
+        recorded(out, **{scored_on: _reference(images)})
 
 
 def _reference(value: Any) -> Any:

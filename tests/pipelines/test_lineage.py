@@ -83,6 +83,10 @@ def test_releases_and_registered_models_that_saw_it_are_told_before_and_after_a_
     assert asked(root, capsys, sha256_of(seen.body))[:2] == (0, {**by_link, "photos@2": "picture"})
     assert asked(root, capsys, PICTURES[3].url)[:2] == (0, {"photos@1": "picture", "photos@2": "picture"})
     assert asked(root, capsys, DEAD.url)[:2] == (0, {"photos@1": "no picture"})
+    host = {**by_link, "photos@2": f"picture, {copied}"}
+    assert asked(root, capsys, "Pictures.test") == (0, host, "")
+    under = {"photos@1": copied, "photos@2": "picture", "clip version 2 (champion)": f"{model}: {copied}"}
+    assert asked(root, capsys, "other.test") == (0, under, "")
     code, table, said = asked(root, capsys, PICTURES[3].url, f"{HOST}/never.jpg")
     assert code == 1 and len(table) == 2
     assert said.splitlines() == [f"{HOST}/never.jpg: no release and no registered model in {root} knows it"]
@@ -138,7 +142,9 @@ def test_what_mlflow_shows_of_it_goes_too(root: Path, tmp_path: Path) -> None:
     client = register(root)
     runs = {}
     experiment = client.create_experiment("pretrain", artifact_location=(root / "mlartifacts").as_uri())
-    for name, tags in (("ours", {"vlp.root": str(root)}), ("theirs", {"vlp.root": "/elsewhere"})):
+    (tmp_path / "link").symlink_to(root)
+    roots = {"ours": str(root), "theirs": "/elsewhere", "linked": str(tmp_path / "link")}
+    for name, tags in ((name, {"vlp.root": where}) for name, where in roots.items()):
         runs[name] = client.create_run(experiment, tags=tags).info.run_id
     runs["step"] = client.create_run(experiment, tags={"mlflow.parentRunId": runs["ours"]}).info.run_id
     page = tmp_path / "report-report.html"
@@ -155,4 +161,4 @@ def test_what_mlflow_shows_of_it_goes_too(root: Path, tmp_path: Path) -> None:
         assert (PICTURES[2].uid in html) == (name == "theirs") and html.count("<img") == (4 if name == "theirs" else 3)
         same = (folder / "in" / drawing.name).read_bytes() == drawing.read_bytes()
         assert same == (name == "theirs") and PICTURES[1].uid in html
-    assert json.loads((root / "purges.jsonl").read_text())["artifacts"] == 4
+    assert json.loads((root / "purges.jsonl").read_text())["artifacts"] == 6

@@ -14,6 +14,7 @@ import webdataset
 from jobs import adopt, dedup, filter, near, report, select
 from jobs.changes import digest_of_list
 from jobs.journal import Journal, Outcome
+from jobs.purge_pages import blank_drawing
 from pipelines import takedown
 from pipelines.series import Series
 from pipelines.workflow.open_runs import hold
@@ -29,6 +30,7 @@ from vlp_core.data.parts import digest, parts_of
 from vlp_core.data.releases import read
 from vlp_core.data.stored import index_shard
 from vlp_core.errors import UserError
+from vlp_core.evals.names import QUERIES
 from vlp_core.identity import sha256_of, uid_of
 from vlp_core.report.settings import Report
 from vlp_core.tracker import Silent
@@ -140,6 +142,8 @@ def test_nothing_of_it_is_left_anywhere_and_what_is_left_is_trusted(
     page = (data.folders["report"] / "report.html").read_text()
     assert "data-uid" in page and not any(uid_of(f"{HOST}/{path}") in page for path in gone)
     assert (sha256_of((data.folders["dedup"] / "copies.png").read_bytes()) == grid) == (named == "url")
+    drawn = [(data.folders[f"evaluate-{end}"] / QUERIES).read_bytes() for end in ("shown", "trained")]
+    assert [body == blank_drawing() for body in drawn] == [True, False]
     (audited,) = [json.loads(line) for line in (data.root / "purges.jsonl").read_text().splitlines()]
     assert (audited["links"], audited["pictures"]) == (len(gone), 1) and audited["results"]["release/photos-1"]
     assert run(data, "--purge") == 0 and "nothing to purge" in capsys.readouterr().out.splitlines()[-1]
@@ -291,22 +295,24 @@ def test_work_that_is_not_whole_is_purged_too(data: Purged) -> None:
     """Answers that a killed download wrote down; work that would begin anew is removed."""
     shard, uids = (
         data.root / "download" / "begun.partial" / "_work" / FIRST,
-        [uid_of(f"{HOST}/{n}.jpg") for n in (1, 2)],
+        [uid_of(f"{HOST}/{n}.jpg") for n in (1, 2, 99)],
     )
     with Journal(shard) as journal:
         for row, uid in enumerate(uids):
-            body = picture(seed=row)
-            journal.put(row, uid, Outcome(status="success", attempts=1, asked=0, sha256=sha256_of(body)), body)
+            body, shown = picture(seed=row), f"{HOST}/{(1, 2, 1)[row]}.jpg"  # the last one led to the first
+            known = {"sha256": sha256_of(body), "final_url": shown}
+            journal.put(row, uid, Outcome(status="success", attempts=1, asked=0, **known), body)
     begun = data.root / "select" / "begun.partial"
     begun.mkdir()
     (begun / "x.arrow").write_text("caption of 1")
     (data.root / "hash" / ".0.old").mkdir()
     assert run(data, f"{HOST}/1.jpg", "--purge") == 0
-    assert picture(seed=0) not in (shard / "spill").read_bytes() and not begun.exists()
+    spill = (shard / "spill").read_bytes()
+    assert [picture(seed=row) in spill for row in range(3)] == [False, True, False] and not begun.exists()
     assert not (data.root / "hash" / ".0.old").exists()
     with Journal(shard) as journal:
         known = journal.known(uids, check=True)
-    assert known[0] is None and known[1] is not None, "what is not taken down is asked again"
+    assert [found is None for found in known] == [True, False, True], "what is not taken down is asked again"
 
 
 def test_what_was_damaged_before_stays_known_to_be(data: Purged) -> None:

@@ -65,7 +65,7 @@ def _of_values(values: Iterable[str], where: str, wanted: str | None = None) -> 
     kinds, named = [], []
     for number, value in enumerate(values, 1):
         if value := value.strip():
-            kind = _kind(value)
+            kind = kind_of(value)
             if kind is None or wanted not in (None, kind):
                 raise UserError(f"{f'{where}{number}: ' if where else ''}{_said(value, wanted)}")
             kinds.append(kind)
@@ -73,7 +73,8 @@ def _of_values(values: Iterable[str], where: str, wanted: str | None = None) -> 
     return pa.table({"kind": pa.array(kinds, pa.string()), "value": pa.array(named, pa.string())})
 
 
-def _kind(value: str) -> str | None:
+def kind_of(value: str) -> str | None:
+    """What a text names, of KINDS; None for anything else."""
     if _SHA256.fullmatch(value):
         return "sha256"
     if _URL.match(value):

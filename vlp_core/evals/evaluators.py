@@ -8,6 +8,7 @@ from vlp_core.errors import UserError
 from vlp_core.evals import pictures, retrieval, zero_shot
 from vlp_core.evals.classes import Classes
 from vlp_core.evals.encoder import Encoder
+from vlp_core.evals.names import QUERIES
 from vlp_core.evals.sets import RetrievalSet, ZeroShotSet, read_retrieval, read_zero_shot
 from vlp_core.identity import digest_of
 
@@ -17,7 +18,6 @@ Done = Callable[[int], None]
 
 # Part of the data's digest: raised when the same data and model would score otherwise.
 VERSION = "1"
-QUERIES = "queries.png"
 CLASSES = "zero_shot.png"
 
 

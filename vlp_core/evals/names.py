@@ -9,6 +9,8 @@ from vlp_core.errors import UserError, nearest
 DIRECTIONS = ("text_to_image", "image_to_text")
 RECALL_CUTS = (1, 5, 10)
 TOP_CUTS = (1, 5)
+QUERIES = "queries.png"
+"""What an evaluation draws of the pictures that queries found."""
 MARGINS = {"captions/cider": 0.3, "retrieval/text_to_image_r@10": 0.2, "matching/accuracy": 0.15}
 """What a system is known by, and how far ahead of its untrained self that has to be for a sign that it learns."""
 RETRIEVAL, BY_TOWERS, ON_FIRST = "retrieval", "retrieval_dual", "retrieval_first"

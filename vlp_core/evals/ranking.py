@@ -8,9 +8,8 @@ from torch import Tensor
 
 from vlp_core.evals import retrieval
 from vlp_core.evals.encoder import Done, Encoder, silent
-from vlp_core.evals.evaluators import QUERIES
 from vlp_core.evals.judging import Judge
-from vlp_core.evals.names import BY_TOWERS, ON_FIRST, RETRIEVAL
+from vlp_core.evals.names import BY_TOWERS, ON_FIRST, QUERIES, RETRIEVAL
 from vlp_core.evals.pictures import draw_queries
 from vlp_core.evals.reader import Reader
 from vlp_core.evals.retrieval import Scores
