@@ -104,7 +104,9 @@ class Held:
             link[part] = takedowns.of_urls(rows["url"])
             shown = takedowns.of_urls(rows["final_url"]) | takedowns.of_pictures(rows["sha256"])
             waiting = self.codes[part] == IN_QUARANTINE  # the row says nothing of the picture; the ledger does
-            shown |= waiting & takedowns.of_pictures(self.ledger(name, ["sha256"])["sha256"])
+            if waiting.any():
+                told = self.ledger(name, ["final_url", "sha256"])
+                shown |= waiting & (takedowns.of_urls(told["final_url"]) | takedowns.of_pictures(told["sha256"]))
             picture[part] = shown & ~link[part] & (self.codes[part] != DOWN)
         return link, picture
 

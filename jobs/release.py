@@ -20,7 +20,7 @@ from vlp_core.data.layout import LEDGER, iterate_shards, shard_names
 from vlp_core.data.releases import CHANGES, CHANGES_FILE, INFO_FILE, QUARANTINE_FILE, Next, read_info
 from vlp_core.data.spread import Buckets, bucket_count
 from vlp_core.errors import UserError
-from vlp_core.files import replacing, write_table, write_text
+from vlp_core.files import replacing, write_bytes, write_table, write_text
 from vlp_core.identity import canonical_json, digest_of
 from vlp_core.tracker import Progress, Summary, Tracker
 from vlp_core.web.reasons import class_of
@@ -53,6 +53,7 @@ def run(
         pairs: the whole list of today (the output of ingest), whose captions and further columns rows get.
         download: what was fetched, of all of it or of what `changes` named.
         changes: output of `changes`; where that found nothing to be done, neither does this.
+        takedowns: the tombstones as they were when all of it began; those of `next` are as they are now.
         near: how near a picture that changed must be to what was there, by hash and colours.
 
     Raises:
@@ -63,6 +64,7 @@ def run(
         write_text(out / INFO_FILE, canonical_json({"title": next.title, "nothing": True}) + "\n")
         return Summary(counts={"rows": 0})
     work = out / _WORK
+    takedowns = _as_they_are(next.takedowns, work) or takedowns
     fetched = shard_names(download)
     tasks = [
         judged.Task(
@@ -102,6 +104,14 @@ def run(
     write_card(out, info, card, fetch, tally)
     shutil.rmtree(work)
     return Summary(counts=counts, pictures={"card": "card.md"})
+
+
+def _as_they_are(takedowns: Path | None, work: Path) -> Path | None:
+    """A copy of the tombstones, which are the same then from the first row to the last; None where there are none."""
+    if takedowns is None or not takedowns.exists():
+        return None
+    write_bytes(work / takedowns.name, takedowns.read_bytes())
+    return work / takedowns.name
 
 
 def _spread(plan: Plan, pairs: Path, download: Path, work: Path, out: Path) -> list[release_shards.Task]:

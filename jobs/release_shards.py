@@ -136,7 +136,8 @@ def _rows(tar: Path, listed: pa.Table) -> pa.Table:
         if column.name not in _STAY:
             columns[column.name] = pc.if_else(hidden, pa.scalar(None, column.type), columns[column.name])
     ours = {*IMAGES.names, *(name for name, _ in PLACED)}
-    further = {name: listed[name] for name in listed.column_names if name not in ours}
+    said = pa.array(np.arange(len(listed)), mask=gone.to_numpy())
+    further = {name: listed[name].take(said) for name in listed.column_names if name not in ours}
     return pa.table(columns).cast(IMAGES).combine_chunks() if not further else _joined(columns, further)
 
 

@@ -82,9 +82,10 @@ def _mask(folder: Path, name: str, rows: pa.Table, down: Takedowns) -> Mask:
     if "sha256" in rows.column_names:
         gone |= down.of_pictures(rows["sha256"])
     ledger = folder / LEDGER_FOLDER / f"{name}.parquet"
-    if len(down.sha256) and ledger.exists():  # of a picture that waits the row says nothing
-        waits = pc.equal(rows["status"], QUARANTINED).to_numpy()
-        gone |= waits & down.of_pictures(read_columns(ledger, ["sha256"])["sha256"])
+    waits = pc.fill_null(pc.equal(rows["status"], QUARANTINED), False).to_numpy()
+    if waits.any() and ledger.exists():  # of a picture that waits the row says nothing
+        told = read_columns(ledger, ["final_url", "sha256"])
+        gone |= waits & (down.of_urls(told["final_url"]) | down.of_pictures(told["sha256"]))
     return gone
 
 

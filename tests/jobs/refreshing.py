@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,13 @@ def _drawn(image: Image.Image, quality: int = 95) -> bytes:
 
 
 class World:
-    """What the site answers by path: a picture's bytes, a status, or bytes with headers; requests are counted."""
+    """What the site answers by path: a picture's bytes, a status, bytes with headers, or where it leads; requests are
+    counted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.root = folder, folder / "root"
-        self.says: dict[str, bytes | int | tuple[bytes, Mapping[str, str]]] = {}
+        self.says: dict[str, bytes | int | str | tuple[bytes, Mapping[str, str]]] = {}
+        self.on_asked: Callable[[], Any] = lambda: None
         self.asked: Counter[str] = Counter()
         self.turns = 0
         self.site = Site(self._answer)
@@ -66,7 +68,10 @@ class World:
         if path == "robots.txt":
             return web.Response(status=404)
         self.asked[path] += 1
+        self.on_asked()
         said = self.says[path]
+        if isinstance(said, str):
+            return web.Response(status=302, headers={"Location": said})
         if isinstance(said, int):
             return web.Response(status=said)
         body, headers = said if isinstance(said, tuple) else (said, {})

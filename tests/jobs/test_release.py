@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.taken import taken_of_images
 from tests.jobs.refreshing import (
     HOST,
     World,
@@ -23,6 +24,7 @@ from tests.jobs.refreshing import (
 from tests.vlp_core.web.site import picture
 from vlp_core.curation.hashes import phash, thumbnail
 from vlp_core.data.releases import newest, numbers, read
+from vlp_core.data.takedowns import Takedowns
 from vlp_core.errors import UserError
 from vlp_core.identity import sha256_of
 
@@ -104,6 +106,11 @@ def test_captions_and_further_columns_are_those_of_todays_list(world: World) -> 
     assert "old" not in rows["0.jpg"] and changes_of(release) == {"0.jpg": "captions", "1.jpg": "captions"}
     card = (release.path / "card.md").read_text()
     assert "CC BY 4.0" in card and "| `x` | 1 |" in card and "| `pictures` | 2 |" in card
+    world.take_down(sha256=sha256_of(picture(80, 60, seed=1)))
+    rows = rows_of(
+        world.refresh({"1.jpg": "now", "0.jpg": "new"}, columns={"licence": ["x", "y"], "tags": [["a"]] * 2})
+    )
+    assert [(rows[path]["licence"], rows[path]["tags"]) for path in ("1.jpg", "0.jpg")] == [(None, None), ("y", ["a"])]
 
 
 def test_where_nothing_is_new_or_due_no_release_is_made(world: World) -> None:
@@ -176,6 +183,19 @@ def test_what_waits_in_quarantine_is_let_in_by_name_without_being_asked_again(wo
     third = world.refresh(numbered(0, 1), let_in=(name,))
     assert changes_of(third) == {"1.jpg": "added"} and not quarantine_of(third) and world.asked == asked
     assert rows_of(third)["1.jpg"]["sha256"] == sha256_of(picture(80, 60, seed=99))
+
+
+def test_what_waits_is_not_let_in_where_the_host_that_answered_for_it_is_taken_down(world: World) -> None:
+    world.pictures(0, 1)
+    world.refresh(numbered(0, 1))
+    world.says |= {"1.jpg": "http://elsewhere.test/moved.jpg", "moved.jpg": picture(80, 60, seed=99)}
+    second = world.refresh(numbered(0, 1), days=100)
+    assert quarantine_of(second).keys() == {"1.jpg"}
+    down = Takedowns.read(world.take_down(host="elsewhere.test"))
+    assert taken_of_images(second.path, down).seen["uid"].to_pylist() == [rows_of(second)["1.jpg"]["uid"]]
+    third = world.refresh(numbered(0, 1), let_in=("all",))
+    assert contents(third).keys() == {"0.jpg"} and not quarantine_of(third)
+    assert rows_of(third)["1.jpg"]["status"] == "taken_down"
 
 
 def test_what_is_not_what_the_list_says_waits_unless_it_looks_like_it(world: World) -> None:
