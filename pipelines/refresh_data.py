@@ -21,9 +21,10 @@ from pipelines.sources import sort_out
 from pipelines.workflow.cli import INTERRUPTED, OK, USER_FAULT, open_root, parse, run_pipeline
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import folders_made
-from pipelines.workflow.step import Step, step
+from pipelines.workflow.purging import check_no_purge
+from pipelines.workflow.step import Step, step, walk
 from vlp_core.curation.settings import Ingest, Near
-from vlp_core.data.releases import newest, read_info
+from vlp_core.data.releases import STEP, newest, read_info
 from vlp_core.data.settings import Adopt
 from vlp_core.data.takedowns import TAKEDOWNS_FILE
 from vlp_core.errors import UserError
@@ -119,6 +120,7 @@ def main(words: Sequence[str]) -> int:
     try:
         config, workflow = parse(Refresh, list(words), NAME)
         root = open_root(workflow.root, look_only=workflow.explain)
+        check_no_purge(root)  # before what is half done is taken for damage
         series = Series.named(root, config.into)
         with contextlib.nullcontext() if workflow.explain else series.alone():
             return _refresh(
@@ -138,8 +140,8 @@ def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only
     if not look_only:
         digests.save()
     turn = series.turn(lists, look_only=look_only)
-    if turn.earlier is not None and not folders_made([pairs_of(config, turn)], series.root):
-        turn = series.turn(lists, look_only=look_only, anew=True)  # it has not come as far as to ask
+    if not _goes_on(config, turn, series.root):
+        turn = series.turn(lists, look_only=look_only, anew=True)
     if turn.earlier is not None and not look_only:
         print(
             f"! {turn.next.title} was begun with other lists: it is brought to its end, then those of today are asked"
@@ -156,6 +158,14 @@ def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only
         for line in collect(series.root, series.name, config.keep, look_only=look_only):
             print(line)
     return code
+
+
+def _goes_on(config: Refresh, turn: Turn, root: Path) -> bool:
+    """Whether a refresh of other lists has come as far as to ask, and one whose release has its name makes that again:
+    with other flags it would not."""
+    if turn.named is not None:
+        return folders_made(walk(build(config, turn, root)), root).get(STEP) == turn.named.path
+    return turn.earlier is None or bool(folders_made([pairs_of(config, turn)], root))
 
 
 def _run(words: Sequence[str], series: Series, turn: Turn) -> int:

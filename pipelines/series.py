@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.released import checked
 from pipelines.workflow.step import Remembered
-from vlp_core.data.releases import FOLDER, Next, newest, parted
+from vlp_core.data.releases import FOLDER, Next, Release, newest, numbers, parted, read
 from vlp_core.data.takedowns import TAKEDOWNS_FILE
 from vlp_core.errors import UserError
 from vlp_core.files import write_bytes, write_text
@@ -39,6 +39,19 @@ class Turn:
     """The sha256 among them, a line each."""
     earlier: tuple[Remembered, ...] | None
     """The lists that it is of, where those of today are others: it is brought to its end, for it has asked already."""
+    named: Release | None
+    """The release, where it has its name and the refresh has not come to its end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Begun:
+    """A refresh that a kill left under way: the number of its release, the digest of the one before, when it began, and
+    of which lists."""
+
+    number: int
+    before: str | None
+    as_of: str
+    lists: Lists
 
 
 @dataclass(frozen=True)
@@ -79,44 +92,63 @@ class Series:
 
         UserError where the release before is damaged.
         """
-        before = newest(self.root, self.name)
-        number = 1 if before is None else before.number + 1
+        last = newest(self.root, self.name)
+        before, found = (last, None) if anew else self._left(last)
+        number = _after(before)
         if self.wanted is not None and self.wanted < number:
             raise UserError(f"--into {self.name}@{self.wanted}: taken; the next is {self.name}@{number}")
         if self.wanted is not None and self.wanted > number:
             raise UserError(f"--into {self.name}@{self.wanted}: the next is {self.name}@{number}; leave the number out")
-        if before is not None:
-            checked(before, remember=not look_only)
+        if last is not None:
+            checked(last, remember=not look_only)
         digest, folder = (None, None) if before is None else (before.digest, before.path)
-        found = None if anew else self._begun(number, digest)
-        as_of, begun_of = found or (self._begin(number, digest, lists, look_only), lists)
+        as_of = self._begin(number, digest, lists, look_only) if found is None else found.as_of
         kept, hashes = self.folder / f"_{TAKEDOWNS_FILE}", self.folder / NEVER_STORE_FILE
         if look_only and found is None:
             kept, hashes = self.root / TAKEDOWNS_FILE, Path()
         return Turn(
-            next=Next(name=self.name, number=number, as_of=as_of, before=digest, folder=folder),
+            next=Next(
+                name=self.name,
+                number=number,
+                as_of=as_of,
+                before=digest,
+                folder=folder,
+                takedowns=self.root / TAKEDOWNS_FILE,
+            ),
             takedowns=kept if kept.exists() else None,
             never_store=hashes if hashes.is_file() else None,
-            earlier=None if begun_of == lists else tuple(Remembered(*item) for item in begun_of),
+            earlier=None if found is None or found.lists == lists else tuple(Remembered(*item) for item in found.lists),
+            named=None if before is last else last,
         )
 
     def end(self) -> None:
         """The refresh is done: the next one begins anew."""
         (self.folder / BEGUN_FILE).unlink(missing_ok=True)
 
-    def _begun(self, number: int, before: str | None) -> tuple[str, Lists] | None:
-        """When the refresh began that a kill left under way, and of which lists; None where there is none."""
+    def _left(self, last: Release | None) -> tuple[Release | None, _Begun | None]:
+        """The refresh that a kill left under way, after the release that comes before its own; where there is none, the
+        last release."""
+        begun, before = self._begun(), last
+        if begun is not None and last is not None and begun.number == last.number:
+            older = numbers(self.root, self.name)[:-1]
+            before = read(self.root, self.name, older[-1]) if older else None
+        if begun is None or (begun.number, begun.before) != (_after(before), None if before is None else before.digest):
+            return last, None
+        return before, begun
+
+    def _begun(self) -> _Begun | None:
+        """None where nothing is said of one, or nothing that can be read."""
         try:
             said = json.loads((self.folder / BEGUN_FILE).read_text())
-            if (said["number"], said["before"]) != (number, before):
-                return None
-            return str(said["as_of"]), [(str(name), str(digest)) for name, digest in said["lists"]]
+            lists = [(str(name), str(digest)) for name, digest in said["lists"]]
+            return _Begun(number=said["number"], before=said["before"], as_of=str(said["as_of"]), lists=lists)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def _begin(self, number: int, before: str | None, lists: Lists, look_only: bool) -> str:
         as_of = datetime.now(UTC).replace(microsecond=0).isoformat()
         if not look_only:
+            self.end()  # a kill here leaves none that goes on with other tombstones than it began with
             self._keep_takedowns()
             said = {"number": number, "before": before, "as_of": as_of, "lists": lists}
             write_text(self.folder / BEGUN_FILE, canonical_json(said) + "\n")
@@ -133,3 +165,8 @@ class Series:
             values = rows["value"].filter(pc.equal(rows["kind"], "sha256")).to_pylist()
             if values:
                 write_text(hashes, "".join(f"{value}\n" for value in values))
+
+
+def _after(before: Release | None) -> int:
+    """The number of the release that comes next."""
+    return 1 if before is None else before.number + 1

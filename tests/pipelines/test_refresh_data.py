@@ -4,54 +4,20 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from pipelines import refresh_data
 from pipelines.pretrain import build
 from pipelines.pretrain_clip import PretrainClip
 from pipelines.series import Series
 from pipelines.workflow.cli import run_pipeline
-from pipelines.workflow.tracking import store_of
-from tests.jobs.refreshing import HOST, World, changes_of, contents
-from tests.pipelines.conftest import PROJECT, Command, root_with
+from tests.jobs.refreshing import HOST, changes_of, contents
+from tests.pipelines.conftest import Command
+from tests.pipelines.refreshing import PIPELINE, Data, runs
 from tests.vlp_core.web.site import picture
 from vlp_core.data.releases import newest, read
+from vlp_core.files import write_text
 from vlp_core.identity import sha256_of
-
-PIPELINE = PROJECT / "pipelines" / "refresh_data.py"
-
-
-class Data(World):
-    """A world whose list is a file that a pipeline refreshes in this process."""
-
-    def __init__(self, folder: Path, store: Path) -> None:
-        super().__init__(folder)
-        root_with(store, self.root)
-        self.list = folder / "list.parquet"
-
-    def lists(self, *paths: str) -> None:
-        rows = {"url": [f"{HOST}/{path}" for path in paths], "caption": [f"text of {path}" for path in paths]}
-        pq.write_table(pa.table(rows), self.list)
-
-    def flags(self, *more: str, rate: str = "0") -> list[str]:
-        fetch = [
-            "--fetch.resolve",
-            f"*.test={self.site.address}",
-            "--fetch.per-host-rate",
-            rate,
-            "--fetch.retries",
-            "0",
-        ]
-        source = [] if "--source" in more else ["--source", str(self.list)]
-        named = [] if "--into" in more else ["--into", "photos"]
-        return [*source, *named, "--ingest.shard-size", "4", *fetch, *more]
-
-    def main(self, *more: str) -> int:
-        return refresh_data.main(["--root", str(self.root), *self.flags(*more)])
 
 
 @pytest.fixture
@@ -59,15 +25,6 @@ def data(tmp_path: Path, store: Path) -> Iterator[Data]:
     data = Data(tmp_path, store)
     with data.site:
         yield data
-
-
-def runs(root: Path, experiment: str, query: str) -> list[Any]:
-    import mlflow
-
-    client = mlflow.MlflowClient(store_of(root))
-    found = client.get_experiment_by_name(experiment)
-    assert found is not None
-    return list(client.search_runs([found.experiment_id], query, order_by=["attributes.start_time"]))
 
 
 @pytest.mark.usefixtures("cluster", "handlers")
@@ -116,9 +73,13 @@ def test_releases_are_made_compared_in_mlflow_read_by_other_pipelines_and_collec
 
 @pytest.mark.usefixtures("cluster", "handlers")
 def test_what_is_taken_down_while_a_refresh_is_under_way_is_left_out_and_nothing_is_asked_again(data: Data) -> None:
-    data.pictures(*range(4))
-    data.lists("0.jpg", "1.jpg")
+    """Also by the first tombstone of all."""
+    data.pictures(*range(5))
+    data.lists("0.jpg", "1.jpg", "4.jpg")
+    data.on_asked = lambda: data.take_down(url=f"{HOST}/4.jpg")
     assert data.main() == 0
+    assert contents(read(data.root, "photos", 1)).keys() == {"0.jpg", "1.jpg"}
+    data.on_asked = lambda: None
     data.lists("0.jpg", "1.jpg", "2.jpg", "3.jpg")
     assert data.main("--until", "download") == 0
     data.take_down(url=f"{HOST}/2.jpg", sha256="0" * 64)
@@ -181,6 +142,26 @@ def test_what_cannot_be_refreshed_is_told_in_one_line(data: Data, capsys: pytest
     for harm, says in harms:
         harm(data)
         assert says in told()
+        plan = data.root / ".purge" / "plan.json"  # a purge that is half done is no damage
+        write_text(plan, "{}")
+        assert "pictures are being purged, or were when that was killed" in told()
+        plan.unlink()
+
+
+def test_a_kill_before_anything_is_asked_leaves_no_refresh_with_other_tombstones(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series, lists = Series(data.root, "photos"), [("list", "0" * 64)]
+    assert series.turn(lists).takedowns is None
+    data.take_down(url=f"{HOST}/1.jpg")
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr("pipelines.series.write_bytes", interrupt)
+        series.turn(lists, anew=True)
+    assert series.turn(lists).takedowns is not None
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.usefixtures("handlers")
