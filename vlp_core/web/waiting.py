@@ -1,11 +1,16 @@
 """Trips that wait: for the turn of their host, or for the end of a pause of their own. No I/O; times are given."""
 
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from itertools import count
+from math import inf
 
 from vlp_core.web.trip import Trip
+
+_FEW = 8
+"""Origins that come up at once for the first time: a name, a robots.txt and maybe a long silence stand before each, and
+the answers of others keep the CPU busy meanwhile."""
 
 
 class Waiting:
@@ -13,6 +18,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[Trip]] = {}
+        self._new: OrderedDict[str, None] = OrderedDict()  # origins that have not come up yet, in order
         self._due: list[tuple[float, int, str]] = []
         self._entry: dict[str, tuple[float, int, str]] = {}  # the one of each origin that counts; others are stale
         self._nudged: set[str] = set()
@@ -25,7 +31,10 @@ class Waiting:
         queue = self._queues.get(origin)
         if queue is None:
             queue = self._queues[origin] = deque()
-            self.again(origin, now)
+            if first:
+                self.again(origin, now)
+            else:
+                self._new[origin] = None
         if first:
             queue.appendleft(trip)
         else:
@@ -56,17 +65,26 @@ class Waiting:
             self.again(origin, now)
 
     def due(self, now: float, most: int) -> list[str]:
-        """At most so many origins whose time has come. Each is to be put back by `again`, or emptied."""
-        found: list[str] = []
+        """At most so many origins whose time has come. Each is to be put back by `again`, or emptied.
+
+        Of new ones a few, for half of the places at first, so that they neither wait for all others nor hold them up.
+        """
+        found = self._begun(min(_FEW, most // 2))
         while self._due and len(found) < most and self._due[0][0] <= now:
             entry = heapq.heappop(self._due)
             if self._entry.get(entry[2]) is entry:
                 del self._entry[entry[2]]
                 found.append(entry[2])
-        return found
+        return found + self._begun(min(_FEW, most) - len(found))
+
+    def _begun(self, most: int) -> list[str]:
+        """At most so many origins that come up for the first time."""
+        return [self._new.popitem(last=False)[0] for _ in range(min(most, len(self._new)))]
 
     def next_at(self) -> float | None:
         """When something will come up, None where nothing waits."""
+        if self._new:
+            return -inf
         times = [heap[0][0] for heap in (self._due, self._paused) if heap]
         return min(times, default=None)
 
@@ -96,5 +114,6 @@ class Waiting:
 
     def _forget(self, origin: str) -> None:
         self._queues.pop(origin, None)
+        self._new.pop(origin, None)
         self._entry.pop(origin, None)
         self._nudged.discard(origin)

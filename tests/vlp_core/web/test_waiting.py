@@ -54,6 +54,22 @@ def test_an_origin_comes_up_when_it_was_told_to_or_when_something_changes_that_i
     assert waiting.due(5.0, 9) == [origin("a")]
 
 
+def test_hosts_that_were_never_asked_come_up_a_few_at_a_time_beside_those_that_were() -> None:
+    """Else all of a list's names are looked up, and its dead hosts waited for, before its first picture comes."""
+    waiting = Waiting()
+    for host in "abcd":
+        waiting.add(trip(host), 0.0)
+    asked = waiting.due(0.0, 99)
+    for number in range(100):
+        waiting.add(trip(f"new{number}"), 1.0)
+    for name in asked:
+        waiting.again(name, 2.0)
+    assert len(waiting.due(1.0, 99)) < 10 and waiting.next_at() < 1.0
+    assert [name in asked for name in waiting.due(2.0, 4)] == [False, False, True, True]
+    assert [name in asked for name in waiting.due(2.0, 1)] == [True], "nor do they keep others from coming to an end"
+    assert len(waiting.due(2.0, 99)) < 10
+
+
 def test_a_trip_that_paused_goes_before_those_that_have_not_begun() -> None:
     waiting = Waiting()
     for number in range(3):
