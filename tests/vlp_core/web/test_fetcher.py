@@ -7,6 +7,7 @@ import time
 import tracemalloc
 import zlib
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -62,6 +63,37 @@ def test_an_endless_body_is_left_at_the_cap() -> None:
     with Site(_endless) as site:
         answer = get(site.url(""), allow_private=(site.address,), max_bytes=300_000)
     assert (answer.body, answer.reason) == (None, "too many bytes")
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-A: ", b"b" * 99),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-A: b\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"b" * 99),
+    ],
+    ids=["headers", "a header", "interim answers", "trailers", "a chunk's extension"],
+)
+def test_what_stands_around_a_body_has_its_bounds_too(head: bytes, more: bytes) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        out: Any = request.transport
+        out.write(head)
+        while not out.is_closing():
+            if out.get_write_buffer_size() < 500_000:
+                out.write(more * 999)
+            await asyncio.sleep(0.001)
+        return web.Response()
+
+    with Site(handler) as site:
+        tracemalloc.start()
+        since = time.monotonic()
+        answer = get(site.url(""), allow_private=(site.address,), deadline_s=0.5, retries=0, max_bytes=9_000_000)
+        seconds, peak = time.monotonic() - since, tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert (answer.body, answer.reason in ("bad answer", "time-out")) == (None, True)
+    assert seconds < 5 and peak < 20_000_000
 
 
 @pytest.mark.parametrize(("cap", "reason"), [(len(BODY), None), (len(BODY) - 1, "too many bytes")])
