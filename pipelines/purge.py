@@ -143,9 +143,17 @@ def _audit(root: Path, planned: Purge, by: str | None, changed: dict[str, int], 
     }
     with locked(root / ".purges.lock"):
         there = path.read_text() if path.exists() else ""
-        if any(json.loads(old)["id"] == planned.id for old in there.splitlines() if old.endswith("}")):
+        if any(_id_of(old) == planned.id for old in there.splitlines()):
             return
         with path.open("a") as file:
             file.write(("" if not there or there.endswith("\n") else "\n") + canonical_json(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _id_of(line: str) -> str | None:
+    """None for the part of a line that a kill has left."""
+    try:
+        return str(json.loads(line)["id"])
+    except ValueError:
+        return None

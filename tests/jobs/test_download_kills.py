@@ -1,7 +1,6 @@
 """A fetch that is killed, wherever, goes on where it was: nothing is lost, and what is known is not asked again."""
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import threading
@@ -14,6 +13,7 @@ from aiohttp import web
 
 from jobs import download
 from jobs.journal import Journal
+from tests.forks import FORKS
 from tests.jobs.downloading import answer, contents, fetched, known_paths, names, settings, write_pairs
 from tests.vlp_core.web.site import Site
 from vlp_core.data.layout import LEDGER_FOLDER, read_shards
@@ -23,8 +23,6 @@ from vlp_core.web.link import Answer, Link
 from vlp_core.web.settings import Fetch
 
 LISTS = [[*names(range(start, start + 19)), f"dead{start}"] for start in (0, 20, 40)]
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.jobs.downloading", "vlp_core.web.crawl", "vlp_core.web.decode"])
 
 
 async def _slowly(request: web.Request) -> web.StreamResponse:

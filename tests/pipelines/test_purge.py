@@ -20,6 +20,7 @@ from pipelines.series import Series
 from pipelines.workflow.open_runs import hold
 from pipelines.workflow.purging import check_no_purge
 from pipelines.workflow.record import Record, bad_files
+from tests.forks import each_write, killed
 from tests.jobs.refreshing import HOST, contents, rows_of
 from tests.pipelines.purging import COPY, Purged, made, recorded
 from tests.vlp_core.web.site import picture
@@ -29,6 +30,7 @@ from vlp_core.data.layout import SELECTION_FILE
 from vlp_core.data.parts import digest, parts_of
 from vlp_core.data.releases import read
 from vlp_core.data.stored import index_shard
+from vlp_core.data.tombstones import read_tombstones
 from vlp_core.errors import UserError
 from vlp_core.evals.names import QUERIES
 from vlp_core.identity import sha256_of, uid_of
@@ -50,11 +52,15 @@ def pristine(tmp_path_factory: pytest.TempPathFactory, cluster: str) -> Purged:
 
 @pytest.fixture
 def data(pristine: Purged) -> Iterator[Purged]:
+    copied(pristine)
+    yield pristine
+
+
+def copied(pristine: Purged) -> None:
     """Where it was made: releases know their tars by absolute paths."""
     folder = pristine.world.folder
     shutil.rmtree(folder)
     shutil.copytree(folder.with_name("kept"), folder)
-    yield pristine
 
 
 def stored(data: Purged, path: str) -> bytes:
@@ -216,46 +222,41 @@ def test_later_releases_go_on_without_it_and_do_not_ask_for_it(data: Purged) -> 
     assert (data.world.asked - asked).keys().isdisjoint(gone) and third.number == 3 and fourth.number == 4
 
 
-class Killed(BaseException):
-    pass
+TWO = (f"{HOST}/0.jpg", f"{HOST}/3.jpg")
 
 
-@pytest.mark.parametrize("turn", [1, 4, 9, 17, 26, 38, 52, 70])
-def test_a_purge_that_is_killed_anywhere_is_brought_to_its_end(
-    data: Purged, turn: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture(scope="module")
+def undisturbed(pristine: Purged) -> tuple[dict[str, bytes], int]:
+    """What a takedown of two with its purge leaves, and how many times it writes something."""
+    writes: list[int] = []
+    copied(pristine)
+    with each_write(writes.append):
+        assert run(pristine, *TWO, "--purge") == 0
+    return contents_of(pristine.root), len(writes)
+
+
+@pytest.mark.parametrize("part", [0, 0.01, 0.03, 0.1, 0.25, 0.4, 0.6, 0.8, 0.95, 1])
+def test_a_takedown_or_its_purge_that_is_killed_anywhere_is_brought_to_its_end(
+    data: Purged, part: float, undisturbed: tuple[dict[str, bytes], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And until then no pipeline starts on what is half done."""
-    words = (f"{HOST}/0.jpg", f"{HOST}/3.jpg")
-    assert run(data, *words) == 0
-    folder, whole = data.world.folder, data.world.folder.with_name("whole")
-    shutil.rmtree(whole, ignore_errors=True)
-    shutil.copytree(folder, whole)
-    turns = 0
-    real = Path.replace
-
-    def replace(path: Path, target: Any) -> Path:
-        nonlocal turns
-        turns += 1
-        if turns == turn:
-            raise Killed
-        return real(path, target)
-
-    monkeypatch.setattr(Path, "replace", replace)
-    with pytest.raises(Killed):
-        run(data, "--purge")
-    monkeypatch.undo()
+    """By the same command, to the same bytes as without a kill. Until then no pipeline starts on what is half done."""
+    whole, writes = undisturbed
+    killed(1 + round(part * (writes - 1)), "pipelines.takedown", [*TWO, "--purge", "--root", str(data.root)])
+    known = read_tombstones(data.root)["value"].to_pylist()
     planned = (data.root / ".purge" / "plan.json").exists()
+    assert known == (list(TWO) if part else []) and (planned or part < 0.1)
     if planned:
         with pytest.raises(UserError, match="pictures are being purged, or were when that was killed"):
             check_no_purge(data.root)
+    audit, torn = data.root / "purges.jsonl", '{"id":"0","results":{}'
+    if part < 1:
+        audit.write_text(torn)  # a long line that another kill cut
     capsys.readouterr()
-    assert run(data, "--purge") == 0
+    assert run(data, *TWO, "--purge") == 0
     assert ("going on with the purge of" in capsys.readouterr().out) == planned
-    ended = contents_of(data.root)
-    assert check_records(data.root) and len((data.root / "purges.jsonl").read_text().splitlines()) == 1
-    shutil.rmtree(folder)
-    whole.rename(folder)
-    assert run(data, "--purge") == 0 and contents_of(data.root) == ended
+    assert contents_of(data.root) == whole and not list(data.root.rglob(".*.tmp"))
+    (line,) = (json.loads(line) for line in audit.read_text().splitlines() if line != torn)
+    assert check_records(data.root) and line["links"] == 2
 
 
 def test_while_somebody_works_there_nothing_is_purged(data: Purged, capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,6 +106,8 @@ def add_tombstones(root: Path, named: pa.Table, reason: str, by: str) -> int:
     lose nothing. UserError where the file that is there cannot be read."""
     path = root / TAKEDOWNS_FILE
     with locked(root / ".takedowns.lock"):
+        for left in root.glob(f".{TAKEDOWNS_FILE}.*.tmp"):  # by a kill
+            left.unlink()
         there = read_tombstones(root)
         named = with_keys(named).group_by(["kind", "key"], use_threads=False).aggregate([("value", "first")])
         known = with_keys(there.select(["kind", "value"])).select(["kind", "key"])
