@@ -92,7 +92,7 @@ def test_what_stands_around_a_body_has_its_bounds_too(head: bytes, more: bytes) 
         answer = get(site.url(""), allow_private=(site.address,), deadline_s=0.5, retries=0, max_bytes=9_000_000)
         seconds, peak = time.monotonic() - since, tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert (answer.body, answer.reason in ("bad answer", "time-out")) == (None, True)
+    assert answer.body is None and answer.reason in ("bad answer", "connection lost", "time-out")
     assert seconds < 5 and peak < 20_000_000
 
 
