@@ -149,6 +149,10 @@ def test_a_picture_that_changed_is_taken_where_it_is_nearly_the_same_else_neithe
     assert [ledger[path]["outcome"] for path in ("0.jpg", "4.jpg")] == ["unchanged", "final"]
     assert ledger["4.jpg"]["sha256"] == sha256_of(picture(80, 60, seed=4)), "forgotten with what it was known by"
 
+    card = (second.path / "card.md").read_text()
+    assert "| `opted out: noai` | 1 |" in card and "| `list` | 4 |" in card
+    assert "- robots.txt is honoured" in card and "- X-Robots-Tag and tdm-reservation are honoured" in card
+
     world.pictures(6)
     third = world.refresh(numbered(*range(7)))
     assert quarantine_of(third).keys() == {"1.jpg"} and "1.jpg" not in contents(third)
@@ -183,6 +187,20 @@ def test_what_waits_in_quarantine_is_let_in_by_name_without_being_asked_again(wo
     third = world.refresh(numbered(0, 1), let_in=(name,))
     assert changes_of(third) == {"1.jpg": "added"} and not quarantine_of(third) and world.asked == asked
     assert rows_of(third)["1.jpg"]["sha256"] == sha256_of(picture(80, 60, seed=99))
+
+
+def test_a_picture_that_another_host_answered_with_goes_with_that_host(world: World) -> None:
+    """Those that are there, and one that a new link leads to."""
+    world.pictures(0)
+    world.says |= {f"{number}.jpg": "http://elsewhere.test/moved.jpg" for number in (1, 2)}
+    world.says["moved.jpg"] = picture(80, 60, seed=98)
+    assert contents(world.refresh(numbered(0, 1))).keys() == {"0.jpg", "1.jpg"}
+    world.take_down(host="elsewhere.test")
+    second = world.refresh(numbered(0, 1, 2))
+    assert contents(second).keys() == {"0.jpg"} and changes_of(second) == {"1.jpg": "taken_down"}
+    asked = world.asked.copy()
+    third = world.refresh(numbered(0, 1, 2), days=100)
+    assert contents(third).keys() == {"0.jpg"} and world.asked - asked == {"0.jpg": 1}
 
 
 def test_what_waits_is_not_let_in_where_the_host_that_answered_for_it_is_taken_down(world: World) -> None:

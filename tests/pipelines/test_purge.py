@@ -16,6 +16,7 @@ from jobs.changes import digest_of_list
 from jobs.journal import Journal, Outcome
 from jobs.purge_pages import blank_drawing
 from pipelines import takedown
+from pipelines.forecasting.settings import FOLDER as FORECAST
 from pipelines.series import Series
 from pipelines.workflow.open_runs import hold
 from pipelines.workflow.purging import check_no_purge
@@ -307,10 +308,13 @@ def test_work_that_is_not_whole_is_purged_too(data: Purged) -> None:
     begun.mkdir()
     (begun / "x.arrow").write_text("caption of 1")
     (data.root / "hash" / ".0.old").mkdir()
+    forecast = data.root / FORECAST / "download" / "0"
+    forecast.mkdir(parents=True)
+    (forecast / "00000.tar").write_bytes(picture(seed=0))
     assert run(data, f"{HOST}/1.jpg", "--purge") == 0
     spill = (shard / "spill").read_bytes()
     assert [picture(seed=row) in spill for row in range(3)] == [False, True, False] and not begun.exists()
-    assert not (data.root / "hash" / ".0.old").exists()
+    assert not (data.root / "hash" / ".0.old").exists() and not (data.root / FORECAST).exists()
     with Journal(shard) as journal:
         known = journal.known(uids, check=True)
     assert [found is None for found in known] == [True, False, True], "what is not taken down is asked again"
