@@ -49,14 +49,16 @@ class Killed:
     def __init__(self, data: Data, cluster: str) -> None:
         self.data, self.command = data, Command(PIPELINE, data.root, cluster)
 
-    def amid(self, step: str) -> None:
-        """As soon as it has a shard of this step."""
+    def amid(self, *steps: str) -> None:
+        """Whoever works at these, each as soon as it has a shard; at the last one the refresh itself too."""
         process = self.command.start(*self.data.flags())
-        until(lambda: self._shards(step) or process.poll() is not None, every_s=0.001)
-        process.kill()
-        for lock in self.data.root.glob(f"{step}/.*.partial.attempt"):
-            with suppress(ProcessLookupError, ValueError):  # it has ended before the blow fell
-                os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
+        for step in steps:
+            until(lambda step=step: self._shards(step) or process.poll() is not None, every_s=0.001)
+            if step == steps[-1]:
+                process.kill()
+            for lock in self.data.root.glob(f"{step}/.*.partial.attempt"):
+                with suppress(ProcessLookupError, ValueError):  # it has ended before the blow fell
+                    os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
 
@@ -96,8 +98,7 @@ def test_killed_in_every_stage_but_the_fetching_it_ends_as_one_that_nobody_distu
         data.lists(*second)
         if name == "photos":
             killed = Killed(data, cluster)
-            killed.amid("changes")
-            killed.amid("release")
+            killed.amid("changes", "release")
             killed.after("release")
             assert numbers(data.root, name) == [1]
             killed.after("publish")
