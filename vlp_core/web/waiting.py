@@ -19,6 +19,7 @@ class Waiting:
     def __init__(self) -> None:
         self._queues: dict[str, deque[Trip]] = {}
         self._new: OrderedDict[str, None] = OrderedDict()  # origins that have not come up yet, in order
+        self._known: set[int] = set()  # hashes of those that have: 70 bytes each, and two may share one
         self._due: list[tuple[float, int, str]] = []
         self._entry: dict[str, tuple[float, int, str]] = {}  # the one of each origin that counts; others are stale
         self._nudged: set[str] = set()
@@ -31,7 +32,7 @@ class Waiting:
         queue = self._queues.get(origin)
         if queue is None:
             queue = self._queues[origin] = deque()
-            if first:
+            if first or hash(origin) in self._known:
                 self.again(origin, now)
             else:
                 self._new[origin] = None
@@ -79,7 +80,9 @@ class Waiting:
 
     def _begun(self, most: int) -> list[str]:
         """At most so many origins that come up for the first time."""
-        return [self._new.popitem(last=False)[0] for _ in range(min(most, len(self._new)))]
+        found = [self._new.popitem(last=False)[0] for _ in range(min(most, len(self._new)))]
+        self._known.update(map(hash, found))
+        return found
 
     def next_at(self) -> float | None:
         """When something will come up, None where nothing waits."""
