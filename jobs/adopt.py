@@ -16,7 +16,7 @@ from vlp_core.data.releases import DATA_SETS_FILE, data_set_of
 from vlp_core.data.settings import Adopt
 from vlp_core.data.store import is_url, parted
 from vlp_core.errors import UserError, nearest, public_text
-from vlp_core.files import write_text
+from vlp_core.files import remove_leftovers, write_text
 from vlp_core.tracker import Progress, Summary, Tracker
 
 VERSION = "2"
@@ -51,8 +51,7 @@ def run(
     _check_followed(given, None if adopt.follow else out.parents[1])
     parts = [*given, *(part for folder in made for part in parts_of(str(folder), below=False))]
     check(parts)
-    for leftover in (*out.glob(".*.tmp"), *(out / PLACES).glob(".*.tmp")):
-        leftover.unlink()
+    remove_leftovers(out, out / PLACES)
     tasks = [
         Task(
             part=part,

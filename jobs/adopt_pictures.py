@@ -19,7 +19,7 @@ from vlp_core.curation.settings import Ingest
 from vlp_core.data.adopted import PLACES, files_at, find_place, write_place
 from vlp_core.data.layout import IMAGES, INDEX, SUCCESS, shard_names
 from vlp_core.errors import UserError
-from vlp_core.files import full_disk, no_space, write_table
+from vlp_core.files import full_disk, no_space, remove_leftovers, write_table
 from vlp_core.tracker import Progress, Summary, Tracker
 
 VERSION = "1"
@@ -75,8 +75,7 @@ def run(
     are.
     """
     names = shard_names(pairs)
-    for leftover in (*out.glob(".*.tmp"), *(out / PLACES).glob(".*.tmp")):
-        leftover.unlink()
+    remove_leftovers(out, out / PLACES)
     where = {name: Path(path) for name, path in folders}
     tasks = [_Task(pairs=pairs, name=name, folders=where, out=out) for name in names]
     progress = Progress(tracker, len(tasks), unit="shards")

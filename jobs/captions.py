@@ -18,7 +18,7 @@ from vlp_core.data.index import Reader as Stored
 from vlp_core.data.layout import CAPTIONED, read_shards
 from vlp_core.data.stored import join
 from vlp_core.errors import UserError
-from vlp_core.files import write_table
+from vlp_core.files import remove_leftovers, write_table
 from vlp_core.tracker import Progress, Summary, Tracker
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def run(*, model: Path, images: Path, selection: Path, captions: Captions, out: 
     _check_model(model)
     gpus = _gpus(captions)
     cpus = _cpus_beside(gpus)
-    for leftover in out.glob(".*.tmp"):
-        leftover.unlink()
+    remove_leftovers(out)
     files, rows, _ = join(images, selection)
     bounds = np.searchsorted(rows["file"].to_numpy(), np.arange(len(files) + 1))
     tasks = [

@@ -14,7 +14,7 @@ from vlp_core.data.index import Reader
 from vlp_core.data.layout import HASHES, SUCCESS, shard_names
 from vlp_core.data.stored import index_shard, read_rows
 from vlp_core.errors import UserError
-from vlp_core.files import write_table
+from vlp_core.files import remove_leftovers, write_table
 from vlp_core.tracker import Progress, Summary, Tracker
 
 VERSION = "3"
@@ -33,8 +33,7 @@ def run(*, images: Path, out: Path, tracker: Tracker) -> Summary:
     names = shard_names(images)
     if not names:
         raise UserError(f"{images}: no shards of pictures in this folder; give the output folder of download")
-    for leftover in out.glob(".*.tmp"):
-        leftover.unlink()
+    remove_leftovers(out)
     progress = Progress(tracker, len(names), unit="shards")
     tasks = [_Task(images=images, name=name, out=out) for name in names]
     pictures = 0

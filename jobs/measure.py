@@ -18,7 +18,7 @@ from vlp_core.curation.shard import Shard
 from vlp_core.data.layout import CAPTIONS, SUCCESS, shard_names
 from vlp_core.data.stored import read_rows
 from vlp_core.errors import UserError
-from vlp_core.files import write_table
+from vlp_core.files import remove_leftovers, write_table
 from vlp_core.tracker import Progress, Summary, Tracker
 
 VERSION = "1"
@@ -52,8 +52,7 @@ def run(
     names = shard_names(images)
     if not names:
         raise UserError(f"{images}: no shards of pictures in this folder; give the output folder of download")
-    for leftover in out.glob(".*.tmp"):
-        leftover.unlink()
+    remove_leftovers(out)
     asked = tuple(name for name, _ in judges)
     shared = None
     if any(JUDGES[name].whole for name in asked):

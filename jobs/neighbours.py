@@ -16,7 +16,7 @@ from vlp_core.curation.score_settings import Semantic
 from vlp_core.curation.scores import EMBEDDING, Floats, embeddings, vectors_of
 from vlp_core.curation.semantic import SAMPLED, centres, clusters, near_pairs, nearest_centre
 from vlp_core.data.layout import read_shards, shard_name, shard_names
-from vlp_core.files import replacing, write_table, write_text
+from vlp_core.files import remove_leftovers, replacing, write_table, write_text
 from vlp_core.tracker import Progress, Summary, Tracker
 from vlp_core.uids import digest_of_texts
 
@@ -59,8 +59,7 @@ def run(*, scores: Path, semantic: Semantic, out: Path, tracker: Tracker) -> Sum
     The vectors lie sorted by bucket beside the result while it is made, 2 D bytes a picture.
     """
     assert semantic.epsilon is not None
-    for leftover in (*out.glob(".*.tmp"), *out.glob(f"{_PARTS}/.*.tmp")):
-        leftover.unlink()
+    remove_leftovers(out, out / _PARTS)
     names = shard_names(scores)
     sizes = [pq.read_metadata(scores / f"{name}.parquet").num_rows for name in names]
     count = max(1, round((sum(sizes) / semantic.cluster) ** 0.5))

@@ -11,7 +11,7 @@ from vlp_core.curation.prompts import Floats, Prompt
 from vlp_core.curation.score_settings import Scorer
 from vlp_core.curation.scores import EMBEDDING, vectors_of
 from vlp_core.data.layout import shard_names
-from vlp_core.files import write_table
+from vlp_core.files import remove_leftovers, write_table
 from vlp_core.tracker import Progress, Summary, Tracker
 
 VERSION = "1"
@@ -40,8 +40,7 @@ class _Task:
 def run(*, scores: Path, scorer: Scorer, prompts: tuple[Prompt, ...], out: Path, tracker: Tracker) -> Summary:
     """Write uid and a probability (float32) for each prompt, a table a shard of `scores`, the folder that this model's
     scores are in; good tables of an attempt that was killed stay."""
-    for leftover in out.glob(".*.tmp"):
-        leftover.unlink()
+    remove_leftovers(out)
     asked, scale = _encoded(scorer.place, prompts)
     names = shard_names(scores)
     progress = Progress(tracker, len(names), unit="shards")

@@ -21,7 +21,7 @@ from vlp_core.data.index import Reader
 from vlp_core.data.layout import read_shards, shard_names
 from vlp_core.data.stored import index_shard
 from vlp_core.errors import UserError
-from vlp_core.files import write_table
+from vlp_core.files import remove_leftovers, write_table
 from vlp_core.tracker import Progress, Summary, Tracker
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def run(*, images: Path, scorer: Scorer, score: Score, out: Path, tracker: Track
     names = shard_names(images)
     if not names:
         raise UserError(f"{images}: no shards of pictures in this folder; give the output folder of download")
-    for leftover in out.glob(".*.tmp"):
-        leftover.unlink()
+    remove_leftovers(out)
     pool = pool_of(score.workers, score.gpu, len(names), "--score.gpu")
     progress = Progress(tracker, len(names), unit="shards")
     tasks = [_Task(images=images, name=name, out=out) for name in names]

@@ -21,7 +21,7 @@ from vlp_core.data.layout import CAPTIONS, INDEX, SUCCESS, shard_name
 from vlp_core.data.settings import Shard
 from vlp_core.data.stored import MANIFEST_FILE, join, read_rows, selection_count, stored_count
 from vlp_core.errors import UserError
-from vlp_core.files import replacing, write_table, write_text
+from vlp_core.files import remove_leftovers, replacing, write_table, write_text
 from vlp_core.identity import canonical_json, sha256_of_file
 from vlp_core.tracker import Summary, Tracker
 
@@ -49,8 +49,7 @@ def run(*, images: Path, selection: Path, shard: Shard, out: Path, tracker: Trac
 
     Pictures' bytes are copied as they are, in storage order; shards differ by one sample at most.
     """
-    for leftover in out.glob(".*.tmp"):  # of an attempt that was killed
-        leftover.unlink()
+    remove_leftovers(out)
     stored, selected = stored_count(images), selection_count(selection)
     if not selected:
         raise UserError(f"{selection}: it keeps no picture; loosen the filters")

@@ -31,6 +31,13 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def remove_leftovers(*folders: Path) -> None:
+    """Remove the temporary files of an attempt that was killed; its last tasks may be at it still, and do so too."""
+    for folder in folders:
+        for leftover in folder.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, body: bytes) -> None:
     with replacing(path) as temporary:
         temporary.write_bytes(body)

@@ -4,9 +4,10 @@
     infra/bench/data.py --quick
     infra/bench/data.py --real /data/zips       # coco_mini.zip in it is fetched too
 
-The same photos come from a server in another process; the two are run in turn, on the same two cores. An image's
-marginal cost is the CPU time of the whole process tree at `pictures` less that at `few`, by the difference; images/s is
-the same by the clock: while at work, without the start. PSNR is that of what the two store.
+The same photos come from a server in another process; the two are run in turn, on the same two cores, and the stage
+once more on a private Ray, as pipelines run it, with all that this takes. An image's marginal cost is the CPU time of
+the whole process tree at `pictures` less that at `few`, by the difference; images/s is the same by the clock: while at
+work, without the start. PSNR is that of what the two store.
 """
 
 import math
@@ -32,6 +33,7 @@ from vlp_core.data.layout import PAIRS
 from vlp_core.identity import uid_of
 
 TOOLS = ("img2dataset", "stage")
+ON_RAY = "on_ray"
 _REAL = "coco_mini.zip"
 
 
@@ -104,11 +106,13 @@ def _photos(bench: Bench) -> Iterator[tuple[str, list[bytes]]]:
 
 def _compare(name: str, distinct: int, port: int, bench: Bench, folder: Path) -> None:
     rounds: dict[str, list[Round]] = {tool: [] for tool in TOOLS}
+    piped: list[Usage] = []
     for _ in range(bench.repeats):
         for tool in TOOLS:
             few, most = (_fetched(tool, count, port, folder) for count in (bench.few, bench.pictures))
             whole = most if bench.whole == bench.pictures else _fetched(tool, bench.whole, port, folder)
             rounds[tool].append(Round(few=few, most=most, whole=whole, pictures=bench.pictures - bench.few))
+        piped.append(_fetched(ON_RAY, bench.whole, port, folder))
     for tool in TOOLS:
         print(f"{name:<10} {tool:<12} {_row(rounds[tool])}", flush=True)
     theirs, ours = (rounds[tool] for tool in TOOLS)
@@ -120,8 +124,17 @@ def _compare(name: str, distinct: int, port: int, bench: Bench, folder: Path) ->
     row = f"{faster:>15} {quicker:>17} {memory:>6.2f} {wholes:>15}"
     likeness = psnr(*(folder / f"{tool}-{bench.pictures}" for tool in TOOLS), distinct)
     print(f"{name:<10} {'ratio':<12} {row}   PSNR {likeness}", flush=True)
+    _tell_of_ray(name, piped, [each.whole for each in theirs])
     for tool in TOOLS:
         shutil.rmtree(folder / f"{tool}-{bench.pictures}")
+
+
+def _tell_of_ray(name: str, piped: Sequence[Usage], theirs: Sequence[Usage]) -> None:
+    memory = statistics.median(each.memory / 2**20 for each in piped)
+    ratios = [other.seconds / each.seconds for other, each in zip(theirs, piped, strict=True)]
+    seconds = _middle([each.seconds for each in piped], 1)
+    print(f"{name:<10} {'on Ray':<12} {'':>15} {'':>17} {memory:>6.0f} {seconds:>15}")
+    print(f"{name:<10} {'ratio':<12} {'':>15} {'':>17} {'':>6} {_middle(ratios, 2):>15}", flush=True)
 
 
 def _row(rounds: Sequence[Round]) -> str:

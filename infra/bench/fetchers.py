@@ -1,4 +1,4 @@
-"""Fetch one list, as a process of its own: `fetchers.py img2dataset|stage LIST OUT PORT`.
+"""Fetch one list, as a process of its own: `fetchers.py img2dataset|stage|on_ray LIST OUT PORT`.
 
 LIST is a folder of pairs. Each is called as its users call it on a machine of two cores; the list is the same.
 """
@@ -36,17 +36,22 @@ def img2dataset(pairs: Path, out: Path) -> None:
     )
 
 
-def stage(pairs: Path, out: Path, port: int) -> None:
-    """The download stage as pipelines run it, on a private Ray: with hashes, a ledger and opt-outs.
-
-    Ray's start and its memory count: who runs a pipeline pays for them, as img2dataset's users pay for its start.
-    """
-    import ray
-
+def stage(pairs: Path, out: Path, port: int, **further: int | None) -> None:
+    """The download stage as anyone may call it: with hashes, a ledger and opt-outs."""
     from jobs import download
-    from pipelines.workflow.cluster import PRIVATE_OBJECT_STORE_BYTES
     from vlp_core.tracker import Silent
     from vlp_core.web.settings import Fetch
+
+    own = (f"127.0.0.1:{port}",)
+    fetch = Fetch(allow_private=own, per_host=64, per_host_rate=0.0, threads=CORES, **({"workers": 0} | further))
+    download.run(pairs=pairs, fetch=fetch, out=out, tracker=Silent())
+
+
+def on_ray(pairs: Path, out: Path, port: int) -> None:
+    """The same as pipelines run it, on a private Ray, whose start and memory count."""
+    import ray
+
+    from pipelines.workflow.cluster import PRIVATE_OBJECT_STORE_BYTES
 
     ray.init(
         address="local",
@@ -55,8 +60,7 @@ def stage(pairs: Path, out: Path, port: int) -> None:
         logging_level="ERROR",
         object_store_memory=PRIVATE_OBJECT_STORE_BYTES,
     )
-    fetch = Fetch(allow_private=(f"127.0.0.1:{port}",), per_host=64, per_host_rate=0.0, threads=CORES)
-    download.run(pairs=pairs, fetch=fetch, out=out, tracker=Silent())
+    stage(pairs, out, port, workers=None)
 
 
 if __name__ == "__main__":
@@ -65,4 +69,4 @@ if __name__ == "__main__":
     if what == "img2dataset":
         img2dataset(Path(pairs), Path(out))
     else:
-        stage(Path(pairs), Path(out), int(port))
+        {"stage": stage, "on_ray": on_ray}[what](Path(pairs), Path(out), int(port))
