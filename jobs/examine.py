@@ -35,6 +35,8 @@ def examiner(fetch: Fetch) -> Examine:
             last_modified=_said(answer.last_modified),
         )
         if answer.not_modified:
+            if earlier_sha256 is not None and never.has(earlier_sha256):
+                return replace(came, error_message=REASON), None
             came = replace(came, etag=came.etag or link.etag, last_modified=came.last_modified or link.last_modified)
             return replace(came, status=UNCHANGED, error_message=None, sha256=earlier_sha256), None
         if answer.body is None:

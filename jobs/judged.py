@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jobs.held import BEFORE, BEFORE_FOLDER, IN_QUARANTINE, PICTURE, read_as, read_columns
+from jobs.never_store import REASON as NEVER_STORED
 from vlp_core.curation.hashes import colours, hamming, phash, thumbnail
 from vlp_core.curation.settings import Near
 from vlp_core.data.index import Reader
@@ -98,7 +99,7 @@ class _Case:
         as_before = _equal(self.rows["sha256"], self.before["held_sha256"])
         as_waiting = _equal(self.rows["sha256"], self.before["sha256"])
         kept = same | (held & came & as_before) | (waits & came & as_waiting & ~as_before)
-        kept |= (held | waits) & ~came & ~self._opted_out()
+        kept |= (held | waits) & ~came & ~self._unwanted()
         verdict = np.where(kept, KEEP, TAKE).astype(np.int8)
         reason = np.full(len(verdict), None, np.object_)
         unsure = came & ~kept & ~as_before & ~self._as_listed()
@@ -121,7 +122,7 @@ class _Case:
         change = np.full(len(verdict), None, np.object_)
         change[(verdict == TAKE) & came] = ADDED
         change[(verdict == TAKE) & came & held] = CHANGED
-        change[(verdict == TAKE) & ~came & held] = REMOVED  # its owner wants it left out
+        change[(verdict == TAKE) & ~came & held] = REMOVED  # it is unwanted
         change[verdict == WAIT] = WAITING
         change[(verdict >= HIDE) & held] = TAKEN
         said = {"url": self.rows["url"], "verdict": pa.array(verdict), "change": pa.array(change, pa.string())}
@@ -145,8 +146,9 @@ class _Case:
     def _tar(self) -> str:
         return str(self.task.fetched / f"{self.task.name}.tar")
 
-    def _opted_out(self) -> Mask:
-        return _is(self.ledger["failure"], OPTED_OUT)
+    def _unwanted(self) -> Mask:
+        """Whether the owner wants it left out, or it must never be stored."""
+        return _is(self.ledger["failure"], OPTED_OUT) | _is(self.ledger["reason"], NEVER_STORED)
 
     def _listed(self) -> Mask:
         """Whether the list says which picture it meant, by sha256."""

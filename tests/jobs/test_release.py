@@ -162,6 +162,19 @@ def test_a_picture_that_changed_is_taken_where_it_is_nearly_the_same_else_neithe
     assert not quarantine_of(fourth)
 
 
+def test_what_must_never_be_stored_goes_though_it_was_there_before_that_was_known(world: World, tmp_path: Path) -> None:
+    """Whether its link says that it has not changed, or shows another that must not be stored either."""
+    world.pictures(0, 1, 2)
+    world.refresh(numbered(0, 1, 2))
+    old, new = picture(80, 60, seed=0), picture(80, 60, seed=9)
+    world.says["1.jpg"] = new
+    listed = tmp_path / "never.txt"
+    listed.write_text(f"{sha256_of(old)}\n{sha256_of(new)}\n")
+    release = world.refresh(numbered(0, 1, 2), days=100, never_store=(listed,))
+    assert changes_of(release) == {"0.jpg": "removed", "1.jpg": "removed"} and contents(release).keys() == {"2.jpg"}
+    assert {rows_of(release)[path]["error_message"] for path in ("0.jpg", "1.jpg")} == {"refused picture"}
+
+
 @pytest.mark.parametrize("change", ["colours", "shapes"])
 def test_nearly_the_same_is_what_agrees_in_shapes_and_in_colours(world: World, change: str) -> None:
     """Neither the same scene in grey nor another scene in as pale colours."""
