@@ -16,7 +16,8 @@ from typing import Any
 from jobs import compare, evaluate, report, same, tokenizer, train, trial
 from pipelines.data import Curate, DataSet, check_data, fetched, inputs_of, reported, selected
 from pipelines.pretrain import split_flag
-from pipelines.workflow.cli import USER_FAULT, open_root, parse, run_pipeline
+from pipelines.workflow.cli import open_root, parse, run_pipeline
+from pipelines.workflow.ending import ended
 from pipelines.workflow.plan import folders_made
 from pipelines.workflow.registered import resolved
 from pipelines.workflow.step import Step, step, walk
@@ -155,15 +156,15 @@ def tried(
 
 
 def main(words: list[str]) -> int:
+    return ended(lambda: _compared(words))
+
+
+def _compared(words: list[str]) -> int:
     from vlp_core.recipes.catalogue import recipe_of
 
-    try:
-        name, flags = split_flag(words, "--recipe", "clip")
-        size, flags = split_flag(flags, "--size", "tiny")
-        config = configuration(recipe_of(name, size))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_FAULT
+    name, flags = split_flag(words, "--recipe", "clip")
+    size, flags = split_flag(flags, "--size", "tiny")
+    config = configuration(recipe_of(name, size))
     code = run_pipeline("compare-data", config, noted, headline=("compare",), arguments=flags)
     return code or told(config, flags)
 

@@ -17,7 +17,8 @@ from jobs.select import SUMMARY_FILE
 from jobs.taken import is_of_images
 from pipelines.purge_plan import folders_of
 from pipelines.words import Words
-from pipelines.workflow.cli import INTERRUPTED, OK, USER_FAULT, open_root
+from pipelines.workflow.cli import open_root
+from pipelines.workflow.ending import OK, ended
 from pipelines.workflow.model_versions import versions_of
 from vlp_core.data.layout import SELECTION_FILE
 from vlp_core.data.releases import Release, every
@@ -37,16 +38,13 @@ def words() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    try:
-        given = words().parse_args(list(arguments))
-        root = open_root(given.root, look_only=True)
-        names = list(dict.fromkeys(name.strip() for name in given.names))
-        rows = lineage(root, names)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_FAULT
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return ended(lambda: _asked(words().parse_args(list(arguments))), interrupted="interrupted")
+
+
+def _asked(given: argparse.Namespace) -> int:
+    root = open_root(given.root, look_only=True)
+    names = list(dict.fromkeys(name.strip() for name in given.names))
+    rows = lineage(root, names)
     if rows:
         print(_table(rows))
     unknown = [name for name in names if name not in {row[0] for row in rows}]

@@ -18,6 +18,7 @@ from pipelines.data import Curate, Inputs, check_data, fetched, inputs_of, repor
 from pipelines.forecasting.forecast import run_or_forecast
 from pipelines.forecasting.settings import Forecasting
 from pipelines.workflow.cli import run_pipeline
+from pipelines.workflow.ending import OK, ended
 from pipelines.workflow.step import Step, step
 from vlp_core.curation.settings import CapFilt
 from vlp_core.data.settings import Data, Shard, Words
@@ -186,26 +187,23 @@ HEADLINE = ("capfilt", "train", "evaluate")
 
 def main(words: list[str]) -> int:
     """`pretrain.py NAME …`, or `pretrain.py --list`."""
+    return ended(lambda: _asked(words))
+
+
+def _asked(words: list[str]) -> int:
     from vlp_core.recipes.catalogue import RECIPES, recipe_of, table
 
     if words[:1] == ["--list"]:
         print(table())
-        return 0
+        return OK
     if words[:1] in (["--help"], ["-h"]):
         print((__doc__ or "").strip())
-        return 0
+        return OK
     if not words or words[0].startswith("-"):
-        print(
-            f"error: which recipe? pretrain.py NAME, where NAME is one of {', '.join(sorted(RECIPES))}", file=sys.stderr
-        )
-        return 2
+        raise UserError(f"which recipe? pretrain.py NAME, where NAME is one of {', '.join(sorted(RECIPES))}")
     name = words[0]
-    try:
-        size, flags = split_flag(words[1:], "--size", "tiny")
-        recipe = recipe_of(name, size)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    size, flags = split_flag(words[1:], "--size", "tiny")
+    recipe = recipe_of(name, size)
     config = configuration(name, recipe)
     config.__doc__ = f"{config.__doc__} With --size paper, flags start from the settings of its paper."
     return run_pipeline(

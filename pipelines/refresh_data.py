@@ -18,7 +18,8 @@ from jobs.release_card import Card
 from pipelines.collect import check_keep, collect
 from pipelines.series import Series, Turn
 from pipelines.sources import sort_out
-from pipelines.workflow.cli import INTERRUPTED, OK, USER_FAULT, open_root, parse, run_pipeline
+from pipelines.workflow.cli import open_root, parse, run_pipeline
+from pipelines.workflow.ending import INTERRUPTED, OK, disk_faults, ended
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import folders_made
 from pipelines.workflow.purging import check_no_purge
@@ -117,21 +118,16 @@ def build(config: Refresh, turn: Turn, root: Path) -> list[Step]:
 
 
 def main(words: Sequence[str]) -> int:
-    try:
-        config, workflow = parse(Refresh, list(words), NAME)
-        root = open_root(workflow.root, look_only=workflow.explain)
-        check_no_purge(root)  # before what is half done is taken for damage
-        series = Series.named(root, config.into)
-        with contextlib.nullcontext() if workflow.explain else series.alone():
-            return _refresh(
-                config, words, series, look_only=workflow.explain, whole=workflow.until in (None, "publish")
-            )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_FAULT
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+    return ended(lambda: _begun(words))
+
+
+def _begun(words: Sequence[str]) -> int:
+    config, workflow = parse(Refresh, list(words), NAME)
+    root = open_root(workflow.root, look_only=workflow.explain)
+    check_no_purge(root)  # before what is half done is taken for damage
+    series = Series.named(root, config.into)
+    with disk_faults(root), contextlib.nullcontext() if workflow.explain else series.alone():
+        return _refresh(config, words, series, look_only=workflow.explain, whole=workflow.until in (None, "publish"))
 
 
 def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only: bool, whole: bool) -> int:

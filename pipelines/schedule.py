@@ -20,7 +20,8 @@ from pipelines.scheduling.desk import Desk, names
 from pipelines.scheduling.scheduler import Overlap, Plan, Scheduler
 from pipelines.scheduling.submission import submit
 from pipelines.scheduling.telling import Hooks, Teller
-from pipelines.workflow.cli import FAULT, INTERRUPTED, OK, USER_FAULT, Interruption, open_root, parse
+from pipelines.workflow.cli import Interruption, open_root, parse
+from pipelines.workflow.ending import FAULT, OK, disk_faults, ended
 from vlp_core.data.releases import parted
 from vlp_core.errors import UserError
 from vlp_core.web.addresses import Gate
@@ -183,7 +184,13 @@ def _run(config: Schedule, given: Path | None, words: list[str], all_words: Sequ
         job = submit(plan.name, given, [*rest, "--", *words])
         print(f"{plan.name} is job {job}: `ray job logs --follow {job}` follows it, `ray job stop {job}` ends it")
         return OK
-    desk = Desk(open_root(given), plan.name)
+    root = open_root(given)
+    with disk_faults(root):
+        return _scheduled(config, plan, gate, root)
+
+
+def _scheduled(config: Schedule, plan: Plan, gate: Gate, root: Path) -> int:
+    desk = Desk(root, plan.name)
 
     def say(text: str) -> None:
         print(f"{_now():%Y-%m-%d %H:%M:%S} UTC  {plan.name}: {text}", flush=True)
@@ -198,28 +205,25 @@ def _run(config: Schedule, given: Path | None, words: list[str], all_words: Sequ
 
 
 def main(words: Sequence[str]) -> int:
+    return ended(lambda: _asked(words), interrupted="stopped; the same command goes on from here")
+
+
+def _asked(words: Sequence[str]) -> int:
     own, pipeline = list(words), []
     if "--" in own:
         at = own.index("--")
         own, pipeline = own[:at], own[at + 1 :]
-    try:
-        config, place = parse(Schedule, own, NAME, Place)
-        root = _with_root(place.root, pipeline)
-        if config.list:
-            return _shown(open_root(root, look_only=True))
-        if config.next:
-            cron, at_time = Cron(config.cron, config.timezone), _now()
-            for _ in range(config.next):
-                at_time = cron.next(at_time)
-                print(f"{cron.shown(at_time)}")
-            return OK
-        return _run(config, root, pipeline, words)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_FAULT
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+    config, place = parse(Schedule, own, NAME, Place)
+    root = _with_root(place.root, pipeline)
+    if config.list:
+        return _shown(open_root(root, look_only=True))
+    if config.next:
+        cron, at_time = Cron(config.cron, config.timezone), _now()
+        for _ in range(config.next):
+            at_time = cron.next(at_time)
+            print(f"{cron.shown(at_time)}")
+        return OK
+    return _run(config, root, pipeline, words)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from jobs import evaluate, untrained
 from pipelines.pretrain import HEADLINE, Pretrain, build, configuration
-from pipelines.workflow.cli import FAULT, INTERRUPTED, OK, USER_FAULT, open_root, parse, run_pipeline
+from pipelines.workflow.cli import open_root, parse, run_pipeline
+from pipelines.workflow.ending import FAULT, INTERRUPTED, OK, ended
 from pipelines.workflow.plan import folders_made
 from pipelines.workflow.record import RUN
 from pipelines.workflow.registered import resolved
@@ -92,6 +93,10 @@ def ranks_anothers(name: str) -> bool:
 
 
 def main(words: Sequence[str]) -> int:
+    return ended(lambda: _made(words))
+
+
+def _made(words: Sequence[str]) -> int:
     from vlp_core.comparison import Trained
     from vlp_core.recipes.catalogue import RECIPES, recipe_of
 
@@ -102,12 +107,8 @@ def main(words: Sequence[str]) -> int:
     flags.add_argument("--only", nargs="+", default=sorted([*RECIPES, *VARIANTS]))
     chosen, rest = flags.parse_known_args(words)
     only = [name for names in chosen.only for name in names.split(",")]
-    try:
-        for name in only:
-            recipe_of(VARIANTS.get(name, (name,))[0])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_FAULT
+    for name in only:
+        recipe_of(VARIANTS.get(name, (name,))[0])
     trained: list[Trained] = []
     failed: dict[str, int] = {}
     dual: list[str] = []

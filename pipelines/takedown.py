@@ -19,7 +19,8 @@ from jobs.known import Known, bodies_of
 from pipelines.purge import purge
 from pipelines.purge_plan import folders_of
 from pipelines.words import Words
-from pipelines.workflow.cli import INTERRUPTED, OK, USER_FAULT, open_root
+from pipelines.workflow.cli import open_root
+from pipelines.workflow.ending import OK, disk_faults, ended
 from vlp_core.data.releases import Release, every
 from vlp_core.data.takedowns import Takedowns
 from vlp_core.data.tombstones import add_tombstones, read_named, read_tombstones, with_keys
@@ -44,23 +45,20 @@ def words() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    try:
-        given = words().parse_args(list(arguments))
-        if not given.list and not given.purge:
-            raise UserError("nothing to take down: give urls, hosts, sha256 or a file of them, or --purge")
-        root = open_root(given.root)
+    return ended(lambda: _asked(words().parse_args(list(arguments))))
+
+
+def _asked(given: argparse.Namespace) -> int:
+    if not given.list and not given.purge:
+        raise UserError("nothing to take down: give urls, hosts, sha256 or a file of them, or --purge")
+    root = open_root(given.root)
+    with disk_faults(root):
         if given.list:
             take_down(root, given.list, given.reason, given.by or getpass.getuser(), anyway=given.anyway)
         if given.purge:
             for line in purge(root, given.by):
                 print(line, flush=True)
-        return OK
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_FAULT
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+    return OK
 
 
 def take_down(root: Path, listed: Sequence[str], reason: str, by: str, *, anyway: bool) -> None:

@@ -16,15 +16,22 @@ from vlp_core.errors import UserError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name when the block ends well, and is removed when it does not."""
+def replacing(path: Path, *, once: bool = False) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name when the block ends well, and is removed when it does not.
+
+    `once`: FileExistsError where there is such a file by then; of several that write it one does.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if once:
+            os.link(temporary, path)
+            temporary.unlink()
+        else:
+            temporary.replace(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()

@@ -24,7 +24,8 @@ from pipelines.forecasting.timeline import Load, Span, busy, timeline
 from pipelines.forecasting.training import Steps, steps_of
 from pipelines.forecasting.warned import warnings_of
 from pipelines.forecasting.yields import Drawn, made_of, yields_of
-from pipelines.workflow.cli import OK, Invocation, Workflow
+from pipelines.workflow.cli import Invocation, Workflow
+from pipelines.workflow.ending import OK
 from pipelines.workflow.plan import folders_made
 from pipelines.workflow.step import Step
 from pipelines.workflow.tracking import FINISHED, Tracking, store_of

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pipelines.scheduling.attempt import Attempt
 from pipelines.scheduling.cron import Cron
 from pipelines.scheduling.desk import Desk, Ended, Firing, Outcome, State
-from pipelines.workflow.cli import OK
+from pipelines.workflow.ending import OK
 from pipelines.workflow.firings import token
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.tracking import BEGUN_BY

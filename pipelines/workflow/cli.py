@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import difflib
-import errno
 import io
 import os
 import re
@@ -18,6 +17,7 @@ from threading import Event
 from typing import Annotated, Any
 
 from pipelines.workflow.elsewhere import check_elsewhere
+from pipelines.workflow.ending import FAULT, OK, USER_FAULT, disk_faults, ended, unwritable
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import Decision, Planner
 from pipelines.workflow.progress import Display, clock
@@ -28,9 +28,7 @@ from pipelines.workflow.runner import Failure, Runner
 from pipelines.workflow.step import Step, find, outside_paths, walk
 from pipelines.workflow.tracking import FAILED, FINISHED, KILLED, Tracking, store_of
 from vlp_core.errors import UserError, first_line
-from vlp_core.files import full_disk, no_space, write_text
-
-OK, FAULT, USER_FAULT, INTERRUPTED = 0, 1, 2, 130
+from vlp_core.files import write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,31 +62,17 @@ def run_pipeline(
 
     `build` turns a configuration into the pipeline's last steps; `headline` names the steps whose counts become the
     parent run's metrics. `name` is the experiment's in MLflow; `run_name` its run's, where that is another. `common`
-    are the flags beside the configuration's, and `run` does what they ask.
-
-    Exit codes: 0 done, 1 a fault of the program, 2 something for the user to mend, 130 interrupted.
+    are the flags beside the configuration's, and `run` does what they ask. Exit codes are those of `ended`.
     """
-    root: Path | None = None
-    try:
-        config, workflow = parse(
-            config_type,
-            sys.argv[1:] if arguments is None else list(arguments),
-            f"{name} {run_name}".strip(),
-            common,
-        )
+    given = sys.argv[1:] if arguments is None else list(arguments)
+
+    def work() -> int:
+        config, workflow = parse(config_type, given, f"{name} {run_name}".strip(), common)
         root = open_root(workflow.root, look_only=workflow.explain)
-        return (run or Invocation.run)(Invocation(name, config, workflow, build, headline, root, run_name))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_FAULT
-    except OSError as error:
-        if root is None or not _of_the_disk(error, root):
-            raise
-        print(f"error: {_as_user_error(error, root)}", file=sys.stderr)
-        return USER_FAULT
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+        with disk_faults(root):
+            return (run or Invocation.run)(Invocation(name, config, workflow, build, headline, root, run_name))
+
+    return ended(work)
 
 
 class Interruption:
@@ -259,20 +243,8 @@ def open_root(given: Path | None, *, look_only: bool = False) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise _as_user_error(error, root) from error
+        raise unwritable(error, root) from error
     return root
-
-
-def _of_the_disk(error: OSError, root: Path) -> bool:
-    """Whether the folder of results is the trouble, and not the program."""
-    below = error.filename is not None and Path(str(error.filename)).is_relative_to(root)
-    return full_disk(error) or (below and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM))
-
-
-def _as_user_error(error: OSError, root: Path) -> UserError:
-    if full_disk(error):
-        return UserError(no_space(root))
-    return UserError(f"{error.filename or root}: {error.strerror or error}; give --root a folder that can be written")
 
 
 def parse(config_type: type[Any], arguments: list[str], name: str, common: type[Any] = Workflow) -> tuple[Any, Any]:

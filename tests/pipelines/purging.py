@@ -1,13 +1,13 @@
 """A root with two releases of a data set, and a selection, shards and a report that were made of the first."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobs import adopt, dedup, filter, hash, matches, measure, near, report, select, shard
-from pipelines.workflow.record import Record, take_inventory
+from pipelines.workflow.record import Record
 from tests.jobs.refreshing import World
+from tests.pipelines.records import recorded
 from tests.vlp_core.web.site import picture
 from vlp_core.curation.quantities import JUDGES
 from vlp_core.curation.settings import Filter, Near, Select
@@ -99,26 +99,3 @@ def _reference(value: Any) -> Any:
     if isinstance(value, tuple):
         return [item if isinstance(item, str) else _reference(item) for item in value if isinstance(item, str | Path)]
     return None
-
-
-def recorded(folder: Path, **inputs: Any) -> Record:
-    """Write the record of a result that stands on others."""
-    given: Mapping[str, Any] = {
-        name: {"step": value.step, "content": value.content} if isinstance(value, Record) else value
-        for name, value in inputs.items()
-    }
-    record = Record(
-        step=folder.parent.name,
-        function="",
-        version="1",
-        fingerprint=folder.name,
-        family="",
-        inputs=dict(given),
-        extends={},
-        continued_from=None,
-        counts={},
-        pictures={},
-        files=take_inventory(folder).files,
-    )
-    record.write(folder)
-    return record

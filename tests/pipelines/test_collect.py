@@ -10,8 +10,9 @@ import pytest
 
 from pipelines.collect import collect
 from pipelines.workflow.open_runs import hold
-from pipelines.workflow.record import Record, take_inventory
+from pipelines.workflow.record import Record
 from pipelines.workflow.results import Results
+from tests.pipelines.records import recorded
 from vlp_core.data.adopted import Place, write_place
 from vlp_core.data.releases import QUARANTINE, QUARANTINE_FILE, Release, enter, numbers
 
@@ -32,21 +33,8 @@ class Root:
             (folder / "release.json").write_text(json.dumps({"title": inputs.pop("title")}))
         for at, place in enumerate(places):
             write_place(folder, f"{at:05d}", Place(file=str(self.folder(place) / "00000.tar"), size=1))
-        record = Record(
-            step=step,
-            function=step,
-            version="1",
-            fingerprint=folder.name,
-            family="",
-            inputs={**inputs, "on": [{"step": record.step, "content": record.content} for record in below]},
-            extends={},
-            continued_from=None,
-            counts={},
-            pictures={},
-            files=take_inventory(folder).files,
-        )
-        record.write(folder)
-        return record
+        on = [{"step": record.step, "content": record.content} for record in below]
+        return recorded(folder, **inputs, on=on)
 
     def folder(self, record: Record) -> Path:
         return self.path / record.step / record.fingerprint

@@ -13,7 +13,7 @@ from pipelines import lineage, takedown
 from pipelines.workflow.tracking import store_of
 from tests.jobs.pictures import Picture, write_images
 from tests.pipelines.conftest import root_with
-from tests.pipelines.purging import recorded
+from tests.pipelines.records import recorded
 from tests.vlp_core.data.folders import write_selection
 from tests.vlp_core.web.site import picture
 from vlp_core.data.releases import Release, enter

@@ -23,7 +23,8 @@ from pipelines.workflow.purging import check_no_purge
 from pipelines.workflow.record import Record, bad_files
 from tests.forks import each_write, killed
 from tests.jobs.refreshing import HOST, contents, rows_of
-from tests.pipelines.purging import COPY, Purged, made, recorded
+from tests.pipelines.purging import COPY, Purged, made
+from tests.pipelines.records import recorded
 from tests.vlp_core.web.site import picture
 from vlp_core.curation.settings import Filter, Near, Select
 from vlp_core.data.index import Reader

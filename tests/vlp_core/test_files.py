@@ -1,12 +1,13 @@
 """A file is there whole or not at all."""
 
+import contextlib
 import errno
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from vlp_core.files import full_disk, no_space, replacing, wide, write_table, write_text
+from vlp_core.files import full_disk, no_space, remove_leftovers, replacing, wide, write_table, write_text
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -17,6 +18,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         raise RuntimeError
     assert path.read_text() == "old"
     assert [found.name for found in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_is_written_once_stays_as_it_was_first(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        with contextlib.suppress(FileExistsError), replacing(tmp_path / "a.txt", once=True) as temporary:
+            temporary.write_text(text)
+    assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("a.txt", "first")]
+
+
+def test_leftovers_go_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".a.parquet.0123abcd.tmp", "a.parquet", ".hidden"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path, tmp_path / "is not there")
+    assert {found.name for found in tmp_path.iterdir()} == {"a.parquet", ".hidden"}
 
 
 @pytest.mark.parametrize(("number", "full"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False)])

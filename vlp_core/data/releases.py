@@ -9,9 +9,7 @@
 """
 
 import json
-import os
 import re
-import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from vlp_core.errors import UserError, first_line, nearest
-from vlp_core.files import write_text
+from vlp_core.files import replacing
 from vlp_core.identity import canonical_json
 from vlp_core.settings import execution
 
@@ -172,15 +170,12 @@ def find(root: Path, title: str) -> Release:
 def enter(release: Release) -> None:
     """Give a whole release its name. Said again of the same, it stays; UserError where another has the number."""
     path = entry_file(Path(release.root), release.name, release.number)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    write_text(temporary, canonical_json(asdict(release)) + "\n")
     try:
-        os.link(temporary, path)  # fails where there is one, and is never half written
+        with replacing(path, once=True) as temporary:
+            temporary.write_text(canonical_json(asdict(release)) + "\n")
     except FileExistsError:
         if read(Path(release.root), release.name, release.number) != release:
             raise UserError(f"{release.title}: taken, another refresh has made it meanwhile; start again") from None
-    finally:
-        temporary.unlink()
 
 
 def read_info(folder: Path) -> dict[str, Any]:
