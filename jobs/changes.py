@@ -17,7 +17,7 @@ from jobs.download_shard import CONDITIONS
 from jobs.held import BEFORE, BEFORE_FOLDER, DOWN, Held
 from vlp_core.curation.pairs import shards
 from vlp_core.data.layout import MAY_PASS, iterate_shards, shard_name, shard_names
-from vlp_core.data.purged import purged_files, sha256_as_made
+from vlp_core.data.purged import TAKEN_URL, purged_files, sha256_as_made
 from vlp_core.data.releases import Next, read_info
 from vlp_core.data.spread import Buckets, bucket_count, read_bucket
 from vlp_core.data.takedowns import Mask, Takedowns
@@ -68,7 +68,7 @@ def run(
     _write(pairs, held, ask, at, shard_size, out)
     counts = {
         "links": len(today),
-        "links/new": int((at < 0).sum()),
+        "links/new": int(((at < 0) & ~taken).sum()),
         "links/left": int(len(held) - (at >= 0).sum()),
         "links/taken_down": int(taken.sum()),
         "asked": int(ask.sum()),
@@ -115,11 +115,11 @@ def let_in_mask(quarantine: pa.Table, named: tuple[str, ...]) -> Mask:
 
 
 def _today(pairs: Path, down: Takedowns) -> tuple[Words, Mask]:
-    """The names of the list's links, and which of them are taken down."""
+    """The names of the list's links, and which are taken down: by their urls, or what a purge left in their place."""
     uids, taken = [np.empty((0, 2), np.uint64)], [np.empty(0, dtype=bool)]
     for table in iterate_shards(pairs, ["uid", "url"]):
         uids.append(names(table["uid"]))
-        taken.append(down.of_urls(table["url"]))
+        taken.append(down.of_urls(table["url"]) | pc.equal(table["url"], TAKEN_URL).to_numpy())
     return np.concatenate(uids), np.concatenate(taken)
 
 

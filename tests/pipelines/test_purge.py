@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from jobs import adopt, dedup, filter, near, report, select
+from jobs import adopt, changes, dedup, filter, near, report, select
 from jobs.changes import digest_of_list
 from jobs.journal import Journal, Outcome
 from jobs.purge_pages import blank_drawing
@@ -30,7 +31,7 @@ from vlp_core.curation.settings import Filter, Near, Select
 from vlp_core.data.index import Reader
 from vlp_core.data.layout import SELECTION_FILE
 from vlp_core.data.parts import digest, parts_of
-from vlp_core.data.releases import read
+from vlp_core.data.releases import Next, read
 from vlp_core.data.stored import index_shard
 from vlp_core.data.tombstones import read_tombstones
 from vlp_core.errors import UserError
@@ -259,6 +260,25 @@ def test_a_takedown_or_its_purge_that_is_killed_anywhere_is_brought_to_its_end(
     assert contents_of(data.root) == whole and not list(data.root.rglob(".*.tmp"))
     (line,) = (json.loads(line) for line in audit.read_text().splitlines() if line != torn)
     assert check_records(data.root) and line["links"] == 2
+
+
+def test_what_was_purged_from_a_list_is_not_asked_when_it_is_refreshed(data: Purged) -> None:
+    """The list as ingest made it is used again; what a purge left of a link there is no new one."""
+    assert run(data, f"{HOST}/8.jpg", "--purge") == 0
+    last = read(data.root, "photos", 1)  # which has never had it
+    following = Next(name="photos", number=2, as_of=datetime.now(UTC).isoformat(), before=last.digest, folder=last.path)
+    out = data.root / "changes" / "photos-3"
+    out.mkdir()
+    told = changes.run(
+        pairs=data.root / "ingest" / "photos-2",
+        next=following,
+        recheck_days=90,
+        shard_size=4,
+        takedowns=data.root / "takedowns.parquet",
+        out=out,
+        tracker=Silent(),
+    )
+    assert (told.counts["asked"], told.counts["links/new"], told.counts["links/taken_down"]) == (0, 0, 1)
 
 
 def test_while_somebody_works_there_nothing_is_purged(data: Purged, capsys: pytest.CaptureFixture[str]) -> None:

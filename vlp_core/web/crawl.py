@@ -16,11 +16,12 @@ from vlp_core.web.fetcher import Fetcher, Hop, Wish
 from vlp_core.web.garbage import collected_seldom
 from vlp_core.web.hosts import Here
 from vlp_core.web.link import Answer, Link, parsed
+from vlp_core.web.pace import Pace
 from vlp_core.web.resolver import Lookup, Names, look_up
 from vlp_core.web.robots import ROBOTS_BYTES, KeptRules, robots_read
 from vlp_core.web.room import Claim, Room, Young
 from vlp_core.web.settings import Fetch
-from vlp_core.web.trip import Trip, after, begin, refusal, robots_trip
+from vlp_core.web.trip import Trip, after, begin, deadline, refusal, robots_trip
 from vlp_core.web.turns import Ask, Asked, AsyncBook, Grant, Report
 from vlp_core.web.waiting import Waiting
 
@@ -29,7 +30,6 @@ _NOWHERE = URL("http://nowhere.invalid")
 _DRAWN = 256  # links drawn at a time
 _LOOKUPS = 256  # names that are looked up at once: name servers are asked politely too
 _ROOM_S = 0.1  # requests that are not answered soon leave their room to others
-_BACKLOG = 64  # bodies that wait for a thread to decode them: a kill would cost them
 _BATCH_S = 0.002  # what happens meanwhile is told, and asked for, in one
 
 
@@ -94,7 +94,7 @@ class _Crawl(Generic[Key]):
         self._book, self._lookup, self._decoders, self._group = book, lookup, decoders, group
         self._loop = asyncio.get_running_loop()
         self._waiting, self._rules = Waiting(), KeptRules(fetch.user_agent)
-        self._room, self._young = Room(fetch.body_bytes), Young()
+        self._room, self._young, self._pace = Room(fetch.body_bytes), Young(), Pace(fetch.threads)
         self._most, self._flying = connections_for(fetch.connections), 0
         self._reports: list[Report] = []
         self._bell = asyncio.Event()  # something changed: the drive goes on
@@ -127,8 +127,9 @@ class _Crawl(Generic[Key]):
             now = self._loop.time()
             self._waiting.wake(now)
             await self._tell()
-            free = min(self._most - self._flying, self._room.starts(self._young.count(now)))
-            free = min(free, _BACKLOG * self._fetch.threads - self._undecoded)
+            young = self._young.count(now)
+            free = min(self._most - self._flying, self._room.starts(young))
+            free = min(free, self._pace.starts(young, self._undecoded, now))
             if self._flying == 0:
                 free = max(free, 1)  # however large bodies are, one may come
             due = self._waiting.due(now, free)
@@ -245,7 +246,7 @@ class _Crawl(Generic[Key]):
         robots = trip.robots_of is not None
         wish = Wish(trip.link, ROBOTS_BYTES if robots else self._fetch.max_bytes, cut=robots, opt_outs=not robots)
         hop = await self._fetcher.request(trip.url, wish, addresses, seconds, claim)
-        if hop.how == "silent" and seconds < self._fetch.deadline_s / 2:
+        if hop.how == "silent" and seconds < deadline(trip, self._fetch) / 2:
             return replace(hop, how="lost")  # others on the way have used up the time
         return hop
 

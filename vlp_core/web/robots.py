@@ -14,6 +14,8 @@ KEPT_S = 24 * 3600.0
 """How long it holds (2.4)."""
 ROBOTS_BYTES = 500 * 1024
 """What is read of it (2.5); what comes after is ignored."""
+ROBOTS_S = 10.0
+"""Seconds that one attempt to read it may take: a few hundred bytes, for which all links of its host wait."""
 REDIRECTS = 5
 """Redirects followed to it (2.3.1.2); beyond them there is none."""
 

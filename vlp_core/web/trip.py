@@ -9,7 +9,7 @@ from vlp_core.web.addresses import Gate, is_name, literal, name_of
 from vlp_core.web.fetcher import Hop
 from vlp_core.web.link import Answer, Link
 from vlp_core.web.retry import pause_before
-from vlp_core.web.robots import REDIRECTS, robots_url
+from vlp_core.web.robots import REDIRECTS, ROBOTS_S, robots_url
 from vlp_core.web.settings import Fetch
 
 Key = TypeVar("Key")
@@ -63,11 +63,16 @@ def refusal(url: URL, gate: Gate) -> str | None:
     return None
 
 
+def deadline(trip: Trip, fetch: Fetch) -> float:
+    """Seconds that one attempt may take."""
+    return fetch.deadline_s if trip.robots_of is None else min(fetch.deadline_s, ROBOTS_S)
+
+
 def begin(trip: Trip, fetch: Fetch) -> float:
     """Seconds that the next request may take; the first one of an attempt begins it."""
     if not trip.attempt_s:
         trip.attempt += 1
-    return max(0.0, min(fetch.deadline_s - trip.attempt_s, fetch.budget_s - trip.spent_s))
+    return max(0.0, min(deadline(trip, fetch) - trip.attempt_s, fetch.budget_s - trip.spent_s))
 
 
 def after(trip: Trip, hop: Hop, seconds: float, fetch: Fetch, gate: Gate) -> Answer | float:
