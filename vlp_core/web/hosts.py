@@ -4,6 +4,7 @@ Bookkeeping alone: times are given, nothing waits and nothing is sent. Politenes
 link: Retry-After (RFC 9110, 10.2.3), growing pauses, requests at once and per second, Crawl-delay.
 """
 
+import secrets
 import time
 import zlib
 from collections.abc import Iterable, Sequence
@@ -70,7 +71,8 @@ class Book:
         self._origins: dict[str, _Origin] = {}
         self._texts: dict[bytes, bytes] = {}  # many hosts have the same robots.txt
         self._texts_size = 0
-        self._numbers = count(1)
+        # A book that was lost leaves leases behind; what is told of them late must give back none of this one.
+        self._numbers = count(secrets.randbits(62))
 
     def ask(self, asks: Sequence[Ask], now: float) -> list[Grant]:
         """A grant for each ask: turns, an errand, a wait or a refusal (see `Grant`)."""

@@ -57,6 +57,17 @@ def test_a_turn_of_a_worker_that_is_lost_runs_out() -> None:
     assert not desk.ask().leases, "what it says after that frees nobody else's turn"
 
 
+def test_what_is_told_of_a_lost_books_turns_frees_none_of_the_next_one() -> None:
+    """Fetchers outlive the book's process, and tell the new one of turns that it never gave."""
+    lost, desk = Desk(per_host=4), Desk(per_host=4)
+    old, new = lost.ask(turns=4).leases, desk.ask(turns=4).leases
+    for lease in old:
+        desk.came(lease)
+    assert len(new) == 4 and not desk.ask().leases
+    desk.came(new[0])
+    assert len(desk.ask().leases) == 1
+
+
 @pytest.mark.parametrize(("rate", "delay"), [(10.0, 0.0), (0.0, 0.5), (10.0, 0.5)])
 def test_turns_are_as_far_apart_as_the_rate_and_the_crawl_delay_want(rate: float, delay: float) -> None:
     desk = Desk(robots=True, per_host_rate=rate, per_host=100)
