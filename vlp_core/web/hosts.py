@@ -65,6 +65,9 @@ class Book:
         self._interval = ROOM / fetch.per_host_rate if fetch.per_host_rate else 0.0
         self._pause = fetch.pause_s
         self._patience = fetch.budget_s
+        # A request's deadline stands still while its body waits for room (`room.Claim`), the lease does not. One that
+        # runs out so lets another request to its host begin, at the host's rate, and no body waits a deadline long but
+        # where decoding takes that long: not worth a word to the book each time that a lease goes on.
         self._lease = 2 * fetch.deadline_s + fetch.connect_s
         self._errand = 2 * fetch.budget_s
         self._hosts: dict[str, _Host] = {}
