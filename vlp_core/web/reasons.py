@@ -1,5 +1,9 @@
 """Why a link gave no picture: the reasons that fetching and reading headers give, by the class they are counted in."""
 
+import re
+
+from vlp_core.web.retry import worth_retrying
+
 UNFORESEEN = "unforeseen"
 
 # What img2dataset writes down.
@@ -38,10 +42,12 @@ def class_of(reason: str) -> str:
 # What may be otherwise in a later run; all else is final: 404, what is no image, what its owner wants left out.
 _PASSING = (
     *("time-out", "name not found", "name server does not answer", "no connection", "connection lost"),
-    *("http 429", "http 5", "robots.txt: "),
+    "robots.txt: ",
 )
+_ANSWERED = re.compile(r"http (\d{3})")
 
 
 def may_pass(reason: str) -> bool:
     """Whether a link that failed so is worth asking for again in a later run."""
-    return reason.startswith(_PASSING)
+    answered = _ANSWERED.fullmatch(reason)
+    return worth_retrying(int(answered[1])) if answered else reason.startswith(_PASSING)

@@ -5,10 +5,12 @@ from email.utils import parsedate_to_datetime
 
 from vlp_core.identity import generator
 
+_PASSING = frozenset({408, 425, 429})  # we were too slow, too early (RFC 8470, 5.2), or too many
+
 
 def worth_retrying(status: int) -> bool:
-    """Whether a server's answer may be another one soon: 429 and 5xx; 404 and 410 are final."""
-    return status == 429 or 500 <= status < 600
+    """Whether a server's answer may be another one soon: 408, 425, 429 and 5xx; 404 and 410 are final."""
+    return status in _PASSING or 500 <= status < 600
 
 
 _MOST_DOUBLINGS = 40  # of a second that is 35,000 years; a float holds no more than 1,023

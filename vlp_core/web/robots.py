@@ -8,6 +8,7 @@ from protego import Protego
 from yarl import URL
 
 from vlp_core.web.link import Answer
+from vlp_core.web.retry import worth_retrying
 from vlp_core.web.turns import RobotsRead
 
 KEPT_S = 24 * 3600.0
@@ -49,7 +50,8 @@ def robots_url(origin: str) -> URL:
 
 
 def robots_read(origin: str, answer: Answer, agent: str, *, moved: bool = False) -> RobotsRead:
-    """What an answer for robots.txt means: no rules at 4xx (2.3.1.3), nothing allowed where it cannot be had (2.3.1.4).
+    """What an answer for robots.txt means: no rules at 4xx (2.3.1.3), nothing allowed where it cannot be had (2.3.1.4),
+    as where the 4xx says that it may be had later.
 
     `moved`: a redirect led elsewhere, so that what is wrong there need not be wrong with the origin.
     """
@@ -58,7 +60,7 @@ def robots_read(origin: str, answer: Answer, agent: str, *, moved: bool = False)
         return RobotsRead(origin, text, Rules(text, agent).delay_s)
     status = answer.http_status
     refused = answer.reason or ""
-    if refused in ("empty", "too many redirects") or (status and 200 < status < 500 and status != 429):
+    if refused in ("empty", "too many redirects") or (status and 200 < status < 500 and not worth_retrying(status)):
         return RobotsRead(origin)
     if refused in _OF_THE_ORIGIN and not moved:
         return RobotsRead(origin, failed=refused)

@@ -61,7 +61,7 @@ class Fetch:
     budget_s: float = execution(60.0)
     """Seconds one link may take in all, with retries and pauses."""
     retries: int = execution(2)
-    """Further attempts after 429, 5xx, a time-out or a lost connection."""
+    """Further attempts after 408, 425, 429, 5xx, a time-out or a lost connection."""
     pause_s: float = execution(1.0)
     """First pause before a retry; doubles each time, with jitter. Retry-After makes it longer."""
     connections: int = execution(1024)

@@ -157,7 +157,11 @@ def test_a_compressed_bomb_takes_no_memory_beyond_the_cap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "requests"), [(429, 3), (500, 3), (503, 3), (404, 1), (410, 1), (403, 1), (400, 1), (304, 1), (204, 1)]
+    ("status", "requests"),
+    [
+        *[(status, 3) for status in (408, 425, 429, 500, 503)],
+        *[(status, 1) for status in (404, 410, 403, 400, 304, 204)],
+    ],
 )
 def test_only_answers_that_may_change_are_asked_for_again(status: int, requests: int) -> None:
     with Site(always(b"", status=status)) as site:

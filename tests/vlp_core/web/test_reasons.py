@@ -1,6 +1,7 @@
 import pytest
 
 from vlp_core.web.reasons import CLASSES, UNFORESEEN, class_of, may_pass
+from vlp_core.web.retry import worth_retrying
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_no_reason_begins_as_one_of_another_class_does() -> None:
         *[(reason, True) for reason in ("time-out", "http 429", "http 500", "http 503", "http 599", "name not found")],
         *[(reason, True) for reason in ("name server does not answer", "no connection", "connection lost")],
         *[(reason, True) for reason in ("robots.txt: http 503", "robots.txt: time-out", "robots.txt: crawl delay")],
-        *[(reason, False) for reason in ("http 404", "http 410", "http 403", "http 400", "tls", "bad answer", "empty")],
+        *[(reason, False) for reason in ("http 404", "http 403", "http 5 of them", "tls", "bad answer", "empty")],
         *[(reason, False) for reason in ("opted out: robots.txt", "opted out: noai", "refused address", "bad url")],
         *[
             (reason, False)
@@ -48,3 +49,10 @@ def test_no_reason_begins_as_one_of_another_class_does() -> None:
 )
 def test_what_may_pass_is_asked_for_again_in_a_later_run_and_nothing_else(reason: str, again: bool) -> None:
     assert may_pass(reason) is again
+
+
+def test_what_is_asked_again_in_this_run_is_asked_again_in_a_later_one() -> None:
+    """Of every status."""
+    statuses = range(100, 600)
+    assert [may_pass(f"http {status}") for status in statuses] == [worth_retrying(status) for status in statuses]
+    assert {class_of(f"http {status}") for status in statuses} == {"http"}

@@ -33,4 +33,4 @@ def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float) ->
 
 
 def test_only_what_may_change_soon_is_asked_again() -> None:
-    assert [status for status in range(100, 600) if worth_retrying(status)] == [429, *range(500, 600)]
+    assert [status for status in range(100, 600) if worth_retrying(status)] == [408, 425, 429, *range(500, 600)]

@@ -96,6 +96,7 @@ def test_long_rules_are_given_up_before_there_are_many() -> None:
         (500, "robots.txt: http 500"),
         (503, "robots.txt: http 503"),
         (429, "robots.txt: http 429"),
+        (408, "robots.txt: http 408"),
     ],
 )
 def test_no_robots_txt_allows_all_and_one_that_cannot_be_had_nothing(status: int, reason: str | None) -> None:
@@ -105,7 +106,7 @@ def test_no_robots_txt_allows_all_and_one_that_cannot_be_had_nothing(status: int
         asked = len(site.robots_asked)
         assert get(site.url("a.jpg"), allow_private=(site.address,), honour_robots=False).body == BODY
     assert (answer.reason, site.seen.total()) == (reason, 2 if reason is None else 1)
-    assert asked == len(site.robots_asked) == (2 if status in (429, 500, 503) else 1)
+    assert asked == len(site.robots_asked) == (2 if status in (408, 429, 500, 503) else 1)
     if reason is not None:
         assert class_of(reason) == ("opted_out" if reason == FORBIDDEN else "robots")
         assert may_pass(reason) is (reason != FORBIDDEN)
