@@ -1,9 +1,9 @@
 """Whether to ask again, and after how long."""
 
 import time
-from email.utils import parsedate_to_datetime
 
 from vlp_core.identity import generator
+from vlp_core.web.dates import seconds_of
 
 _PASSING = frozenset({408, 425, 429})  # we were too slow, too early (RFC 8470, 5.2), or too many
 
@@ -28,8 +28,5 @@ def retry_after(header: str | None, now: float | None = None) -> float:
     header = header.strip()
     if header.isascii() and header.isdigit():
         return float(header)
-    try:
-        asked = parsedate_to_datetime(header).timestamp()
-    except (ValueError, OverflowError):
-        return 0.0
-    return max(0.0, asked - (time.time() if now is None else now))
+    until = seconds_of(header)
+    return 0.0 if until is None else max(0.0, until - (time.time() if now is None else now))

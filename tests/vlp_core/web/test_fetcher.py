@@ -254,6 +254,7 @@ def test_a_host_that_wants_to_be_left_alone_beyond_the_budget_is_left_alone() ->
     ("headers", "reason"),
     [
         ([("X-Robots-Tag", "otherbot: noindex"), ("X-Robots-Tag", "nofollow, noai")], "opted out: noai"),
+        ([("X-Robots-Tag", "unavailable_after: Sat, 01 Jan 2000 00:00:00 GMT")], "opted out: unavailable_after"),
         ([("tdm-reservation", "1")], "opted out: tdm-reservation"),
         ([("TDM-Reservation", "0"), ("X-Robots-Tag", "vlp: none")], "opted out: none"),
         ([("tdm-reservation", "0"), ("X-Robots-Tag", "otherbot: noai")], None),

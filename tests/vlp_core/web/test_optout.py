@@ -1,6 +1,10 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vlp_core.web.optout import opted_out, reserved
+
+SUMMER_2020 = 1_593_000_000
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,55 @@ from vlp_core.web.optout import opted_out, reserved
     ],
 )
 def test_an_opt_out_is_read_where_it_is_meant_for_us(headers: list[str], found: str | None) -> None:
-    assert opted_out(headers, "VLP") == found
+    assert opted_out(headers, "VLP", SUMMER_2020) == found
+
+
+@pytest.mark.parametrize("before", ["", "all, ", "otherbot: nofollow, vlp: ", "*: max-snippet: 3; "])
+@pytest.mark.parametrize("after", ["", ", noarchive", "; otherbot: all"])
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Fri, 25 Jun {year} 15:00:00 PST",
+        "fri,25 jun {year} 15:00 gmt",
+        "25 Jun {year} 15:00:00 +0200",
+        "Friday, 25-Jun-{short} 15:00:00 UTC",
+        "25-Jun-{year} 15:00:00 EST",
+        "Fri Jun 25 15:00:00 {year}",
+        "{year}-06-25T15:00:00Z",
+        "{year}-06-25T15:00:00.5+02:00",
+        "{year}-06-25 15:00",
+        "{year}-06-25",
+    ],
+)
+def test_what_was_to_be_had_until_a_date_is_left_out_after_it(date: str, before: str, after: str) -> None:
+    for name, colon in (("unavailable_after", ": "), ("Unavailable_After", " :")):
+        years = {"year": "2019", "short": "19"}, {"year": "2021", "short": "21"}
+        headers = [f"{before}{name}{colon}{date.format(**year)}{after}" for year in years]
+        assert [opted_out([header], "vlp", SUMMER_2020) for header in headers] == ["unavailable_after", None], headers
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("unavailable_after: soon", None),
+        ("unavailable_after:", None),
+        ("unavailable_after", None),
+        ("unavailable_after: 32 Jun 2019 15:00:00 GMT", None),
+        ("unavailable_after: soon, noai", "noai"),
+        ("unavailable_after: Fri, noindex", "noindex"),
+        ("unavailable_after: Tue, 25 Jun 2019 15:00:00 GMT, noai", "noai"),
+        ("otherbot: unavailable_after: Tue, 25 Jun 2019 15:00:00 GMT", None),
+        ("otherbot: unavailable_after: 2019-06-25, vlp: nofollow", None),
+        ("otherbot: unavailable_after: 2021-06-25, vlp: unavailable_after: 2019-06-25", "unavailable_after"),
+    ],
+)
+def test_a_date_that_says_nothing_to_us_leaves_other_directives_what_they_are(header: str, found: str | None) -> None:
+    assert opted_out([header], "vlp", SUMMER_2020) == found
+
+
+@given(st.text("unavailable_after:,; ftri25jun2019-+z\t*vlp0", max_size=60))
+def test_whatever_stands_in_a_header_is_read_without_an_error(text: str) -> None:
+    assert opted_out([text, f"unavailable_after: {text}"], "vlp", SUMMER_2020) in (None, "unavailable_after")
 
 
 @pytest.mark.parametrize(
