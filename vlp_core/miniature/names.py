@@ -6,6 +6,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
+from ipaddress import ip_address
 from typing import cast
 
 
@@ -18,8 +19,8 @@ class Says(Enum):
 
 
 Zone = Callable[[str], str | Says]
-"""A name in lower case -> its IPv4 address, or that it has none."""
-_ADDRESS, _INTERNET = 1, 1
+"""A name in lower case -> its one address, IPv4 or IPv6, or that it has none."""
+_ADDRESS, _ADDRESS_6, _INTERNET = 1, 28, 1  # RFC 3596: 28 is AAAA
 
 
 class NameServer(asyncio.DatagramProtocol):
@@ -63,7 +64,8 @@ def _question(data: bytes) -> tuple[str, int, int]:
 def _answer(data: bytes, end: int, kind: int, said: str | Says) -> bytes:
     code = said.value if isinstance(said, Says) else 0
     record = b""
-    if isinstance(said, str) and kind == _ADDRESS:
-        record = struct.pack("!HHHIH", 0xC00C, _ADDRESS, _INTERNET, 60, 4) + socket.inet_aton(said)
+    if isinstance(said, str) and kind == (_ADDRESS_6 if ":" in said else _ADDRESS):
+        packed = ip_address(said).packed
+        record = struct.pack("!HHHIH", 0xC00C, kind, _INTERNET, 60, len(packed)) + packed
     head = data[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, int(bool(record)), 0, 0)
     return head + data[12:end] + record

@@ -69,7 +69,21 @@ def test_loopback_by_another_name_is_refused(host: str) -> None:
         assert not canary.disturbed()
 
 
-@pytest.mark.parametrize("found", [["127.0.0.2"], ["::ffff:127.0.0.2"], ["127.0.0.2", "10.0.0.1"]])
+# What a gateway makes of them (RFC 6052, RFC 3056): 127.0.0.2, 10.0.0.1, and where clouds keep their secrets.
+NAT64 = ["64:ff9b::7f00:2", "64:ff9b::a00:1", "64:ff9b::a9fe:a9fe"]
+SIX_TO_FOUR = ["2002:7f00:2::1", "2002:a00:1::", "2002:a9fe:a9fe::"]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        ["127.0.0.2"],
+        ["::ffff:127.0.0.2"],
+        ["127.0.0.2", "10.0.0.1"],
+        *([address] for address in NAT64 + SIX_TO_FOUR),
+        NAT64 + SIX_TO_FOUR,
+    ],
+)
 def test_a_name_that_leads_to_a_private_address_is_refused(found: list[str]) -> None:
     with Canary("127.0.0.2") as canary:
         answer = get(f"http://innocent.example:{canary.port}/", lookup=lambda _: found)
@@ -114,8 +128,11 @@ def test_a_name_is_looked_up_once_and_connected_to_where_it_was_found() -> None:
         ("//127.0.0.2:{port}/", "refused address"),
         ("http://[::ffff:127.0.0.2]:{port}/", "refused address"),
         ("http://innocent.example:{port}/", "refused address"),
+        *[(f"http://[{address}]:{{port}}/", "refused address") for address in ("::1", *NAT64, *SIX_TO_FOUR)],
+        *[(f"http://{address}:{{port}}/", "refused address") for address in ("10.0.0.1", "169.254.169.254")],
         ("http://[]@", "bad url"),
         ("file:///etc/passwd", "refused scheme"),
+        ("data:image/gif;base64,R0lGODlhAQABAAAAACw=", "refused scheme"),
         ("gopher://127.0.0.2:{port}/", "refused scheme"),
     ],
 )

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from aiohttp import web
 
 from tests.vlp_core.web.fetching import BODY, always, get_all
-from tests.vlp_core.web.site import Site
+from tests.vlp_core.web.site import Canary, Site
 from vlp_core.miniature.names import NameServer, Says, Zone
 from vlp_core.web.link import Link
 
@@ -50,7 +51,11 @@ def test_each_name_is_looked_up_once_and_names_that_hang_hold_nobody_up(monkeypa
 
 @pytest.mark.parametrize(
     ("says", "reason", "questions"),
-    [(Says.NO_SUCH_NAME, "name not found", 1), ("127.0.0.2", "refused address", 1), (Says.BUSY, "name not found", 2)],
+    [
+        (Says.NO_SUCH_NAME, "name not found", 1),
+        (Says.BUSY, "name not found", 2),
+        *[(address, "refused address", 1) for address in ("127.0.0.2", "::1", "64:ff9b::7f00:2", "2002:7f00:2::1")],
+    ],
 )
 def test_what_a_name_server_says_is_believed(
     says: Says | str, reason: str, questions: int, monkeypatch: pytest.MonkeyPatch
@@ -61,3 +66,23 @@ def test_what_a_name_server_says_is_believed(
         answers = get_all(links, nameservers=(address,), retries=1)
     assert [answer.reason for answer in answers] == [reason] * 3
     assert asked["no.a.example"] >= questions and set(asked) == {"no.a.example"}, "no search domain is tried"
+
+
+def test_a_picture_comes_from_a_name_that_has_an_ipv6_address_alone() -> None:
+    with Canary("::1"), Site(always(), host="::1") as site, name_server(lambda _: "::1") as (address, _):
+        link = Link(f"http://six.example:{site.port}/")
+        assert get_all([link], nameservers=(address,), allow_private=("::1",))[0].body == BODY
+
+
+def test_a_redirect_to_a_name_that_leads_inwards_is_refused() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": f"http://{request.path[1:]}:{canary.port}/"})
+
+    zone = {"six.example": "2002:7f00:2::1", "four.example": "127.0.0.2"}
+    with Canary("127.0.0.2") as canary, Site(handler) as site:
+        with name_server(lambda name: zone.get(name, Says.NO_SUCH_NAME)) as (address, asked):
+            links = [Link(site.url(name)) for name in zone]
+            answers = get_all(links, nameservers=(address,), allow_private=(site.address,))
+        assert not canary.disturbed()
+    assert [answer.reason for answer in answers] == ["refused address"] * 2
+    assert set(asked) == set(zone) and site.seen.total() == 2
