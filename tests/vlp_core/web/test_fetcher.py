@@ -3,12 +3,15 @@
 import asyncio
 import gzip
 import socket
+import threading
 import time
 import tracemalloc
 import zlib
+from collections import defaultdict
 from email.utils import formatdate
 from typing import Any
 
+import numpy as np
 import pytest
 from aiohttp import web
 from multidict import CIMultiDict
@@ -33,13 +36,6 @@ async def _drip(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _endless(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse()
-    await response.prepare(request)
-    while True:
-        await response.write(bytes(65536))
-
-
 async def _slow_hops(request: web.Request) -> web.StreamResponse:
     await asyncio.sleep(0.15)
     return web.Response(status=302, headers={"Location": "/" + "x" * (1 + len(request.match_info["path"]))})
@@ -59,10 +55,39 @@ def test_the_budget_holds_for_all_attempts(deadline: float, most: int) -> None:
     assert answer.reason == "time-out" and 1 <= answer.attempts <= most
 
 
-def test_an_endless_body_is_left_at_the_cap() -> None:
-    with Site(_endless) as site:
-        answer = get(site.url(""), allow_private=(site.address,), max_bytes=300_000)
-    assert (answer.body, answer.reason) == (None, "too many bytes")
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (b"Transfer-Encoding: chunked\r\n", b"10000\r\n" + bytes(0x10000) + b"\r\n"),
+        (b"Transfer-Encoding: chunked\r\n", b"1\r\n\0\r\n" * 4096),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 9\r\n", b"10000\r\n" + bytes(0x10000) + b"\r\n"),
+        (b"Connection: close\r\n", bytes(65536)),
+        (b"Content-Length: 99999999999\r\n", bytes(65536)),
+    ],
+    ids=["chunks", "chunks of a byte", "chunks and a length", "until it is closed", "a length"],
+)
+def test_a_body_without_end_is_left_at_the_cap(head: bytes, piece: bytes) -> None:
+    """And its connection is closed: nothing more is read of it."""
+    sent, closed = 0, threading.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        out: Any = request.transport
+        out.write(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n")
+        while not out.is_closing():
+            if out.get_write_buffer_size() < 500_000:
+                out.write(piece)
+                sent += len(piece)
+            await asyncio.sleep(0)
+        closed.set()
+        return web.Response()
+
+    with Site(handler) as site:
+        answer = get(site.url(""), allow_private=(site.address,), max_bytes=300_000, retries=0)
+        assert closed.wait(10)
+    assert answer.body is None
+    assert answer.reason == ("bad answer" if b"\nContent-Length" in head else "too many bytes")
+    assert sent < 20_000_000
 
 
 @pytest.mark.parametrize(
@@ -240,6 +265,25 @@ def test_retry_after_is_waited_for_by_all_links_of_the_host(header: str | None) 
         answers = get_all(links, allow_private=(site.address,), per_host=1)
     assert [(answer.body, answer.attempts) for answer in answers] == [(BODY, 2), (BODY, 1), (BODY, 1)]
     assert len(times) == 4 and times[1] - times[0] > 0.95
+
+
+def test_hosts_that_are_busy_see_pauses_that_grow_and_are_not_in_step() -> None:
+    """Ten begin together. The pauses are those of each host's name, so that they are the same each time."""
+    came: dict[str, list[float]] = defaultdict(list)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        came[request.host].append(time.monotonic())
+        return web.Response(status=429 if request.host < "f" else 503)
+
+    with Site(handler) as site:
+        links = [Link(f"http://{name}.test/") for name in "abcdefghij"]
+        resolve = (f"*.test={site.address}",)
+        answers = get_all(links, resolve=resolve, pause_s=0.15, retries=3, honour_robots=False)
+    assert [(answer.reason, answer.attempts) for answer in answers] == [("http 429", 4)] * 5 + [("http 503", 4)] * 5
+    pauses = np.array([np.diff(times) for times in came.values()])  # hosts × pauses
+    first, second, third = np.median(pauses, axis=0)
+    assert first < second < third and third > 2 * first
+    assert pauses[:, 2].max() > 1.3 * pauses[:, 2].min()
 
 
 def test_a_host_that_wants_to_be_left_alone_beyond_the_budget_is_left_alone() -> None:
