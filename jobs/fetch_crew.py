@@ -21,6 +21,7 @@ ROUNDS = 3
 ROWS = 5000
 """Links for which one more worker is worth its start."""
 _NEWS_S = 1.0
+_LAST_NEWS_S = 10.0  # from workers that have nothing else to do
 Listen = Callable[[News], None]
 
 
@@ -115,18 +116,30 @@ def _wait(running: dict[Any, Any], listen: Listen) -> None:
     """Until all runs have ended, or one in an error."""
     import ray
 
+    workers = list(running.values())
+    asked: dict[Any, Any] = {}
     while running:
         ended, _ = ray.wait(list(running), num_returns=1, timeout=_NEWS_S)
-        asked = [worker.news.remote() for worker in running.values()]
-        there, _ = ray.wait(asked, num_returns=len(asked), timeout=_NEWS_S)
-        for news in there:
-            try:
-                listen(ray.get(news))
-            except ray.exceptions.RayError:
-                continue  # it was lost, and comes back
+        _hear(workers, asked, listen, _NEWS_S)
         for reference in ended:
             running.pop(reference)
             result_of(reference)
+    for _ in range(2):  # what was on its way, and what has happened since
+        _hear(workers, asked, listen, _LAST_NEWS_S)
+
+
+def _hear(workers: Sequence[Any], asked: dict[Any, Any], listen: Listen, seconds: float) -> None:
+    """Pass on the news that come within so many seconds. What is late stays in `asked`, by its worker, which is asked
+    for more when it is there: a worker says but once what it has published."""
+    import ray
+
+    asked |= {worker: worker.news.remote() for worker in workers if worker not in asked}
+    there, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=seconds)
+    for worker in [worker for worker, news in asked.items() if news in there]:
+        try:
+            listen(ray.get(asked.pop(worker)))
+        except ray.exceptions.RayError:
+            continue  # it was lost, and comes back
 
 
 class Dealer:
