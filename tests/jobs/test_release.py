@@ -128,6 +128,22 @@ def test_where_nothing_is_new_or_due_no_release_is_made(world: World) -> None:
     }
 
 
+def test_a_link_that_left_the_list_and_comes_back_is_new(world: World) -> None:
+    """A release knows what the one before had, and no more: the link is asked as if for the first time, and what it
+    shows by then is what it has."""
+    world.pictures(0, 1, 2)
+    first = world.refresh(numbered(0, 1, 2))
+    second = world.refresh(numbered(0))
+    assert changes_of(second) == {"1.jpg": "removed", "2.jpg": "removed"}
+    assert contents(second).keys() == ledger_of(second).keys() == {"0.jpg"}
+    world.says["2.jpg"] = picture(80, 60, seed=99)
+    third = world.refresh(numbered(0, 1, 2))
+    assert changes_of(third) == {"1.jpg": "added", "2.jpg": "added"} and not quarantine_of(third)
+    assert world.asked == {"0.jpg": 1, "1.jpg": 2, "2.jpg": 2}
+    assert contents(third)["1.jpg"] == contents(first)["1.jpg"] and contents(third)["2.jpg"] != contents(first)["2.jpg"]
+    assert [ledger_of(third)[path]["attempts"] for path in ("1.jpg", "2.jpg")] == [1, 1]
+
+
 def test_a_picture_that_changed_is_taken_where_it_is_nearly_the_same_else_neither_is_there(world: World) -> None:
     """Asked again, with its ETag, after the days; what answers no more keeps its picture, what opted out does not."""
     world.pictures(*range(6))
