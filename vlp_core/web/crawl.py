@@ -13,8 +13,8 @@ from yarl import URL
 from vlp_core.web.addresses import Gate, is_name
 from vlp_core.web.descriptors import connections_for
 from vlp_core.web.fetcher import Fetcher, Hop, Wish
-from vlp_core.web.garbage import collected_seldom
 from vlp_core.web.hosts import Here
+from vlp_core.web.interpreter import set_for_crawls
 from vlp_core.web.link import Answer, Link, parsed
 from vlp_core.web.pace import Pace
 from vlp_core.web.resolver import Lookup, Names, look_up
@@ -48,7 +48,7 @@ def crawl(
     given), `lookup` finds addresses (`Names`). An exception in `links` or `handle` ends the crawl and is raised.
     """
     try:
-        with collected_seldom():
+        with set_for_crawls():
             asyncio.run(_crawl(links, fetch, handle, book or Here(fetch), lookup))
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None

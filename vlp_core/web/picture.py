@@ -73,9 +73,12 @@ def _swapped(width: int, height: int, turned: bool) -> tuple[int, int]:
 
 
 def _pixels_at_once(body: bytes, header: Header, wanted: Fit) -> int:
-    """Pixels in memory while a body is decoded; a JPEG of several scans (C2, which no scan has in it) has them all."""
-    part = jpeg_part(header, _least(header, wanted)) if header.kind == "jpeg" and b"\xff\xc2" not in body else 1
-    return header.width * header.height // part**2
+    """The most pixels in memory while a body is decoded; a JPEG of several scans (C2, which no scan has in it) has all
+    of them."""
+    pixels = header.width * header.height
+    if header.kind != "jpeg" or pixels <= _LARGE or b"\xff\xc2" in body:
+        return pixels
+    return pixels // jpeg_part(header, _least(header, wanted)) ** 2
 
 
 def _least(header: Header, wanted: Fit) -> tuple[int, int]:

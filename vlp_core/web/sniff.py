@@ -30,6 +30,9 @@ _MOST_PARTS = 2**18  # blocks, chunks or segments: 64 MiB of a GIF where they ar
 _MOST_TAGS = 512  # of one page
 _EXIF = b"Exif\0\0"
 _MARKER = re.compile(rb"\xff[\x01-\xfe]")
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = (0xC0, 0xC1)  # frames whose scans each have all of some colours
+_EOI, _SOS = 0xD9, 0xDA
 # With its length, or the bytes of a film that follows the picture would count.
 _SCAN = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 
@@ -61,29 +64,42 @@ def refusal(header: Header, *, max_pixels: int, max_frames: int) -> str | None:
 
 
 def _jpeg(body: bytes) -> Header:
-    """Walk the segments to the first start-of-frame (ITU T.81, B.2.2), skipping stray bytes as libjpeg does."""
-    at, exif = 2, b""
+    """The first start-of-frame, and whether the first scan may be one of many."""
+    frame, exif = None, b""
+    for marker, at in _segments(body):
+        if frame is None and marker in _FRAMES:
+            frame = marker, *struct.unpack_from(">BHHB", body, at + 4)
+        elif marker == 0xE1 and body[at + 4 : at + 10] == _EXIF:
+            exif = exif or body[at + 10 : at + 2 + _length(body, at)]
+        elif marker == _SOS and frame is not None:
+            # Where all colours are in the first scan, libjpeg reads no other; and to look for them takes time.
+            has_others = frame[0] not in _SEQUENTIAL or body[at + 4 : at + 5] < bytes([frame[4]])
+            if has_others and next(islice(_SCAN.finditer(body, at), _MOST_SCANS, None), None):
+                raise NotAnImageError("too many scans")
+    if frame is None:
+        raise ValueError("no frame")
+    _, depth, height, width, _ = frame
+    return Header("jpeg", width, height, 1, depth, _orientation(exif))
+
+
+def _segments(body: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and start of each segment (ITU T.81, B.2) to the first scan, past stray bytes, as libjpeg reads them."""
+    at = 2
     for _ in range(_MOST_PARTS):
         found = _MARKER.search(body, at)
-        if found is None:
-            break
+        if found is None or found.start() + 4 > len(body):
+            return
         at = found.start()
         marker = body[at + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            depth, height, width = struct.unpack_from(">BHH", body, at + 4)
-            if next(islice(_SCAN.finditer(body, at), _MOST_SCANS, None), None):
-                raise NotAnImageError("too many scans")
-            return Header("jpeg", width, height, 1, depth, _orientation(exif))
-        if marker in (0xD9, 0xDA):
-            break
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            at += 2  # no segment
-        else:
-            length = max(2, struct.unpack_from(">H", body, at + 2)[0])
-            if marker == 0xE1 and body[at + 4 : at + 10] == _EXIF:
-                exif = exif or body[at + 10 : at + 2 + length]
-            at += 2 + length
-    raise ValueError("no frame")
+        yield marker, at
+        if marker in (_EOI, _SOS):
+            return
+        alone = marker == 0x01 or 0xD0 <= marker <= 0xD8  # without a length
+        at += 2 if alone else 2 + _length(body, at)
+
+
+def _length(body: bytes, at: int) -> int:
+    return max(2, int.from_bytes(body[at + 2 : at + 4]))
 
 
 def _png(body: bytes) -> Header:

@@ -154,12 +154,17 @@ def test_fill_bytes_of_a_jpeg_are_passed_over_however_many() -> None:
 
 
 def test_a_jpeg_of_too_many_scans_is_refused_whatever_else_it_holds() -> None:
-    """Each is a pass of the decoder; bytes that look like the start of one, as in a film that follows, are none."""
-    picture_of_one = picture()
-    scan = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
-    assert sniff(picture_of_one + scan * 99 + b"\xff\xda" * 5000) == Header("jpeg", 64, 48)
-    with pytest.raises(NotAnImageError, match=r"^too many scans$"):
-        sniff(picture_of_one + scan * 100)
+    """Each is a pass of the decoder; bytes that look like the start of one, as in a film that follows, are none, and
+    where the first scan has all there is no other is read."""
+    scan, size = b"\xff\xda\0\x08\1\1\0\0\x3f\0", Header("jpeg", 64, 48)
+    whole, progressive = picture(), picture(progressive=True)
+    of_one_colour = whole.replace(b"\xff\xda\0\x0c\3", b"\xff\xda\0\x08\1", 1)
+    assert whole != of_one_colour
+    assert sniff(whole + scan * 5000) == size
+    for body in (progressive, of_one_colour):
+        assert sniff(body + scan * 80 + b"\xff\xda" * 5000) == size
+        with pytest.raises(NotAnImageError, match=r"^too many scans$"):
+            sniff(body + scan * 100)
 
 
 @pytest.mark.parametrize(

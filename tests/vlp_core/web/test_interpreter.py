@@ -1,6 +1,7 @@
-"""A crawl does not spend its time looking for garbage, and leaves the process as it was."""
+"""A crawl does not spend its time looking for garbage or waiting for turns, and leaves the process as it was."""
 
 import gc
+import sys
 from contextlib import ExitStack
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.vlp_core.web.fetching import always
 from tests.vlp_core.web.site import Site
 from vlp_core.web.crawl import crawl
-from vlp_core.web.garbage import collected_seldom
+from vlp_core.web.interpreter import set_for_crawls
 from vlp_core.web.link import Link
 from vlp_core.web.settings import Fetch
 
@@ -30,12 +31,12 @@ def test_a_crawl_looks_for_garbage_seldom() -> None:
 
 
 def test_however_blocks_overlap_and_end_what_was_set_is_set_again() -> None:
-    before = gc.get_threshold()
+    before = gc.get_threshold(), sys.getswitchinterval()
     first, second = ExitStack(), ExitStack()
-    first.enter_context(collected_seldom())
-    second.enter_context(collected_seldom())
+    first.enter_context(set_for_crawls())
+    second.enter_context(set_for_crawls())
     first.close()
-    assert gc.get_threshold()[0] > before[0] and gc.get_freeze_count() > 1000
+    assert gc.get_threshold() > before[0] and gc.get_freeze_count() > 1000 and sys.getswitchinterval() < before[1]
     with pytest.raises(ValueError, match="x"), second:
         raise ValueError("x")
-    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
+    assert (gc.get_threshold(), sys.getswitchinterval(), gc.get_freeze_count()) == (*before, 0)
