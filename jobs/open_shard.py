@@ -5,7 +5,9 @@ from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from jobs.download_shard import CONDITIONS, Shard, write_shard
 from jobs.examine import Examine
@@ -57,9 +59,16 @@ class OpenShard:
         """What is to be asked for, in list order."""
         for start in range(0, len(self._missing), _AT_ONCE):
             numbers = self._missing[start : start + _AT_ONCE]
-            for number, row in zip(numbers, self._pairs.take(numbers).to_pylist(), strict=True):
+            for number, row in zip(numbers, self._rows(numbers).to_pylist(), strict=True):
                 link = Link(row["url"], row.get("etag"), row.get("last_modified"))
                 yield Row(self, int(number), row["uid"], link, row.get("earlier_sha256")), link
+
+    def _rows(self, numbers: NDArray[np.int64]) -> pa.Table:
+        """A stretch is there as it is; to take rows would, by the first array that is made, have pyarrow import pandas
+        before anything is asked for."""
+        if numbers[-1] - numbers[0] + 1 == len(numbers):
+            return self._pairs.slice(int(numbers[0]), len(numbers))
+        return self._pairs.take(pa.array(numbers))
 
     def take(self, row: Row, answer: Answer) -> bool:
         """Write down what became of a row; whether it was the last one."""

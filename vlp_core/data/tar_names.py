@@ -17,7 +17,6 @@ _NAME = 100  # bytes of a header
 _DOT = ord(".")
 _ENDINGS = tuple(f".{extension}".encode() for extension in FORMATS)
 _WIDTHS = np.array([0, *map(len, _ENDINGS)])
-_KINDS = pa.array(list(FORMATS.values()))
 _LONGEST = max(map(len, _ENDINGS))
 _LAST = np.isin(np.arange(256), list(b"".join(ending[-1:] + ending[-1:].upper() for ending in _ENDINGS)))
 
@@ -58,7 +57,7 @@ def pictures_in_run(run: Run) -> pa.Table:
         return pictures_among([_member(run, int(at)) for at in chosen])
     offsets = np.concatenate([[0], np.cumsum(keys)]).astype(np.int32)
     key = pa.StringArray.from_buffers(len(chosen), pa.py_buffer(offsets), pa.py_buffer(text))
-    kinds = _KINDS.take(pa.array(endings[pictures] - 1))
+    kinds = pa.array(list(FORMATS.values())).take(pa.array(endings[pictures] - 1))
     return pa.table([key, run.offsets[chosen], run.lengths[chosen], kinds], schema=TAR_INDEX)
 
 

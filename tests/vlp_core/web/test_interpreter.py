@@ -1,6 +1,7 @@
 """A crawl does not spend its time looking for garbage or waiting for turns, and leaves the process as it was."""
 
 import gc
+import subprocess
 import sys
 from contextlib import ExitStack
 
@@ -40,3 +41,31 @@ def test_however_blocks_overlap_and_end_what_was_set_is_set_again() -> None:
     with pytest.raises(ValueError, match="x"), second:
         raise ValueError("x")
     assert (gc.get_threshold(), sys.getswitchinterval(), gc.get_freeze_count()) == (*before, 0)
+
+
+_FAULTS = """
+import resource
+from contextlib import nullcontext
+
+import numpy as np
+
+from vlp_core.web.interpreter import set_for_crawls
+
+with {block}:
+    for turn in range(40):
+        if turn == 20:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        pixels = [np.ones(2**20, np.uint8) for _ in range(8)]
+        del pixels
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_the_memory_of_one_picture_serves_the_next() -> None:
+    """A page that is given back to the system and comes again costs more than the pixels that it holds."""
+    faults = {
+        block: int(subprocess.run([sys.executable, "-c", _FAULTS.format(block=block)], capture_output=True).stdout)
+        for block in ("nullcontext()", "set_for_crawls()")
+    }
+    pages = 20 * 8 * 2**20 // 4096
+    assert faults["set_for_crawls()"] < pages / 20 < faults["nullcontext()"]
