@@ -73,7 +73,8 @@ def write_shard(shard: Shard, outcomes: Sequence[Outcome], picture: Callable[[Pl
 
 def _table(shard: Shard, outcomes: Sequence[Outcome]) -> pa.Table:
     """IMAGES in list order, then the columns that came along; one of an IMAGES name becomes `given_…`."""
-    pairs = pq.read_table(shard.pairs)
+    with pq.ParquetFile(shard.pairs) as file:
+        pairs = file.read()
     captions = pairs["captions"].cast(CAPTIONS)
     columns: dict[str, Any] = {name: pairs[name] for name in ("uid", "url", "source")}
     columns |= {

@@ -37,9 +37,9 @@ class OpenShard:
     def __init__(self, shard: Shard, examine: Examine) -> None:
         self.shard, self._examine, self._lock = shard, examine, Lock()
         self._journal = Journal(shard.work)
-        here = pq.read_schema(shard.pairs).names
-        columns = ["uid", "url", *(name for name in CONDITIONS if name in here)]
-        self._pairs = pq.read_table(shard.pairs, columns=columns)
+        with pq.ParquetFile(shard.pairs) as file:
+            here = file.schema_arrow.names
+            self._pairs = file.read(["uid", "url", *(name for name in CONDITIONS if name in here)])
         uids = self._pairs["uid"].to_pylist()
         known = self._journal.known(uids, check=True)
         self._missing = np.flatnonzero([outcome is None for outcome in known])
@@ -64,8 +64,7 @@ class OpenShard:
                 yield Row(self, int(number), row["uid"], link, row.get("earlier_sha256")), link
 
     def _rows(self, numbers: NDArray[np.int64]) -> pa.Table:
-        """A stretch is there as it is; to take rows would, by the first array that is made, have pyarrow import pandas
-        before anything is asked for."""
+        """A stretch is there as it is: pyarrow imports pandas for the first array that it makes of others."""
         if numbers[-1] - numbers[0] + 1 == len(numbers):
             return self._pairs.slice(int(numbers[0]), len(numbers))
         return self._pairs.take(pa.array(numbers))
