@@ -7,7 +7,7 @@
 The same photos come from a server in another process; the two are run in turn, on the same two cores, and the stage
 once more on a private Ray, as pipelines run it, with all that this takes. An image's marginal cost is the CPU time of
 the whole process tree at `pictures` less that at `few`, by the difference; images/s is the same by the clock: while at
-work, without the start. PSNR is that of what the two store.
+work, without the start. MB is the most memory, at `few` and at `pictures`. PSNR is that of what the two store.
 """
 
 import math
@@ -79,6 +79,10 @@ class Round:
     def memory(self) -> float:
         return self.most.memory / 2**20
 
+    @property
+    def memory_of_few(self) -> float:
+        return self.few.memory / 2**20
+
 
 def main(bench: Bench) -> None:
     if bench.quick:
@@ -86,7 +90,7 @@ def main(bench: Bench) -> None:
     folder = Path(tempfile.mkdtemp(dir=bench.folder))
     try:
         print(
-            f"{'photos':<10} {'':<12} {'images/s':>15} {'CPU ms/image':>17} {'MB':>6} {'s at ' + str(bench.whole):>15}"
+            f"{'photos':<10} {'':<12} {'images/s':>15} {'CPU ms/image':>17} {'MB':>10} {'s at ' + str(bench.whole):>15}"
         )
         for name, bodies in _photos(bench):
             with served(bodies) as port:
@@ -121,7 +125,7 @@ def _compare(name: str, distinct: int, port: int, bench: Bench, folder: Path) ->
     faster = _middle([other.rate / one.rate for one, other in pairs], 2)
     memory = statistics.median(other.memory / one.memory for one, other in pairs)
     wholes = _middle([one.whole.seconds / other.whole.seconds for one, other in pairs], 2)
-    row = f"{faster:>15} {quicker:>17} {memory:>6.2f} {wholes:>15}"
+    row = f"{faster:>15} {quicker:>17} {memory:>10.2f} {wholes:>15}"
     likeness = psnr(*(folder / f"{tool}-{bench.pictures}" for tool in TOOLS), distinct)
     print(f"{name:<10} {'ratio':<12} {row}   PSNR {likeness}", flush=True)
     _tell_of_ray(name, piped, [each.whole for each in theirs])
@@ -133,16 +137,19 @@ def _tell_of_ray(name: str, piped: Sequence[Usage], theirs: Sequence[Usage]) -> 
     memory = statistics.median(each.memory / 2**20 for each in piped)
     ratios = [other.seconds / each.seconds for other, each in zip(theirs, piped, strict=True)]
     seconds = _middle([each.seconds for each in piped], 1)
-    print(f"{name:<10} {'on Ray':<12} {'':>15} {'':>17} {memory:>6.0f} {seconds:>15}")
-    print(f"{name:<10} {'ratio':<12} {'':>15} {'':>17} {'':>6} {_middle(ratios, 2):>15}", flush=True)
+    print(f"{name:<10} {'on Ray':<12} {'':>15} {'':>17} {memory:>10.0f} {seconds:>15}")
+    print(f"{name:<10} {'ratio':<12} {'':>15} {'':>17} {'':>10} {_middle(ratios, 2):>15}", flush=True)
 
 
 def _row(rounds: Sequence[Round]) -> str:
     rate = _middle([each.rate for each in rounds], 0)
     cpu = _middle([each.cpu_ms for each in rounds], 2)
-    memory = statistics.median(each.memory for each in rounds)
+    of_few, of_most = (
+        statistics.median(each) for each in zip(*((one.memory_of_few, one.memory) for one in rounds), strict=True)
+    )
+    memory = f"{of_few:.0f}, {of_most:.0f}"
     whole = _middle([each.whole.seconds for each in rounds], 1)
-    return f"{rate:>15} {cpu:>17} {memory:>6.0f} {whole:>15}"
+    return f"{rate:>15} {cpu:>17} {memory:>10} {whole:>15}"
 
 
 def _middle(values: Sequence[float], digits: int) -> str:

@@ -16,7 +16,7 @@ from aiohttp import web
 from PIL import Image
 
 from jobs import download, journal
-from jobs.download_shard import shard_files
+from jobs.download_shard import WORK, shard_files
 from tests.jobs.downloading import (
     Listener,
     answer,
@@ -102,6 +102,21 @@ def test_the_same_bytes_in_give_the_same_files_out(site: Site, tmp_path: Path) -
     second = fetched(pairs, tmp_path / "second", settings(site, connections=20, threads=4))
     assert contents(first) == contents(second)
     assert sorted(contents(first)) == sorted(shard_files("00000"))
+
+
+def test_however_many_shards_there_are_few_are_held_at_once(site: Site, tmp_path: Path) -> None:
+    """So that memory does not grow with the list: a shard is held from its first link to its last answer."""
+    pairs = write_pairs(tmp_path / "pairs", *([f"dead{shard}-{row}" for row in range(4)] for shard in range(60)))
+    held = []
+
+    async def counting(request: web.Request) -> web.StreamResponse:
+        held.append(len(list((tmp_path / "out" / WORK).iterdir())))
+        return await _answer(request)
+
+    site.handler = counting
+    out = fetched(pairs, tmp_path / "out", settings(site, lookahead=8, honour_robots=False))
+    assert len(list(out.glob("*_stats.json"))) == 60
+    assert len(held) == 240 and max(held) <= 5, "two shards of links, and those that are being written"
 
 
 def test_the_ledger_says_what_came_of_each_link_and_the_record_does_not_say_how_it_came(
