@@ -32,6 +32,7 @@ RESUMABLE = False
 
 CHANGES_INFO = "changes.json"
 _DAY_S = 86_400
+_FEW = 0.5  # a list that keeps less of its links than this share was cut short, perhaps
 _BEFORE_BYTES = 600  # of a row of BEFORE in memory, roughly
 
 
@@ -63,13 +64,19 @@ def run(
             f"--into {next.name}: taken by another data set: none of its {len(held):,} links is in this list; give "
             "another name"
         )
+    stay = int((at >= 0).sum())
+    if stay < len(held) * _FEW:
+        tracker.warn(
+            f"{len(held) - stay:,} of the {len(held):,} links of the release before are not in this list; where it was "
+            "cut short, refresh with the whole list"
+        )
     gone = np.logical_or(*held.gone(down))
     ask = ~taken & np.append(_due(held, next, recheck_days) & ~gone, True)[at]
     _write(pairs, held, ask, at, shard_size, out)
     counts = {
         "links": len(today),
         "links/new": int(((at < 0) & ~taken).sum()),
-        "links/left": int(len(held) - (at >= 0).sum()),
+        "links/left": len(held) - stay,
         "links/taken_down": int(taken.sum()),
         "asked": int(ask.sum()),
         "asked/again": int((ask & (at >= 0)).sum()),

@@ -22,7 +22,8 @@ from vlp_core.data.releases import FOLDER, QUARANTINE_FILE, STEP, entry_file, na
 from vlp_core.errors import UserError
 from vlp_core.files import write_text
 
-_REGISTERED = "register"
+_MODELS = ("register", "train")
+"""What stays whatever becomes of the release: a model that somebody waited for, registered or not."""
 _REMOVED = ".removed.old"
 _GOING = "_going.json"
 
@@ -44,8 +45,8 @@ class Result:
 
 
 def collect(root: Path, name: str, keep: int, *, look_only: bool) -> Iterator[str]:
-    """Remove all releases of a name but the last `keep`, with what stands on them, but for registered models, and what
-    they stand on, but for what anything else needs. Yields lines that say what goes; with `look_only` nothing does.
+    """Remove all releases of a name but the last `keep`, with what stands on them, but for models, and what they stand
+    on, but for what anything else needs. Yields lines that say what goes; with `look_only` nothing does.
 
     The name is the caller's alone to refresh.
     """
@@ -62,7 +63,7 @@ def collect(root: Path, name: str, keep: int, *, look_only: bool) -> Iterator[st
         folders, total = {result.folder for result in going}, 0
         for number in old:
             if read(root, name, number).path not in folders:
-                yield f"keeps {name}@{number}, which a registered model or a run stands on"
+                yield f"keeps {name}@{number}, which a model or a run stands on"
                 continue
             yield f"{'would remove' if look_only else 'removes'} {name}@{number}"
             if not look_only:  # first its name: a release is never half there
@@ -127,7 +128,7 @@ def _going(root: Path, name: str, old: list[int], begun: Path, used: set[Result]
     with suppress(FileNotFoundError):
         left = set(json.loads(begun.read_text()))
         with_them |= {result for result in graph.stands_on if str(result) in left}
-    stay = {result for result in graph.stands_on if result not in with_them or result.step == _REGISTERED}
+    stay = {result for result in graph.stands_on if result not in with_them or result.step in _MODELS}
     stay |= {result for result in graph.stands_on if result.folder in kept} | used
     return graph.in_order(with_them - graph.all_under(stay))
 

@@ -57,6 +57,8 @@ def _asked(given: argparse.Namespace) -> int:
 def lineage(root: Path, names: Sequence[str]) -> list[Row]:
     """The rows of the table. UserError where a release, a selection or the registry cannot be read."""
     terms = [Term.of(name) for name in names]
+    if not root.is_dir():
+        raise UserError(f"--root {root}: there is no such folder; give the one that the releases are in")
     releases = every(root)
     selections = [folder for folder in folders_of(root) if (folder / SELECTION_FILE).exists()]
     found = _looked(terms, releases, selections)

@@ -78,10 +78,11 @@ def plan_of(config: Schedule, words: Sequence[str]) -> Plan:
         raise UserError(f"--retries {config.retries}: give 0 or more")
     if not config.cron and not config.once:
         raise UserError("--cron: say when, such as --cron '0 3 * * *', or give --once")
+    cron = Cron(config.cron, config.timezone) if config.cron else None  # also read where it does not count
     return Plan(
         name=_name(config.name, words),
         command=command_of(words),
-        cron=None if config.once else Cron(config.cron, config.timezone),
+        cron=None if config.once else cron,
         grace=duration(config.misfire_grace, "--misfire-grace"),
         overlap=config.overlap,
         retries=config.retries,
@@ -217,6 +218,8 @@ def _asked(words: Sequence[str]) -> int:
     root = _with_root(place.root, pipeline)
     if config.list:
         return _shown(open_root(root, look_only=True))
+    if config.next < 0:
+        raise UserError(f"--next {config.next}: give how many times are to be printed")
     if config.next:
         cron, at_time = Cron(config.cron, config.timezone), _now()
         for _ in range(config.next):

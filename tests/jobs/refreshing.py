@@ -21,7 +21,7 @@ from vlp_core.data.releases import LEDGER_FOLDER, QUARANTINE_FILE, Next, Release
 from vlp_core.data.samples import Samples
 from vlp_core.data.takedowns import TAKEDOWNS
 from vlp_core.identity import sha256_of
-from vlp_core.tracker import Silent
+from vlp_core.tracker import Silent, Tracker
 
 HOST = "http://pictures.test"
 
@@ -103,6 +103,7 @@ class World:
         columns: Mapping[str, Sequence[Any]] | None = None,
         let_in: tuple[str, ...] = (),
         shard_size: int = 4,
+        tracker: Tracker | None = None,
         **fetch: Any,
     ) -> Release:
         """A refresh so many days from now, of a list of paths with their captions and further columns."""
@@ -132,7 +133,7 @@ class World:
                 takedowns=takedowns,
                 let_in=let_in,
                 out=asked,
-                tracker=Silent(),
+                tracker=tracker or Silent(),
             )
         download = fetched(asked, self._folder("download", name), own)
         out = self._folder("release", name)

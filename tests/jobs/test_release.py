@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.taken import taken_of_images
+from tests.jobs.downloading import Listener
 from tests.jobs.refreshing import (
     HOST,
     World,
@@ -126,6 +127,17 @@ def test_where_nothing_is_new_or_due_no_release_is_made(world: World) -> None:
     assert {path: row["error_message"] for path, row in rows_of(release).items()} == {
         path: row["error_message"] for path, row in before.items()
     }
+
+
+@pytest.mark.parametrize(("left", "told"), [(3, False), (4, True)])
+def test_a_list_that_has_lost_most_of_its_links_is_told(world: World, left: int, told: bool) -> None:
+    """It was cut short, perhaps: the release is made, as a list may shrink, and nobody would see why."""
+    listed = {f"{number}.jpg": "one" for number in range(6)}
+    world.pictures(*range(6))
+    world.refresh(listed)
+    listener = Listener()
+    world.refresh(dict(list(listed.items())[left:]), tracker=listener)
+    assert [f"{left} of the 6 links" in said for said in listener.warned] == [True] * told
 
 
 def test_a_link_that_left_the_list_and_comes_back_is_new(world: World) -> None:

@@ -100,16 +100,20 @@ def test_the_picture_that_one_in_quarantine_is_compared_with_stays(root: Root) -
     assert numbers(root.path, "photos") == [3] and "download/1" in root.left() and "release/1" not in root.left()
 
 
-def test_a_registered_model_another_series_and_other_pipelines_keep_what_they_stand_on(root: Root) -> None:
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_model_another_series_and_other_pipelines_keep_what_they_stand_on(root: Root, registered: bool) -> None:
     releases = three(root)
-    root.made("register", root.made("train", root.adopted(releases[1])), root.made("select"))
+    trained = root.made("train", root.adopted(releases[1]))
+    if registered:
+        root.made("register", trained, root.made("select"))
     other = root.made("download")
     root.release("others", 1, other)
     root.made("hash", Record.read(root.path / "download" / f"{1:020d}"))  # type: ignore[arg-type]
     told = list(collect(root.path, "photos", 1, look_only=False))
     left = root.left()
-    assert {"release/2", "train/1", "adopt/1", "register/1", "download/1", "download/2", "release/4"} <= left
-    assert "release/1" not in left and "keeps photos@2, which a registered model or a run stands on" in told
+    assert {"release/2", "train/1", "adopt/1", "download/1", "download/2", "release/4"} <= left
+    assert ("register/1" in left) == registered
+    assert "release/1" not in left and "keeps photos@2, which a model or a run stands on" in told
     assert numbers(root.path, "photos") == [2, 3] and numbers(root.path, "others") == [1]
 
 
@@ -124,7 +128,7 @@ def test_what_is_in_use_stays_and_nothing_goes_while_another_pipeline_is_at_work
     reading = Results(root.path).lock("release", releases[0].fingerprint)
     assert reading.take(shared=True)
     told = list(collect(root.path, "photos", 1, look_only=False))
-    assert "keeps photos@1, which a registered model or a run stands on" in told
+    assert "keeps photos@1, which a model or a run stands on" in told
     assert {"release/1", "download/1"} <= root.left() and numbers(root.path, "photos") == [1, 3]
 
 

@@ -90,6 +90,8 @@ def test_releases_and_registered_models_that_saw_it_are_told_before_and_after_a_
     code, table, said = asked(root, capsys, PICTURES[3].url, f"{HOST}/never.jpg")
     assert code == 1 and len(table) == 2
     assert said.splitlines() == [f"{HOST}/never.jpg: no release and no registered model in {root} knows it"]
+    code, _, said = asked(root / "nowhere", capsys, PICTURES[3].url)
+    assert code == 2 and f"--root {root / 'nowhere'}: there is no such folder" in said
 
     assert takedown.main([seen.url, "--purge", "--root", str(root)]) == 0
     assert pq.read_table(root / "select/0/selection.parquet")["uid"].to_pylist() == [PICTURES[0].uid]

@@ -40,6 +40,8 @@ def pipeline(tmp_path: Path) -> Path:
     ("words", "said"),
     [
         (["--cron", "0 25 * * *", "--", "{}"], "--cron '0 25 * * *': hour '25' is none"),
+        (["--cron", "0 25 * * *", "--once", "--", "{}"], "--cron '0 25 * * *': hour '25' is none"),
+        (["--cron", "0 3 * * *", "--next", "-5"], "--next -5: give how many"),
         (["--", "{}"], "--cron: say when"),
         (["--once"], "nothing to run"),
         (["--once", "--", "no.py"], "-- no.py: no such pipeline"),
