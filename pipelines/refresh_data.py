@@ -52,6 +52,9 @@ class Refresh:
     keep: int | None = execution(None)
     """Then keep the last so many releases of this name, and remove the others with all results that nothing else
     needs: no other release, no registered model. With --explain, only say what would go."""
+    discard: bool = execution(False)
+    """Leave a refresh that was begun with other lists as it is, and begin anew with those of today: for a wrong list.
+    What it has fetched is in no release, and is asked again where it is wanted."""
     ingest: Ingest = Ingest()
     fetch: Fetch = Fetch()
     card: Card = Card()
@@ -136,11 +139,13 @@ def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only
     if not look_only:
         digests.save()
     turn = series.turn(lists, look_only=look_only)
-    if not _goes_on(config, turn, series.root):
+    wrong = config.discard and turn.earlier is not None and turn.named is None
+    if wrong or not _goes_on(config, turn, series.root):
         turn = series.turn(lists, look_only=look_only, anew=True)
     if turn.earlier is not None and not look_only:
         print(
             f"! {turn.next.title} was begun with other lists: it is brought to its end, then those of today are asked"
+            " (--discard: leave it)"
         )
         code = _run(words, series, turn)
         if code == INTERRUPTED or not whole:

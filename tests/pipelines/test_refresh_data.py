@@ -148,6 +148,20 @@ def test_what_cannot_be_refreshed_is_told_in_one_line(data: Data, capsys: pytest
         plan.unlink()
 
 
+@pytest.mark.usefixtures("cluster", "handlers")
+def test_a_refresh_that_was_begun_with_a_wrong_list_is_discarded_where_that_is_asked_for(data: Data) -> None:
+    data.pictures(*range(5))
+    data.lists("0.jpg", "1.jpg")
+    assert data.main() == 0
+    data.lists("0.jpg", "2.jpg")
+    assert data.main("--until", "download") == 0
+    data.lists("0.jpg", "1.jpg", "3.jpg")
+    assert data.main("--discard") == 0
+    last = newest(data.root, "photos")
+    assert last is not None and last.number == 2 and contents(last).keys() == {"0.jpg", "1.jpg", "3.jpg"}
+    assert data.asked == {"0.jpg": 1, "1.jpg": 1, "2.jpg": 1, "3.jpg": 1}
+
+
 def test_a_kill_before_anything_is_asked_leaves_no_refresh_with_other_tombstones(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
