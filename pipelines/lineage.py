@@ -3,7 +3,8 @@
 
 pipelines/lineage.py https://example.org/1.jpg --root /data/runs     # a url, a host, a uid or the sha256 of a body
 
-Exit codes: 0 something has or had each of them, 1 nothing knows one of them, 2 something for the user to mend.
+Exit codes: 0 something has or had each of them, 1 nothing that is there knows one of them, 2 something for the user to
+mend.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import pyarrow as pa
 
 from jobs.seen_by import PICTURE, Looker, Term
 from jobs.select import SUMMARY_FILE
@@ -22,6 +25,7 @@ from pipelines.workflow.ending import OK, ended
 from pipelines.workflow.model_versions import versions_of
 from vlp_core.data.layout import SELECTION_FILE
 from vlp_core.data.releases import Release, every
+from vlp_core.data.takedowns import TAKEDOWNS_FILE, Takedowns
 from vlp_core.errors import UserError
 
 UNKNOWN = 1
@@ -49,9 +53,24 @@ def _asked(given: argparse.Namespace) -> int:
         print(_table(rows))
     unknown = [name for name in names if name not in {row[0] for row in rows}]
     for name in unknown:
-        purged = "; what was purged of a host is known by url, uid or sha256 alone" if Term.of(name).host else ""
-        print(f"{name}: no release and no registered model in {root} knows it{purged}", file=sys.stderr)
+        print(f"{name}: {_not_known(name, root)}", file=sys.stderr)
     return UNKNOWN if unknown else OK
+
+
+def _not_known(name: str, root: Path) -> str:
+    """What is said of a name that nothing knows; of one that was taken down that is no proof that nothing saw it."""
+    if _is_down(name, Takedowns.read(root / TAKEDOWNS_FILE)):
+        return (
+            f"taken down; no release or registered model that is in {root} knows it, and of those that --keep removed, "
+            "or what was purged of a host, nothing is known any more"
+        )
+    return f"no release and no registered model in {root} knows it"
+
+
+def _is_down(name: str, down: Takedowns) -> bool:
+    text = f"http://{name}/" if Term.of(name).host else name
+    named = pa.array([text], pa.string())
+    return bool(down.of_urls(named)[0] or down.of_pictures(named)[0])
 
 
 def lineage(root: Path, names: Sequence[str]) -> list[Row]:

@@ -133,6 +133,9 @@ def test_what_is_taken_down_is_told_by_release_and_what_nothing_knows_in_one_lin
     assert "photos@1: 4 pictures, of which" in said and "photos@2: 2 pictures" in said
     assert "! 1 known nowhere here, kept out of later releases all the same: http://nowhere.test/2.jpg" in said
     assert "0 tombstones added, 1 were there" in told("pictures.TEST.")
+    for down, is_told in (("http://nowhere.test/2.jpg", True), ("http://nowhere.test/3.jpg", False)):
+        code, _, said = asked(root, capsys, down)  # that nothing knows it is no proof that nothing saw it
+        assert code == 1 and (f"{down}: taken down; " in said) == is_told
     rows = pq.read_table(root / "takedowns.parquet").to_pylist()
     assert [(row["kind"], row["by"]) for row in rows[1:]] == [("host", "me"), ("url", "me")]
     assert "nothing to take down: give urls" in told(code=2) and "unrecognized arguments" in told("--no", code=2)
