@@ -14,6 +14,7 @@ from jobs.held import PICTURE, Held, read_as, read_columns
 from jobs.judged import ADDED, DROP, HIDE, KEEP, REMOVED, TAKE, TAKEN, WAIT, WAITING_FOLDER
 from jobs.release_shards import CAPTIONS_FOLDER, HELD_BACK, HIDDEN, SHOWN, Target
 from vlp_core.data.layout import LEDGER, iterate_shards
+from vlp_core.data.purged import SEEN, SEEN_FILE, TAKEN_URL
 from vlp_core.data.releases import CHANGES, QUARANTINE
 from vlp_core.data.spread import evenly
 from vlp_core.data.takedowns import Mask, Takedowns
@@ -173,9 +174,20 @@ class Plan:
         was = self.held.codes == PICTURE
         yield from self._of_held(self.left & was & ~self.gone, REMOVED)
         yield from self._of_held(self.gone & was, TAKEN)
+        yield self._purged()
         yield from self._of_held(self.let_in, ADDED)
         for path in sorted((work / CAPTIONS_FOLDER).glob("*.parquet")):
             yield read_columns(path)
+
+    def _purged(self) -> pa.Table:
+        """Pictures that the release before had until a purge took them."""
+        folder = self.held.folder
+        if folder is None or not (folder / SEEN_FILE).exists():
+            return CHANGES.empty_table()
+        seen = read_as(folder / SEEN_FILE, SEEN)
+        uids = seen["uid"].filter(pc.is_valid(seen["sha256"]))
+        said = [pa.array([text] * len(uids), pa.string()) for text in (TAKEN_URL, TAKEN)]
+        return pa.table([uids, *said], schema=CHANGES)
 
     def _of_held(self, mask: Mask, change: str) -> Iterator[pa.Table]:
         for name, _, rows in self.held.parts(np.flatnonzero(mask)):

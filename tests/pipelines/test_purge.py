@@ -31,7 +31,7 @@ from vlp_core.curation.settings import Filter, Near, Select
 from vlp_core.data.index import Reader
 from vlp_core.data.layout import SELECTION_FILE
 from vlp_core.data.parts import digest, parts_of
-from vlp_core.data.releases import Next, read
+from vlp_core.data.releases import Next, read, read_info
 from vlp_core.data.stored import index_shard
 from vlp_core.data.tombstones import read_tombstones
 from vlp_core.errors import UserError
@@ -279,6 +279,16 @@ def test_what_was_purged_from_a_list_is_not_asked_when_it_is_refreshed(data: Pur
         tracker=Silent(),
     )
     assert (told.counts["asked"], told.counts["links/new"], told.counts["links/taken_down"]) == (0, 0, 1)
+
+
+def test_the_release_after_a_purge_says_how_many_pictures_that_took(data: Purged) -> None:
+    """Also where the purge came first, and the release before has them no more."""
+    assert run(data, f"{HOST}/1.jpg", "--purge") == 0
+    with data.world.site:
+        last = data.world.refresh({f"{number}.jpg": f"caption of {number}" for number in range(8)})
+    counts = read_info(last.path)["counts"]
+    assert (counts["pictures"], counts["taken_down"], counts["removed"]) == (7, 1, 1)
+    assert sorted(pq.read_table(last.path / "changes.parquet")["change"].to_pylist()) == ["removed", "taken_down"]
 
 
 def test_while_somebody_works_there_nothing_is_purged(data: Purged, capsys: pytest.CaptureFixture[str]) -> None:
