@@ -51,7 +51,7 @@ class Refresh:
     """How near a picture that changed must be to what was there (bits and colour)."""
     keep: int | None = execution(None)
     """Then keep the last so many releases of this name, and remove the others with all results that nothing else
-    needs: no other release, no registered model. With --explain, only say what would go."""
+    needs: no other release, no model. With --explain, only say what would go."""
     discard: bool = execution(False)
     """Leave a refresh that was begun with other lists as it is, and begin anew with those of today: for a wrong list.
     What it has fetched is in no release, and is asked again where it is wanted."""

@@ -144,9 +144,8 @@ def _tell_of_ray(name: str, piped: Sequence[Usage], theirs: Sequence[Usage]) -> 
 def _row(rounds: Sequence[Round]) -> str:
     rate = _middle([each.rate for each in rounds], 0)
     cpu = _middle([each.cpu_ms for each in rounds], 2)
-    of_few, of_most = (
-        statistics.median(each) for each in zip(*((one.memory_of_few, one.memory) for one in rounds), strict=True)
-    )
+    of_few = statistics.median(each.memory_of_few for each in rounds)
+    of_most = statistics.median(each.memory for each in rounds)
     memory = f"{of_few:.0f}, {of_most:.0f}"
     whole = _middle([each.whole.seconds for each in rounds], 1)
     return f"{rate:>15} {cpu:>17} {memory:>10} {whole:>15}"
