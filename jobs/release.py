@@ -17,7 +17,7 @@ from jobs.release_shards import FLAG, PLACED, TARGET, Tally, write_bucket
 from jobs.shards import map_shards
 from vlp_core.curation.settings import Near
 from vlp_core.data.layout import LEDGER, iterate_shards, shard_names
-from vlp_core.data.releases import CHANGES, CHANGES_FILE, INFO_FILE, QUARANTINE_FILE, Next, read_info
+from vlp_core.data.releases import CHANGE, CHANGES, CHANGES_FILE, INFO_FILE, QUARANTINE_FILE, Next, read_info
 from vlp_core.data.spread import Buckets, bucket_count
 from vlp_core.errors import UserError
 from vlp_core.files import replacing, write_bytes, write_table, write_text
@@ -167,7 +167,7 @@ def _counts(plan: Plan, tally: Tally, changed: Counter[str], asked: dict[str, fl
     waiting, hidden = classes.pop("quarantined", 0), classes.pop("taken_down", 0)
     return {
         "pictures": tally.pictures,
-        **{name: changed[name] for name in ("added", "removed", "changed", "captions", "quarantined", "taken_down")},
+        **{name: changed[name] for name in CHANGE},
         "rows": tally.rows,
         "captions/all": tally.captions,
         "asked": len(plan.asked),

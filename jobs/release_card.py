@@ -12,6 +12,7 @@ from vlp_core.files import write_text
 from vlp_core.web.settings import Fetch
 
 _MOST = 20
+_PURGED = "\n\n## Purged since\n\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,12 @@ def write_card(out: Path, info: Mapping[str, Any], card: Card, fetch: Fetch, tal
         _table(("class", "links"), common(failed, _MOST)) if failed else "None.",
     ]
     write_text(out / CARD_FILE, "\n\n".join(part for part in parts if part) + "\n")
+
+
+def purged_card(card: str, pictures: int) -> str:
+    """A card that says how many pictures of the release were purged, in all."""
+    made = card.split(_PURGED)[0].rstrip("\n")
+    return f"{made}{_PURGED}{pictures:,} pictures, which the counts above have still.\n"
 
 
 def _rules(fetch: Fetch) -> Iterable[str]:

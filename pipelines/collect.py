@@ -18,7 +18,17 @@ from pipelines.workflow.open_runs import FOLDER as RUNS
 from pipelines.workflow.record import RECORD, CorruptRecordError, Record
 from pipelines.workflow.results import Results
 from vlp_core.data.adopted import PLACES, read_place
-from vlp_core.data.releases import FOLDER, QUARANTINE_FILE, STEP, entry_file, names, numbers, read, read_info
+from vlp_core.data.releases import (
+    FOLDER,
+    QUARANTINE_FILE,
+    STEP,
+    brought_changes,
+    entry_file,
+    names,
+    numbers,
+    read,
+    read_info,
+)
 from vlp_core.errors import UserError
 from vlp_core.files import write_text
 
@@ -45,8 +55,8 @@ class Result:
 
 
 def collect(root: Path, name: str, keep: int, *, look_only: bool) -> Iterator[str]:
-    """Remove all releases of a name but the last `keep`, with what stands on them, but for models, and what they stand
-    on, but for what anything else needs. Yields lines that say what goes; with `look_only` nothing does.
+    """Remove all releases of a name but the last `keep` that differ, with what stands on them, but for models, and what
+    they stand on, but for what anything else needs. Yields lines that say what goes; with `look_only` nothing does.
 
     The name is the caller's alone to refresh.
     """
@@ -54,7 +64,7 @@ def collect(root: Path, name: str, keep: int, *, look_only: bool) -> Iterator[st
     if other and not look_only:
         yield f"--keep {keep}: nothing is removed while {other} works in {root}; start again when it has ended"
         return
-    old, begun = numbers(root, name)[:-keep], root / FOLDER / name / _GOING
+    old, begun = _old(root, name, keep), root / FOLDER / name / _GOING
     with ExitStack() as held:
         going = _free(root, name, old, begun, held, look_only=look_only)
         if not look_only:
@@ -77,6 +87,19 @@ def collect(root: Path, name: str, keep: int, *, look_only: bool) -> Iterator[st
     if not look_only:
         begun.unlink()
     yield f"--keep {keep}: {_told(total)} in {len(going)} results{' would go' if look_only else ' are gone'}"
+
+
+def _old(root: Path, name: str, keep: int) -> list[int]:
+    """All releases but the last that differ: one that changed nothing stands for the one before it, and knows better
+    when each link was asked."""
+    there = numbers(root, name)
+    kept: list[int] = []
+    stood_for = False
+    for number in reversed(there):
+        if not stood_for and len(kept) < keep:
+            kept.append(number)
+        stood_for = not brought_changes(read(root, name, number).path)
+    return [number for number in there if number not in kept]
 
 
 def _free(root: Path, name: str, old: list[int], begun: Path, held: ExitStack, *, look_only: bool) -> "list[Result]":

@@ -2,6 +2,7 @@
 """Who saw a link or a picture: the releases that have or had it, and the registered models that were trained on it.
 
 pipelines/lineage.py https://example.org/1.jpg --root /data/runs     # a url, a host, a uid or the sha256 of a body
+pipelines/lineage.py --root /data/runs                               # which releases there are
 
 Exit codes: 0 something has or had each of them, 1 nothing that is there knows one of them, 2 something for the user to
 mend.
@@ -24,7 +25,7 @@ from pipelines.workflow.cli import open_root
 from pipelines.workflow.ending import OK, ended
 from pipelines.workflow.model_versions import versions_of
 from vlp_core.data.layout import SELECTION_FILE
-from vlp_core.data.releases import Release, every
+from vlp_core.data.releases import CHANGE, Release, data_set_of, every
 from vlp_core.data.takedowns import TAKEDOWNS_FILE, Takedowns
 from vlp_core.errors import UserError
 
@@ -36,7 +37,7 @@ Row = tuple[str, str, str]
 
 def words() -> argparse.ArgumentParser:
     parser = Words(prog="lineage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", metavar="URL|HOST|UID|SHA256")
+    parser.add_argument("names", nargs="*", metavar="URL|HOST|UID|SHA256")
     parser.add_argument("--root", type=Path, help="the folder of all results; default: $VLP_ROOT, else ./runs")
     return parser
 
@@ -47,10 +48,15 @@ def main(arguments: Sequence[str]) -> int:
 
 def _asked(given: argparse.Namespace) -> int:
     root = open_root(given.root, look_only=True)
+    if not root.is_dir():
+        raise UserError(f"--root {root}: there is no such folder; give the one that the releases are in")
+    if not given.names:
+        print(_table(("release", "begun", "pictures", "changes"), releases_of(root)))
+        return OK
     names = list(dict.fromkeys(name.strip() for name in given.names))
     rows = lineage(root, names)
     if rows:
-        print(_table(rows))
+        print(_table(("what", "seen by", "how"), [(_short(text), who, how) for text, who, how in rows]))
     unknown = [name for name in names if name not in {row[0] for row in rows}]
     for name in unknown:
         print(f"{name}: {_not_known(name, root)}", file=sys.stderr)
@@ -76,8 +82,6 @@ def _is_down(name: str, down: Takedowns) -> bool:
 def lineage(root: Path, names: Sequence[str]) -> list[Row]:
     """The rows of the table. UserError where a release, a selection or the registry cannot be read."""
     terms = [Term.of(name) for name in names]
-    if not root.is_dir():
-        raise UserError(f"--root {root}: there is no such folder; give the one that the releases are in")
     releases = every(root)
     selections = [folder for folder in folders_of(root) if (folder / SELECTION_FILE).exists()]
     found = _looked(terms, releases, selections)
@@ -120,9 +124,23 @@ def _digest(selection: Path) -> str:
         raise UserError(f"{selection / SUMMARY_FILE}: does not say which selection it is; make it again") from error
 
 
-def _table(rows: Sequence[Row]) -> str:
-    shown = [("what", "seen by", "how"), *((_short(text), who, how) for text, who, how in rows)]
-    widths = [max(len(row[column]) for row in shown) for column in range(3)]
+def releases_of(root: Path) -> list[tuple[str, ...]]:
+    """Of each release of a root its name, when its refresh began, how many pictures it has, and what it changed.
+    UserError where one cannot be read."""
+    rows = []
+    for release in every(root):
+        found = data_set_of(release.path)
+        if found is None:
+            raise UserError(f"{release.title}: {release.path} is gone; put it back")
+        counts = found["counts"]
+        told = [f"{counts[name]:,} {name.replace('_', ' ')}" for name in (*CHANGE, "purged") if counts.get(name)]
+        rows.append((release.title, release.as_of[:16], f"{counts['pictures']:,}", ", ".join(told) or "none"))
+    return rows
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    shown = [head, *rows]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown
     )

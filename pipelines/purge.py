@@ -11,15 +11,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from jobs.purge_pages import blank_drawing, purge_page
 from pipelines.collect import at_work
 from pipelines.forecasting.settings import FOLDER as FORECAST
-from pipelines.purge_plan import Purge, folders_of, make_plan
+from pipelines.purge_plan import Purge, folders_of, make_plan, taken_of
 from pipelines.purge_result import GRIDS, PurgeResult
 from pipelines.workflow.artifacts import change_artifacts
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.purging import FOLDER
+from vlp_core.data.purged import SEEN
 from vlp_core.data.releases import FOLDER as RELEASES
+from vlp_core.data.takedowns import Takedowns
 from vlp_core.errors import UserError
 from vlp_core.files import locked
 from vlp_core.identity import canonical_json, sha256_of
@@ -60,6 +65,16 @@ def purge(root: Path, by: str | None) -> Iterator[str]:
         yield from _carried_out(root, planned, by)
     finally:
         lock.release()
+
+
+def rehearse(root: Path, down: Takedowns) -> Iterator[str]:
+    """Lines about what a purge would remove; nothing is. UserError where a table of a result cannot be read."""
+    taken, lists = taken_of(root, down)
+    for folder, found in taken.items():
+        if found.pictures:
+            yield f"would purge {folder.relative_to(root)}, and what was made of it, of {found.pictures:,} pictures"
+    links = pa.concat_tables([SEEN.empty_table(), *(found.seen for found in taken.values()), *lists])["uid"]
+    yield f"would purge {pc.count_distinct(links).as_py():,} links"
 
 
 def _check_nobody_works(root: Path) -> None:

@@ -101,9 +101,7 @@ def make_plan(root: Path) -> Purge | None:
     """
     shutil.rmtree(root / FOLDER, ignore_errors=True)
     down, graph = Takedowns.read(root / TAKEDOWNS_FILE), Graph.read(root)
-    taken = {folder: taken_of_images(folder, down) for folder in folders_of(root) if is_of_images(folder)}
-    taken = {folder: found for folder, found in taken.items() if len(found.seen)}
-    lists = [taken_of_links(folder, down) for folder in folders_of(root) if is_of_links(folder)]
+    taken, lists = taken_of(root, down)
     sets = [found.seen for found in taken.values()]
     every = pa.concat_tables([SEEN.empty_table(), *sets, *lists])
     if not len(every):
@@ -122,6 +120,13 @@ def make_plan(root: Path) -> Purge | None:
     )
     write_text(root / PLAN_FILE, canonical_json(asdict(made)) + "\n")
     return made
+
+
+def taken_of(root: Path, down: Takedowns) -> tuple[dict[Path, Taken], list[pa.Table]]:
+    """What of a root is taken down: of folders of pictures that have some of it, and SEEN of lists."""
+    taken = {folder: taken_of_images(folder, down) for folder in folders_of(root) if is_of_images(folder)}
+    lists = [taken_of_links(folder, down) for folder in folders_of(root) if is_of_links(folder)]
+    return {folder: found for folder, found in taken.items() if len(found.seen)}, lists
 
 
 def folders_of(root: Path) -> list[Path]:

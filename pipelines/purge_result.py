@@ -23,11 +23,13 @@ from jobs.purge_pages import blank_drawing, purge_page
 from jobs.purge_tables import Doomed, among, names_any, purge_alike, purge_table, uids_in
 from jobs.purge_tars import purge_journal, purge_tar
 from jobs.purged_shards import purge_manifest
+from jobs.release_card import purged_card
 from jobs.taken import is_of_images
 from pipelines.purge_plan import Purge, Share, read_places
 from pipelines.workflow.record import CorruptRecordError, Record, bad_files
 from vlp_core.data.layout import SELECTION_FILE, shard_names
 from vlp_core.data.purged import PURGED_FILE, SEEN, SEEN_FILE, purged_files, stamp_as_made
+from vlp_core.data.releases import CARD_FILE
 from vlp_core.data.stored import MANIFEST_FILE
 from vlp_core.data.takedowns import TAKEDOWNS_FILE, Takedowns
 from vlp_core.errors import UserError, first_line
@@ -82,6 +84,7 @@ class PurgeResult:
             bad = bad_files(self.folder, record, whole=False) if (record := _record(self.folder)) else []
             if staged and (seen := self._seen(uids)) is not None:
                 write_table(self._staging / SEEN_FILE, seen)
+                staged += self._card(seen)
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{self.folder}: cannot be purged ({first_line(error)}); mend it, or remove it") from error
         changed = [*staged, *keys]
@@ -142,6 +145,13 @@ class PurgeResult:
         path = self.folder / SEEN_FILE
         before = pq.read_table(path, schema=SEEN) if path.exists() else SEEN.empty_table()
         return pa.concat_tables([before, had]).group_by(SEEN.names).aggregate([]).select(SEEN.names)
+
+    def _card(self, seen: pa.Table) -> Iterator[str]:
+        """The data card of a release, where pictures of it are gone."""
+        card, gone = self.folder / CARD_FILE, pc.count_distinct(seen["uid"]).as_py()
+        if card.exists() and gone:
+            write_text(self._staging / CARD_FILE, purged_card(card.read_text(), gone))
+            yield CARD_FILE
 
     def _finish(self) -> None:
         """Give the new files their names, and zero the pictures. Done again after a kill, it comes to the same."""

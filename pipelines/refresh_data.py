@@ -21,11 +21,11 @@ from pipelines.sources import sort_out
 from pipelines.workflow.cli import open_root, parse, run_pipeline
 from pipelines.workflow.ending import INTERRUPTED, OK, disk_faults, ended
 from pipelines.workflow.outside import Digests
-from pipelines.workflow.plan import folders_made
+from pipelines.workflow.plan import folders_made, steps_begun
 from pipelines.workflow.purging import check_no_purge
 from pipelines.workflow.step import Step, step, walk
 from vlp_core.curation.settings import Ingest, Near
-from vlp_core.data.releases import STEP, newest, read_info
+from vlp_core.data.releases import CHANGE, STEP, newest, read_info
 from vlp_core.data.settings import Adopt
 from vlp_core.data.takedowns import TAKEDOWNS_FILE
 from vlp_core.errors import UserError
@@ -163,10 +163,11 @@ def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only
 
 def _goes_on(config: Refresh, turn: Turn, root: Path) -> bool:
     """Whether a refresh of other lists has come as far as to ask, and one whose release has its name makes that again:
-    with other flags it would not."""
+    with other flags neither goes on from there."""
     if turn.named is not None:
         return folders_made(walk(build(config, turn, root)), root).get(STEP) == turn.named.path
-    return turn.earlier is None or bool(folders_made([pairs_of(config, turn)], root))
+    flags = (config, replace(config, let_in=()))  # what is let in was not asked for
+    return turn.earlier is None or any("download" in steps_begun(walk(build(each, turn, root)), root) for each in flags)
 
 
 def _run(words: Sequence[str], series: Series, turn: Turn) -> int:
@@ -187,8 +188,7 @@ def _told(series: Series, turn: Turn) -> str:
     if last.number != turn.next.number:
         return f"nothing to refresh: nothing is new in the lists and nothing is due; {last.title} stands"
     counts = read_info(last.path)["counts"]
-    names = ("added", "removed", "changed", "captions", "quarantined", "taken_down")
-    changed = ", ".join(f"{int(counts[name]):,} {name.replace('_', ' ')}" for name in names)
+    changed = ", ".join(f"{int(counts[name]):,} {name.replace('_', ' ')}" for name in CHANGE)
     return f"{last.title}: {int(counts['pictures']):,} pictures ({changed}); --source releases:{last.title} reads it"
 
 

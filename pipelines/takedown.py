@@ -4,6 +4,7 @@
 pipelines/takedown.py https://example.org/1.jpg example.net --reason 'mail of 2026-03-01' --root /data/runs
 pipelines/takedown.py notices.csv --by legal --root /data/runs      # columns url, host, sha256; or a value a line
 pipelines/takedown.py --purge --root /data/runs                     # and their bytes out of all that is there
+pipelines/takedown.py --list --root /data/runs                      # what was ever taken down
 """
 
 import argparse
@@ -16,14 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.known import Known, bodies_of
-from pipelines.purge import purge
+from pipelines.purge import purge, rehearse
 from pipelines.purge_plan import folders_of
 from pipelines.words import Words
 from pipelines.workflow.cli import open_root
 from pipelines.workflow.ending import OK, disk_faults, ended
 from vlp_core.data.releases import Release, every
-from vlp_core.data.takedowns import Takedowns
-from vlp_core.data.tombstones import add_tombstones, read_named, read_tombstones, with_keys
+from vlp_core.data.takedowns import TAKEDOWNS_FILE, Takedowns
+from vlp_core.data.tombstones import add_tombstones, count_new, read_named, read_tombstones, with_keys
 from vlp_core.errors import UserError
 
 _SHOWN = 5
@@ -41,6 +42,8 @@ def words() -> argparse.ArgumentParser:
     parser.add_argument("--by", help="who says so; default: who runs this")
     parser.add_argument("--anyway", action="store_true", help="keep out of later releases what nothing here names")
     parser.add_argument("--purge", action="store_true", help="remove what was ever taken down from all that is there")
+    parser.add_argument("--explain", action="store_true", help="say what that would take out, and do nothing")
+    parser.add_argument("--list", action="store_true", dest="tell", help="what was ever taken down, when, by whom, why")
     return parser
 
 
@@ -49,24 +52,46 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _asked(given: argparse.Namespace) -> int:
-    if not given.list and not given.purge:
+    if not given.list and not given.purge and not given.tell:
         raise UserError("nothing to take down: give urls, hosts, sha256 or a file of them, or --purge")
-    root = open_root(given.root)
+    root = open_root(given.root, look_only=not given.anyway)
+    if not root.is_dir():
+        raise UserError(f"--root {root}: there is no such folder; give the one that the releases are in")
+    down = read_tombstones(root)
+    if given.tell:
+        for row in down.sort_by("since").to_pylist():
+            print(f"{row['since']:%Y-%m-%d %H:%M}  {row['kind']:<6}  {row['value']}  {row['by']}: {row['reason']}")
+        print(f"{len(down):,} tombstones in {root / TAKEDOWNS_FILE}")
     with disk_faults(root):
         if given.list:
-            take_down(root, given.list, given.reason, given.by or getpass.getuser(), anyway=given.anyway)
+            named = found_in(root, read_named(given.list), anyway=given.anyway)
+            _take_down(root, named, given)
+            down = pa.concat_tables([down.select(["kind", "value"]), named.select(["kind", "value"])])
         if given.purge:
-            for line in purge(root, given.by):
+            for line in rehearse(root, Takedowns.of(down)) if given.explain else purge(root, given.by):
                 print(line, flush=True)
     return OK
 
 
-def take_down(root: Path, listed: Sequence[str], reason: str, by: str, *, anyway: bool) -> None:
-    """Add what is listed to the tombstones, and say what that takes out of which releases.
+def _take_down(root: Path, named: pa.Table, given: argparse.Namespace) -> None:
+    """Add what is named to the tombstones, or only say how many that would be."""
+    if given.explain:
+        new = count_new(root, named)
+        print(f"{new:,} tombstones would be added, and nothing was")
+        return
+    new = add_tombstones(root, named, given.reason, given.by or getpass.getuser())
+    print(f"{new:,} tombstones added" + (f", {len(named) - new:,} were there" if new < len(named) else ""))
+    if not given.purge:
+        print(f"old releases have their pictures still: pipelines/takedown.py --purge --root {root} removes them")
+
+
+def found_in(root: Path, listed: pa.Table, *, anyway: bool) -> pa.Table:
+    """`kind` and `value` of what is listed, with the bodies of pictures as they are stored; says what that takes out of
+    which releases.
 
     UserError where nothing in the root names any of it, unless it is to be kept `anyway`.
     """
-    named, releases = with_keys(read_named(listed)), every(root)
+    named, releases = with_keys(listed), every(root)
     known, pictures = _known(root, named, releases)
     bodies = _bodies(root, named.filter(pc.invert(pa.array(known))))
     if bodies:
@@ -80,14 +105,12 @@ def take_down(root: Path, listed: Sequence[str], reason: str, by: str, *, anyway
             f"{_some(unknown)}: known nowhere in {root}, and nothing was taken down; check the spelling, or give "
             "--anyway to keep it out of later releases"
         )
-    new = add_tombstones(root, named, reason, by)
-    print(f"{new:,} tombstones added" + (f", {len(named) - new:,} were there" if new < len(named) else ""))
     for release in releases:
         if pictures[release.title]:
             print(f"{release.title}: {pictures[release.title]:,} pictures, of which the next release has none")
     if unknown:
         print(f"! {len(unknown):,} known nowhere here, kept out of later releases all the same: {_some(unknown)}")
-    print(f"old releases have their pictures still: pipelines/takedown.py --purge --root {root} removes them")
+    return named
 
 
 def _known(root: Path, named: pa.Table, releases: Sequence[Release]) -> tuple[list[bool], dict[str, int]]:

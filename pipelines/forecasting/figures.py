@@ -1,6 +1,6 @@
 """What a run gives, takes and leaves: of a forecast, and in the same words of a run that is finished."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ from pipelines.forecasting.yields import Yields
 from pipelines.workflow.progress import clock
 from vlp_core.curation.unseen import Estimate
 
+Shown = Callable[[float], str]
 PHASES = ("fetching", "judging", "training", "scoring")
 _YIELDS = {
     "links": "links of the list",
@@ -68,11 +69,11 @@ def rows_of(forecast: Figures, made: Figures | None) -> list[tuple[str, str, str
     rows = []
     for name, title in _YIELDS.items():
         rows.append((title, *_estimate(getattr(forecast.yields, name), _count), _made(made, name, _count)))
-    rows.append(("transferred", *_estimate(forecast.yields.transfer, _bytes), _made(made, "transfer", _bytes)))
+    rows.append(("transferred", *_estimate(forecast.yields.transfer, told), _made(made, "transfer", told)))
     rooms = {**{name: forecast.room[name] for name in _ROOM if forecast.room[name]}, "all": forecast.disk}
     for name, value in rooms.items():
-        there = "" if made is None else _bytes(made.disk if name == "all" else made.room[name])
-        rows.append((f"disk, {_ROOM.get(name, 'all')}", _bytes(value), "", there))
+        there = "" if made is None else told(made.disk if name == "all" else made.room[name])
+        rows.append((f"disk, {_ROOM.get(name, 'all')}", told(value), "", there))
     for name in (*PHASES, "all"):
         if name in forecast.seconds:
             fixed = forecast.fixed.get(name, 0.0)
@@ -102,21 +103,22 @@ def markdown(rows: list[tuple[str, str, str, str]]) -> str:
     return f"| | forecast | 95 % within | made |\n|---|---|---|---|\n{body}"
 
 
-def _estimate(estimate: Estimate, told: Any) -> tuple[str, str]:
+def _estimate(estimate: Estimate, shown: Shown) -> tuple[str, str]:
     if estimate.low == estimate.high:
-        return told(estimate.value), ""
-    return told(estimate.value), f"{told(estimate.low)} – {told(estimate.high)}"
+        return shown(estimate.value), ""
+    return shown(estimate.value), f"{shown(estimate.low)} – {shown(estimate.high)}"
 
 
-def _made(made: Figures | None, name: str, told: Any) -> str:
-    return "" if made is None else told(getattr(made.yields, name).value)
+def _made(made: Figures | None, name: str, shown: Shown) -> str:
+    return "" if made is None else shown(getattr(made.yields, name).value)
 
 
 def _count(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def _bytes(value: float) -> str:
+def told(value: float) -> str:
+    """Bytes, for people."""
     for unit in ("B", "kB", "MB", "GB"):
         if value < 1000:
             return f"{value:,.3g} {unit}"

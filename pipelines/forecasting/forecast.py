@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from jobs import download, train
 from pipelines.forecasting.costs import Measured, loads_of, phase_of, times_of
 from pipelines.forecasting.fetching import busiest_of, pace_of
-from pipelines.forecasting.figures import PHASES, Figures, markdown, rows_of, table
+from pipelines.forecasting.figures import PHASES, Figures, markdown, rows_of, table, told
 from pipelines.forecasting.rehearsal import Rehearsed, rehearse
 from pipelines.forecasting.room import made_room, room_of
 from pipelines.forecasting.sampled import DOWNLOAD, is_whole, keeps_decoded, lists_in, sampled
@@ -188,8 +188,8 @@ class Forecast:
         warnings = list(warnings_of(figures, steps, None if made else free))
         write_text(self.root / FORECAST_FILE, json.dumps(said | {"warnings": warnings}, indent=1, default=float) + "\n")
         print(f"\n{table(rows)}\n")
-        if made is None:
-            print(f"leaves {free - figures.disk:,} of {free:,} bytes that are free in {root}")
+        if made is None and figures.disk <= free:
+            print(f"leaves {told(free - figures.disk)} of {told(free)} that are free in {root}")
         for warning in warnings:
             print(f"! {warning}")
         print(f"forecast of {self.ask.links:,} links a list and {self.ask.steps} steps: {self.root / FORECAST_FILE}")

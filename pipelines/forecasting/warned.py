@@ -3,21 +3,28 @@
 from collections.abc import Iterator, Sequence
 
 from jobs import download, filter, select
-from pipelines.forecasting.figures import Figures
+from pipelines.forecasting.figures import Figures, told
 from pipelines.workflow.step import Step
 
 _MANY = 1000  # links below which no host is worth a word
 _OFTEN = 0.2
 _VAGUE = 0.3
+_UNSTEADY = 0.1  # standard error of a step's seconds, as a share of them
 
 
 def warnings_of(figures: Figures, steps: Sequence[Step], free: int | None) -> Iterator[str]:
     """`free` are the bytes that the disk has left, where the whole is still to be put there."""
     if free is not None and figures.disk > free:
-        yield f"does not fit: the whole takes {figures.disk:,} bytes and {free:,} are free; give --root on another disk"
-    copies, passed = figures.yields.copies, figures.yields.passed.value
+        takes = f"the whole takes {told(figures.disk)} and {told(free)} are free"
+        yield f"does not fit: {takes}; give --root on another disk"
+    copies, passed, fetched = figures.yields.copies, figures.yields.passed.value, figures.yields.fetched
+    if fetched.high - fetched.low > _VAGUE * max(fetched.value, 1.0):
+        yield "how many pictures there will be cannot be told from so few links; give --forecast-links more"
     if copies.high - copies.low > _VAGUE * max(passed, 1.0):
         yield "how many copies there are cannot be told from so few links; give --forecast-links more"
+    for name, trained in figures.details["training"].items():
+        if trained["spread"] > _UNSTEADY:
+            yield f"{name}: its steps took so differently that their time is not known; give --forecast-steps more"
     for each in steps:
         if each.run is select.run and each.inputs["select"].balance is not None:
             yield "balancing is by how many pairs match an entry, of which a sample knows the common ones alone"

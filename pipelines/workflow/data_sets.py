@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.workflow.record import Record
 from pipelines.workflow.results import Results
-from vlp_core.data.releases import DATA_SETS_FILE
+from vlp_core.data.releases import DATA_SETS_FILE, data_set_of
 from vlp_core.metric_names import DATASET_DIGEST_CHARS
 
 
@@ -23,13 +23,14 @@ def of_records(root: Path, records: Iterable[Record]) -> list[Any]:
 
 
 def left_in(folder: Path) -> list[Any]:
-    """What a stage left word of in its result, as inputs of a run."""
+    """What a stage left word of in its result, as inputs of a run: as it is now, if some of it was purged since."""
     try:
         said = json.loads((folder / DATA_SETS_FILE).read_text())
     except (OSError, ValueError):
         return []
+    now = [{**item, **(data_set_of(Path(item["source"])) or {})} for item in said]
     return [
-        _input(item["name"], item["digest"], item["source"], item["counts"], context=item["context"]) for item in said
+        _input(item["name"], item["digest"], item["source"], item["counts"], context=item["context"]) for item in now
     ]
 
 

@@ -143,6 +143,18 @@ def folders_made(steps: list[Step], root: Path) -> dict[str, Path]:
     return {step.name: planner.folder_of(step) for step in steps if planner.decide(step).reused}
 
 
+def steps_begun(steps: list[Step], root: Path) -> set[str]:
+    """The names of those steps that are made, or have a part of what they make: these go on from there."""
+    planner = Planner(Results(root), Digests(root / ".digests.json"), repair=False)
+    found = set()
+    for step in steps:
+        decision = planner.decide(step)
+        known = decision.identity
+        if decision.reused or (known is not None and planner.results.partial(step.name, known.fingerprint).exists()):
+            found.add(step.name)
+    return found
+
+
 def _changed(folder: Path, step: Step, identity: Identity) -> list[str]:
     """What differs from the result in a step's folder that is nearest to it, of equally near ones the last; nothing
     where there is none."""

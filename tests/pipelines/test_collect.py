@@ -14,7 +14,7 @@ from pipelines.workflow.record import Record
 from pipelines.workflow.results import Results
 from tests.pipelines.records import recorded
 from vlp_core.data.adopted import Place, write_place
-from vlp_core.data.releases import QUARANTINE, QUARANTINE_FILE, Release, enter, numbers
+from vlp_core.data.releases import CHANGE, QUARANTINE, QUARANTINE_FILE, Release, enter, numbers
 
 
 class Root:
@@ -30,7 +30,8 @@ class Root:
         folder.mkdir(parents=True)
         (folder / "file").write_text(f"{step} {number} " + "x" * 1000)
         if step == "release":
-            (folder / "release.json").write_text(json.dumps({"title": inputs.pop("title")}))
+            counts = dict.fromkeys(CHANGE, 0) | {"added": inputs.pop("added", 1)}
+            (folder / "release.json").write_text(json.dumps({"title": inputs.pop("title"), "counts": counts}))
         for at, place in enumerate(places):
             write_place(folder, f"{at:05d}", Place(file=str(self.folder(place) / "00000.tar"), size=1))
         on = [{"step": record.step, "content": record.content} for record in below]
@@ -39,11 +40,13 @@ class Root:
     def folder(self, record: Record) -> Path:
         return self.path / record.step / record.fingerprint
 
-    def release(self, name: str, number: int, *downloads: Record) -> Record:
+    def release(self, name: str, number: int, *downloads: Record, added: int = 1) -> Record:
         """A release that reads pictures of these, made of the last; published."""
         pairs = self.made("ingest")
         asked = self.made("changes", pairs)
-        made = self.made("release", pairs, asked, *downloads[-1:], places=downloads, title=f"{name}@{number}")
+        made = self.made(
+            "release", pairs, asked, *downloads[-1:], places=downloads, title=f"{name}@{number}", added=added
+        )
         self.made("publish", made)
         folder = str(self.folder(made).relative_to(self.path))
         enter(Release(name=name, number=number, root=str(self.path), folder=folder, digest=f"{number}", as_of=""))
@@ -98,6 +101,18 @@ def test_the_picture_that_one_in_quarantine_is_compared_with_stays(root: Root) -
     pq.write_table(pa.Table.from_pylist([waiting], QUARANTINE), root.folder(last) / QUARANTINE_FILE)
     list(collect(root.path, "photos", 1, look_only=False))
     assert numbers(root.path, "photos") == [3] and "download/1" in root.left() and "release/1" not in root.left()
+
+
+@pytest.mark.parametrize(("keep", "left"), [(1, [6]), (2, [4, 6]), (3, [1, 4, 6]), (4, [1, 4, 6])])
+def test_of_releases_that_changed_nothing_the_last_stands_for_the_one_that_did(
+    root: Root, keep: int, left: list[int]
+) -> None:
+    """A link that fails each night makes a release each night: these push out none that has other pictures."""
+    download = root.made("download")
+    for number, added in enumerate([1, 1, 0, 0, 1, 0], start=1):
+        root.release("photos", number, download, added=added)
+    list(collect(root.path, "photos", keep, look_only=False))
+    assert numbers(root.path, "photos") == left
 
 
 @pytest.mark.parametrize("registered", [True, False])

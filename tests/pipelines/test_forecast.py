@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,19 +13,21 @@ import pytest
 from jobs import download, ingest, repeat, sample
 from pipelines.forecasting.costs import Measured, loads_of
 from pipelines.forecasting.fetching import busiest_of, pace_of
+from pipelines.forecasting.figures import Figures
 from pipelines.forecasting.forecast import run_or_forecast
 from pipelines.forecasting.rehearsal import Cost, Rehearsed
 from pipelines.forecasting.sampled import keeps_decoded, selecting
 from pipelines.forecasting.settings import Forecasting
 from pipelines.forecasting.timeline import Load, Span, busy, timeline
 from pipelines.forecasting.training import steps_of
-from pipelines.forecasting.yields import Drawn
+from pipelines.forecasting.warned import warnings_of
+from pipelines.forecasting.yields import Drawn, Yields
 from pipelines.pretrain import build
 from pipelines.pretrain_clip import PretrainClip
 from pipelines.workflow.cli import Invocation
 from pipelines.workflow.step import step
 from vlp_core.curation.settings import Ingest, Select
-from vlp_core.curation.unseen import copies_of_whole
+from vlp_core.curation.unseen import Estimate, copies_of_whole
 from vlp_core.data.layout import LEDGER, LEDGER_FOLDER, PAIRS, SELECTION, read_shards
 from vlp_core.data.settings import Data
 from vlp_core.data.stored import read_selection
@@ -231,6 +233,31 @@ def test_what_does_not_grow_with_the_links_is_set_for_the_sample(tmp_path: Path)
     assert keeps_decoded(epochs, Data(), 64, pictures=3000, width=256, height=256)
     assert not keeps_decoded(once, Data(), 224, pictures=1e7, width=256, height=256)
     assert not keeps_decoded(replace(once, steps=100_000), Data(), 224, pictures=1e7, width=256, height=256)
+
+
+@pytest.mark.parametrize(
+    ("told", "fetched", "spread", "free"),
+    [
+        ("", (90, 110), 0.02, None),
+        ("how many pictures there will be cannot be told from so few links", (60, 140), 0.02, None),
+        ("train: its steps took so differently", (90, 110), 0.2, None),
+        ("the whole takes 5 GB and 3 GB are free", (90, 110), 0.02, 3 * 10**9),
+    ],
+)
+def test_what_a_sample_is_too_small_to_tell_is_told_in_a_line(
+    told: str, fetched: tuple[float, float], spread: float, free: int | None
+) -> None:
+    sure = Estimate(value=100, low=100, high=100)
+    yields = {each.name: sure for each in fields(Yields)}
+    yields["fetched"] = Estimate(value=100, low=fetched[0], high=fetched[1])
+    figures = Figures(
+        yields=Yields(**yields),
+        room={"pictures": 5 * 10**9},
+        seconds={},
+        details={"training": {"train": {"spread": spread}}, "asked": {}},
+    )
+    warnings = list(warnings_of(figures, [], free))
+    assert len(warnings) == bool(told) and all(told in warning for warning in warnings)
 
 
 def test_what_no_forecast_can_do_is_told_in_a_line(tmp_path: Path) -> None:

@@ -33,9 +33,11 @@ def root(tmp_path: Path, store: Path) -> Path:
     root = root_with(store, tmp_path / "root")
     for number, some in enumerate(([*PICTURES, DEAD], [*PICTURES[2:], COPY]), 1):
         folder = write_images(root / "release" / f"{number}", some, shard_size=2)
-        (folder / "release.json").write_text(json.dumps({"title": f"photos@{number}"}))
+        counts = {"pictures": sum(shown.body is not None for shown in some), "added": 4 if number == 1 else 0}
+        info = {"title": f"photos@{number}", "digest": f"{number}", "counts": counts}
+        (folder / "release.json").write_text(json.dumps(info))
         recorded(folder)
-        named = {"name": "photos", "root": str(root), "as_of": "", "digest": f"{number}"}
+        named = {"name": "photos", "root": str(root), "as_of": "2026-03-01T03:00:00+00:00", "digest": f"{number}"}
         enter(Release(**named, number=number, folder=f"release/{number}"))
     selection = root / "select" / "0"
     write_selection(selection, [shown.uid for shown in PICTURES[:2]])
@@ -98,6 +100,20 @@ def test_releases_and_registered_models_that_saw_it_are_told_before_and_after_a_
     after = {"photos@1": "purged since", "photos@2": copied, "clip version 2 (champion)": f"{model}: purged since"}
     assert asked(root, capsys, seen.url)[:2] == (0, after)
     assert asked(root, capsys, f"HTTP://Pictures.Test:80/{seen.url.rpartition('/')[2]}")[:2] == (0, after)
+
+
+def test_without_a_name_the_releases_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def told() -> list[list[str]]:
+        assert lineage.main(["--root", str(root)]) == 0
+        return [line.split() for line in capsys.readouterr().out.splitlines()]
+
+    begun = "2026-03-01T03:00"
+    head, first, last = told()
+    assert head == ["release", "begun", "pictures", "changes"]
+    assert (first, last) == (["photos@1", begun, "4", "4", "added"], ["photos@2", begun, "3", "none"])
+    assert takedown.main([PICTURES[1].url, "--purge", "--root", str(root)]) == 0
+    capsys.readouterr()
+    assert told()[1] == ["photos@1", begun, "3", "4", "added,", "1", "purged"]
 
 
 def test_a_shard_that_releases_share_is_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from jobs.purge_pages import blank_drawing
 from pipelines import takedown
 from pipelines.forecasting.settings import FOLDER as FORECAST
 from pipelines.series import Series
+from pipelines.workflow.data_sets import left_in
 from pipelines.workflow.open_runs import hold
 from pipelines.workflow.purging import check_no_purge
 from pipelines.workflow.record import Record, bad_files
@@ -31,12 +32,13 @@ from vlp_core.curation.settings import Filter, Near, Select
 from vlp_core.data.index import Reader
 from vlp_core.data.layout import SELECTION_FILE
 from vlp_core.data.parts import digest, parts_of
-from vlp_core.data.releases import Next, read, read_info
+from vlp_core.data.releases import Next, data_set_of, read, read_info
 from vlp_core.data.stored import index_shard
 from vlp_core.data.tombstones import read_tombstones
 from vlp_core.errors import UserError
 from vlp_core.evals.names import QUERIES
 from vlp_core.identity import sha256_of, uid_of
+from vlp_core.metric_names import DATASET_DIGEST_CHARS
 from vlp_core.report.settings import Report
 from vlp_core.tracker import Silent
 
@@ -289,6 +291,45 @@ def test_the_release_after_a_purge_says_how_many_pictures_that_took(data: Purged
     counts = read_info(last.path)["counts"]
     assert (counts["pictures"], counts["taken_down"], counts["removed"]) == (7, 1, 1)
     assert sorted(pq.read_table(last.path / "changes.parquet")["change"].to_pylist()) == ["removed", "taken_down"]
+
+
+def test_a_release_of_which_pictures_were_purged_is_another_data_set_and_its_card_says_so(data: Purged) -> None:
+    """Of whoever reads it from then on, also by what had read it before."""
+    release = read(data.root, "photos", 1).path
+    card = (release / "card.md").read_text()
+    told = [data_set_of(release)]
+    for path, gone in (("1.jpg", 1), ("8.jpg", 1), ("2.jpg", 2)):  # it has never had the second
+        assert run(data, f"{HOST}/{path}", "--purge") == 0
+        found = data_set_of(release)
+        assert found is not None and (found["counts"]["pictures"], found["counts"]["purged"]) == (8 - gone, gone)
+        assert (
+            release / "card.md"
+        ).read_text() == f"{card}\n## Purged since\n\n{gone} pictures, which the counts above have still.\n"
+        told.append(found)
+    digests = [each["digest"] for each in told if each is not None]
+    assert digests[1] == digests[2] and len(set(digests)) == 3
+    (read_by,) = left_in(data.folders["adopt"])
+    assert read_by.dataset.digest == digests[-1][:DATASET_DIGEST_CHARS]
+
+
+def test_what_a_takedown_would_take_out_is_told_and_nothing_done(
+    data: Purged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(data, f"{HOST}/1.jpg", "--reason", "a mail") == 0
+    before = contents_of(data.root), read_tombstones(data.root).to_pylist()
+    capsys.readouterr()
+    assert run(data, f"{HOST}/1.jpg", f"{HOST}/2.jpg", "--purge", "--explain") == 0
+    said = capsys.readouterr().out
+    assert "photos@2: 2 pictures, of which the next release has none" in said and "1 tombstones would be added" in said
+    assert "would purge download/photos-1, and what was made of it, of 2 pictures" in said
+    assert "would purge 2 links" in said
+    assert run(data, "--list") == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == 2 and f"url     {HOST}/1.jpg" in listed[0] and listed[0].endswith(": a mail")
+    assert (contents_of(data.root), read_tombstones(data.root).to_pylist()) == before
+    nowhere = data.world.folder / "nowhere"
+    assert takedown.main([f"{HOST}/1.jpg", "--root", str(nowhere)]) == 2 and not nowhere.exists()
+    assert "there is no such folder" in capsys.readouterr().err
 
 
 def test_while_somebody_works_there_nothing_is_purged(data: Purged, capsys: pytest.CaptureFixture[str]) -> None:

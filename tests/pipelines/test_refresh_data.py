@@ -162,6 +162,22 @@ def test_a_refresh_that_was_begun_with_a_wrong_list_is_discarded_where_that_is_a
     assert data.asked == {"0.jpg": 1, "1.jpg": 1, "2.jpg": 1, "3.jpg": 1}
 
 
+@pytest.mark.usefixtures("cluster", "handlers")
+def test_a_refresh_that_failed_before_it_asked_for_anything_is_not_gone_on_with(
+    data: Data, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as one whose list was another data set's: the list of the next day is refreshed, and not that one again."""
+    data.pictures(*range(5))
+    data.lists("0.jpg", "1.jpg")
+    assert data.main() == 0
+    data.lists("3.jpg", "4.jpg")
+    assert data.main() == 2 and "taken by another data set" in capsys.readouterr().err
+    data.lists("0.jpg", "1.jpg", "2.jpg")
+    assert data.main() == 0
+    last = newest(data.root, "photos")
+    assert last is not None and last.number == 2 and set(data.asked) == {"0.jpg", "1.jpg", "2.jpg"}
+
+
 def test_a_kill_before_anything_is_asked_leaves_no_refresh_with_other_tombstones(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:

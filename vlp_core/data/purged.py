@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from vlp_core.data import store
 from vlp_core.identity import sha256_of_file
@@ -30,6 +32,14 @@ def purged_files(folder: str | Path) -> dict[str, dict[str, Any]]:
         return dict(json.loads(store.read_bytes(store.joined(str(folder), PURGED_FILE)))["files"])
     except (OSError, ValueError, KeyError):
         return {}
+
+
+def purged_pictures(folder: Path) -> list[str]:
+    """The uids, in order, of the pictures that were purged of a folder of images."""
+    if not (folder / SEEN_FILE).exists():
+        return []
+    seen = pq.read_table(folder / SEEN_FILE, schema=SEEN)
+    return sorted(seen["uid"].filter(pc.is_valid(seen["sha256"])).unique().to_pylist())
 
 
 def sha256_as_made(folder: Path, name: str, changed: Mapping[str, Mapping[str, Any]] | None = None) -> str:

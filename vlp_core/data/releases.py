@@ -17,9 +17,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from vlp_core.data.purged import purged_pictures
 from vlp_core.errors import UserError, first_line, nearest
 from vlp_core.files import replacing
-from vlp_core.identity import canonical_json
+from vlp_core.identity import canonical_json, digest_of
 from vlp_core.settings import execution
 
 SCHEME = "releases:"
@@ -32,7 +33,8 @@ DATA_SETS_FILE = "_DATASETS.json"
 # Statuses of rows that have no picture in the release, though one was fetched.
 QUARANTINED, TAKEN_DOWN = "quarantined", "taken_down"
 
-# change: added | removed | changed | captions | quarantined | taken_down
+CHANGE = ("added", "removed", "changed", "captions", "quarantined", "taken_down")
+"""What a row of CHANGES says, and the names by which a release counts them."""
 CHANGES = pa.schema([("uid", pa.string()), ("url", pa.string()), ("change", pa.string())])
 # The picture that came, and the one that was there before it, where there was one: sha256 of the bodies, and where
 # they lie.
@@ -188,12 +190,25 @@ def read_info(folder: Path) -> dict[str, Any]:
         ) from error
 
 
+def brought_changes(folder: Path) -> bool:
+    """Whether a release has other pictures or captions than the one before it. UserError as `read_info`."""
+    counts = read_info(folder)["counts"]
+    return any(counts[change] for change in CHANGE)
+
+
 def data_set_of(folder: Path) -> dict[str, Any] | None:
-    """A release as MLflow is told of it: name, digest, counts and where it lies; None for a folder that is none."""
+    """A release as MLflow is told of it: name, digest, counts and where it lies; None for a folder that is none.
+
+    One of which pictures were purged is another data set from then on.
+    """
     if not (folder / INFO_FILE).exists():
         return None
-    info = read_info(folder)
-    return {"name": info["title"], "digest": info["digest"], "source": str(folder), "counts": info["counts"]}
+    info, gone = read_info(folder), purged_pictures(folder)
+    digest, counts = info["digest"], info["counts"]
+    if gone:
+        digest = digest_of({"release": digest, "purged": gone})
+        counts = {**counts, "pictures": counts["pictures"] - len(gone), "purged": len(gone)}
+    return {"name": info["title"], "digest": digest, "source": str(folder), "counts": counts}
 
 
 def _listed(there: Sequence[int]) -> str:

@@ -109,9 +109,7 @@ def add_tombstones(root: Path, named: pa.Table, reason: str, by: str) -> int:
         for left in root.glob(f".{TAKEDOWNS_FILE}.*.tmp"):  # by a kill
             left.unlink()
         there = read_tombstones(root)
-        named = with_keys(named).group_by(["kind", "key"], use_threads=False).aggregate([("value", "first")])
-        known = with_keys(there.select(["kind", "value"])).select(["kind", "key"])
-        new = named.join(known, ["kind", "key"], join_type="left anti", use_threads=False)
+        new = _new(named, there)
         if len(new):
             since = datetime.now(UTC).replace(microsecond=0)
             said = [
@@ -120,6 +118,18 @@ def add_tombstones(root: Path, named: pa.Table, reason: str, by: str) -> int:
             added = pa.table([new["kind"], new["value_first"], *said], schema=TAKEDOWNS)
             write_table(path, pa.concat_tables([there, added]))
     return len(new)
+
+
+def count_new(root: Path, named: pa.Table) -> int:
+    """How many of those that are named are no tombstones of a root yet. UserError as `add_tombstones`."""
+    return len(_new(named, read_tombstones(root)))
+
+
+def _new(named: pa.Table, there: pa.Table) -> pa.Table:
+    """`kind`, `key` and `value_first` of those that are named and not there, each once."""
+    named = with_keys(named).group_by(["kind", "key"], use_threads=False).aggregate([("value", "first")])
+    known = with_keys(there.select(["kind", "value"])).select(["kind", "key"])
+    return named.join(known, ["kind", "key"], join_type="left anti", use_threads=False)
 
 
 def read_tombstones(root: Path) -> pa.Table:
