@@ -34,14 +34,14 @@ def examiner(fetch: Fetch) -> Examine:
             etag=_said(answer.etag),
             last_modified=_said(answer.last_modified),
         )
+        refused = replace(came, error_message=REASON, etag=None, last_modified=None)
         if answer.not_modified:
             if earlier_sha256 is not None and never.has(earlier_sha256):
-                return replace(came, error_message=REASON), None
+                return refused, None
             came = replace(came, etag=came.etag or link.etag, last_modified=came.last_modified or link.last_modified)
             return replace(came, status=UNCHANGED, error_message=None, sha256=earlier_sha256), None
         if answer.body is None:
             return came, None
-        refused = replace(came, error_message=REASON, etag=None, last_modified=None)
         digest = sha256_of(answer.body)
         if never.has(digest):
             return refused, None

@@ -100,6 +100,8 @@ def run(
         "stored": stored,
         "counts": counts,
     }
+    if takedowns is None and next.takedowns is not None and next.takedowns.exists():
+        raise UserError(f"{next.title}: the first takedown came while it was made; start again, and it is left out")
     write_text(out / INFO_FILE, canonical_json(info) + "\n")
     write_card(out, info, card, fetch, tally)
     shutil.rmtree(work)

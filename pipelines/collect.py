@@ -5,9 +5,10 @@ A result stands on those that its record names by their content, and an images f
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.open_runs import FOLDER as RUNS
-from pipelines.workflow.record import RECORD, CorruptRecordError, Record
+from pipelines.workflow.record import BEGUN, RECORD, CorruptRecordError, Record
 from pipelines.workflow.results import Results
 from vlp_core.data.adopted import PLACES, read_place
 from vlp_core.data.releases import (
@@ -32,8 +33,6 @@ from vlp_core.data.releases import (
 from vlp_core.errors import UserError
 from vlp_core.files import write_text
 
-_MODELS = ("register", "train")
-"""What stays whatever becomes of the release: a model that somebody waited for, registered or not."""
 _REMOVED = ".removed.old"
 _GOING = "_going.json"
 
@@ -55,8 +54,9 @@ class Result:
 
 
 def collect(root: Path, name: str, keep: int, *, look_only: bool) -> Iterator[str]:
-    """Remove all releases of a name but the last `keep` that differ, with what stands on them, but for models, and what
-    they stand on, but for what anything else needs. Yields lines that say what goes; with `look_only` nothing does.
+    """Remove all releases of a name but the last `keep`, and the last so many that differ, with what stands on them,
+    but for models, and what they stand on, but for what anything else needs. Yields lines that say what goes; with
+    `look_only` nothing does.
 
     The name is the caller's alone to refresh.
     """
@@ -90,15 +90,16 @@ def collect(root: Path, name: str, keep: int, *, look_only: bool) -> Iterator[st
 
 
 def _old(root: Path, name: str, keep: int) -> list[int]:
-    """All releases but the last that differ: one that changed nothing stands for the one before it, and knows better
-    when each link was asked."""
+    """All releases but the last, and the last that differ: one that changed nothing stands for the one before it, and
+    knows better when each link was asked."""
     there = numbers(root, name)
-    kept: list[int] = []
+    differ: list[int] = []
     stood_for = False
     for number in reversed(there):
-        if not stood_for and len(kept) < keep:
-            kept.append(number)
+        if not stood_for:
+            differ.append(number)
         stood_for = not brought_changes(read(root, name, number).path)
+    kept = {*there[-keep:], *differ[:keep]}
     return [number for number in there if number not in kept]
 
 
@@ -139,7 +140,7 @@ def at_work(root: Path) -> str:
 
 def _going(root: Path, name: str, old: list[int], begun: Path, used: set[Result]) -> list[Result]:
     """What goes with these releases, and what a kill left of those before; what stands on others first."""
-    graph = Graph.read(root)
+    graph = Graph.read(root, begun=True)
     kept = {
         read(root, other, number).path
         for other in names(root)
@@ -151,9 +152,14 @@ def _going(root: Path, name: str, old: list[int], begun: Path, used: set[Result]
     with suppress(FileNotFoundError):
         left = set(json.loads(begun.read_text()))
         with_them |= {result for result in graph.stands_on if str(result) in left}
-    stay = {result for result in graph.stands_on if result not in with_them or result.step in _MODELS}
+    stay = {result for result in graph.stands_on if result not in with_them or _is_model(result.step)}
     stay |= {result for result in graph.stands_on if result.folder in kept} | used
-    return graph.in_order(with_them - graph.all_under(stay))
+    return graph.in_order(with_them - graph.all_under(stay, rather_not=with_them))
+
+
+def _is_model(step: str) -> bool:
+    """What stays whatever becomes of the release: a model that somebody waited for, registered or not, whole or not."""
+    return step.partition("-")[0] in ("register", "train")
 
 
 def _is_of(result: Result, name: str, kept: set[Path]) -> bool:
@@ -167,12 +173,18 @@ def _is_of(result: Result, name: str, kept: set[Path]) -> bool:
 
 @dataclass(frozen=True)
 class Graph:
-    """Of each result of a root those that it stands on."""
+    """Of each result of a root those that it needs, one of each set: several may have the content that it names."""
 
-    stands_on: Mapping[Result, frozenset[Result]]
+    needs: Mapping[Result, tuple[frozenset[Result], ...]]
+
+    @cached_property
+    def stands_on(self) -> Mapping[Result, frozenset[Result]]:
+        """All that a result may stand on."""
+        return {result: frozenset().union(*needed) for result, needed in self.needs.items()}
 
     @staticmethod
-    def read(root: Path) -> "Graph":
+    def read(root: Path, *, begun: bool = False) -> "Graph":
+        """Of results that are whole; and of models whose training has `begun`. UserError where a record is damaged."""
         records: dict[Result, Record] = {}
         for path in sorted(root.glob(f"[!.]*/[!.]*/{RECORD}")):
             try:
@@ -188,30 +200,31 @@ class Graph:
         found = {}
         for result, record in records.items():
             named = [by_content.get(key, set()) for key in _named({**record.inputs, **record.extends})]
-            read = {by_folder[folder] for folder in _folders(record, result.folder) if folder in by_folder}
-            found[result] = frozenset(read.union(*named) - {result})
+            read = [{by_folder[folder]} for folder in _folders(record, result.folder) if folder in by_folder]
+            found[result] = tuple(frozenset(some - {result}) for some in (*named, *read) if some - {result})
+        for folder in (path.parent for path in root.glob(f"[!.]*/[!.]*.partial/{BEGUN}") if begun):
+            said = json.loads((folder / BEGUN).read_text())
+            if _is_model(said["step"]):
+                named = [by_content.get(key, set()) for key in _named(said)]
+                found[Result(said["step"], folder)] = tuple(frozenset(some) for some in named if some)
         return Graph(found)
 
-    def all_under(self, results: set[Result]) -> set[Result]:
-        """These, and all that they stand on."""
+    def all_under(self, results: set[Result], rather_not: Set[Result] = frozenset()) -> set[Result]:
+        """These, and all that they stand on; of several that have what one needs those that are not `rather_not`."""
         found, waiting = set(results), list(results)
         while waiting:
-            new = self.stands_on[waiting.pop()] - found
+            needed = self.needs[waiting.pop()]
+            new = set().union(*(some - rather_not or some for some in needed)) - found
             found |= new
             waiting += new
         return found
 
     def all_over(self, results: set[Result]) -> set[Result]:
-        """All that stands on these, but not these."""
-        over: dict[Result, set[Result]] = {}
-        for result, below in self.stands_on.items():
-            for one in below:
-                over.setdefault(one, set()).add(result)
-        found, waiting = set(results), list(results)
-        while waiting:
-            new = over.get(waiting.pop(), set()) - found
-            found |= new
-            waiting += new
+        """All that cannot stand without these, but not these."""
+        found, known = set(results), 0
+        while known != len(found):
+            known = len(found)
+            found |= {result for result, needed in self.needs.items() if any(some <= found for some in needed)}
         return found - results
 
     def in_order(self, results: set[Result]) -> list[Result]:

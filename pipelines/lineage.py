@@ -127,7 +127,7 @@ def _digest(selection: Path) -> str:
 def releases_of(root: Path) -> list[tuple[str, ...]]:
     """Of each release of a root its name, when its refresh began, how many pictures it has, and what it changed.
     UserError where one cannot be read."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for release in every(root):
         found = data_set_of(release.path)
         if found is None:

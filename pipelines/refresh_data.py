@@ -19,7 +19,7 @@ from pipelines.collect import check_keep, collect
 from pipelines.series import Series, Turn
 from pipelines.sources import sort_out
 from pipelines.workflow.cli import open_root, parse, run_pipeline
-from pipelines.workflow.ending import INTERRUPTED, OK, disk_faults, ended
+from pipelines.workflow.ending import OK, disk_faults, ended
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import folders_made, steps_begun
 from pipelines.workflow.purging import check_no_purge
@@ -100,7 +100,7 @@ def build(config: Refresh, turn: Turn, root: Path) -> list[Step]:
             recheck_days=config.recheck_days,
             shard_size=config.ingest.shard_size,
             takedowns=turn.takedowns,
-            let_in=config.let_in,
+            let_in=turn.let_in,
         )
         fetched = step("download", download.run, pairs=asked, fetch=fetch, serve=None, refresh=True)
         after["changes"] = asked
@@ -114,7 +114,7 @@ def build(config: Refresh, turn: Turn, root: Path) -> list[Step]:
         near=config.near,
         card=config.card,
         takedowns=live if live.exists() else None,
-        let_in=config.let_in,
+        let_in=turn.let_in,
         **after,
     )
     return [step("publish", publish.run, release=made, next=turn.next)]
@@ -138,19 +138,25 @@ def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only
     lists = [(path.name, digests.of(path)) for path in lists_of(config)]
     if not look_only:
         digests.save()
-    turn = series.turn(lists, look_only=look_only)
+    turn = series.turn(lists, config.let_in, look_only=look_only)
     wrong = config.discard and turn.earlier is not None and turn.named is None
     if wrong or not _goes_on(config, turn, series.root):
-        turn = series.turn(lists, look_only=look_only, anew=True)
+        turn = series.turn(lists, config.let_in, look_only=look_only, anew=True)
+    if turn.earlier is not None and series.wanted is not None:
+        raise UserError(
+            f"--into {turn.next.title}: was begun with other lists; leave the number out to bring it to its end first,"
+            " or give --discard to leave it"
+        )
     if turn.earlier is not None and not look_only:
         print(
             f"! {turn.next.title} was begun with other lists: it is brought to its end, then those of today are asked"
             " (--discard: leave it)"
         )
         code = _run(words, series, turn)
-        if code == INTERRUPTED or not whole:
+        if code != OK or not whole:  # what it has asked for is not lost: the same again goes on from there
             return code
-        turn = series.turn(lists, anew=True)
+        left = tuple(name for name in config.let_in if name not in turn.let_in)
+        turn = series.turn(lists, left, anew=True)
     code = _run(words, series, turn)
     if code == OK and whole and not look_only:
         series.end()
@@ -166,8 +172,7 @@ def _goes_on(config: Refresh, turn: Turn, root: Path) -> bool:
     with other flags neither goes on from there."""
     if turn.named is not None:
         return folders_made(walk(build(config, turn, root)), root).get(STEP) == turn.named.path
-    flags = (config, replace(config, let_in=()))  # what is let in was not asked for
-    return turn.earlier is None or any("download" in steps_begun(walk(build(each, turn, root)), root) for each in flags)
+    return turn.earlier is None or "download" in steps_begun(walk(build(config, turn, root)), root)
 
 
 def _run(words: Sequence[str], series: Series, turn: Turn) -> int:

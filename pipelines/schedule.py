@@ -10,20 +10,21 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
 from pipelines.scheduling.attempt import command_of
 from pipelines.scheduling.cron import Cron, duration
 from pipelines.scheduling.desk import Desk, names
-from pipelines.scheduling.scheduler import Overlap, Plan, Scheduler
+from pipelines.scheduling.scheduler import IDLE, Overlap, Plan, Scheduler
 from pipelines.scheduling.submission import submit
 from pipelines.scheduling.telling import Hooks, Teller
 from pipelines.workflow.cli import Interruption, open_root, parse
 from pipelines.workflow.ending import FAULT, OK, disk_faults, ended
 from vlp_core.data.releases import parted
 from vlp_core.errors import UserError
+from vlp_core.files import full_disk, no_space
 from vlp_core.web.addresses import Gate
 from vlp_core.web.hook import check_hook
 
@@ -150,13 +151,37 @@ def _shown(root: Path) -> int:
     return OK
 
 
-def _keep_at_it(scheduler: Scheduler, *, once: bool) -> int:
+@dataclass
+class _Room:
+    """Whether the disk takes what a schedule writes: of one that is full it is told once, and tried again."""
+
+    root: Path
+    plan: Plan
+    hooks: Hooks
+    told: bool = False
+
+    def tick(self, scheduler: Scheduler) -> timedelta:
+        try:
+            wait = scheduler.tick(_now())
+        except OSError as error:
+            if not full_disk(error) or self.plan.cron is None:
+                raise
+            if not self.told:
+                self.hooks.say(no_space(self.root))
+                self.hooks.tell({"schedule": self.plan.name, "state": "failed", "error": no_space(self.root)})
+            self.told = True
+            return IDLE
+        self.told = False
+        return wait
+
+
+def _keep_at_it(scheduler: Scheduler, room: _Room, *, once: bool) -> int:
     """Tick until it is over, which but for a run by hand it never is, or until Ctrl-C or SIGTERM."""
     interruption = Interruption()
     interruption.defer()
     try:
         while not (once and not scheduler.at_work):
-            until = time.monotonic() + scheduler.tick(_now()).total_seconds()
+            until = time.monotonic() + room.tick(scheduler).total_seconds()
             while not interruption.asked() and (left := until - time.monotonic()) > 0:
                 time.sleep(min(0.5, left))
             if interruption.asked():
@@ -166,13 +191,13 @@ def _keep_at_it(scheduler: Scheduler, *, once: bool) -> int:
     return OK if scheduler.ended is None or scheduler.ended.state == "done" else FAULT
 
 
-def _once(scheduler: Scheduler, plan: Plan) -> int:
+def _once(scheduler: Scheduler, plan: Plan, room: _Room) -> int:
     while not scheduler.fire(_now()):
         if plan.overlap == "skip":
             scheduler.skip(_now())
             return OK
         time.sleep(1)
-    return _keep_at_it(scheduler, once=True)
+    return _keep_at_it(scheduler, room, once=True)
 
 
 def _run(config: Schedule, given: Path | None, words: list[str], all_words: Sequence[str]) -> int:
@@ -197,12 +222,12 @@ def _scheduled(config: Schedule, plan: Plan, gate: Gate, root: Path) -> int:
         print(f"{_now():%Y-%m-%d %H:%M:%S} UTC  {plan.name}: {text}", flush=True)
 
     hooks = Hooks(say, config.on_failure, config.web_hook, gate)
-    scheduler = Scheduler(plan, desk, Teller(plan, desk, hooks, say), say)
+    scheduler, room = Scheduler(plan, desk, Teller(plan, desk, hooks, say), say), _Room(root, plan, hooks)
     if config.once:
-        return _once(scheduler, plan)
+        return _once(scheduler, plan, room)
     with desk.alone():
         scheduler.begin(_now())
-        return _keep_at_it(scheduler, once=False)
+        return _keep_at_it(scheduler, room, once=False)
 
 
 def main(words: Sequence[str]) -> int:

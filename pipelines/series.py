@@ -37,6 +37,8 @@ class Turn:
     takedowns: Path | None
     never_store: Path | None
     """The sha256 among them, a line each."""
+    let_in: tuple[str, ...]
+    """What leaves the quarantine."""
     earlier: tuple[Remembered, ...] | None
     """The lists that it is of, where those of today are others: it is brought to its end, for it has asked already."""
     named: Release | None
@@ -45,13 +47,14 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)
 class _Begun:
-    """A refresh that a kill left under way: the number of its release, the digest of the one before, when it began, and
-    of which lists."""
+    """A refresh that a kill left under way: the number of its release, the digest of the one before, when it began, of
+    which lists, and what it lets in."""
 
     number: int
     before: str | None
     as_of: str
     lists: Lists
+    let_in: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Series:
         finally:
             lock.release()
 
-    def turn(self, lists: Lists, *, look_only: bool = False, anew: bool = False) -> Turn:
+    def turn(self, lists: Lists, let_in: tuple[str, ...] = (), *, look_only: bool = False, anew: bool = False) -> Turn:
         """The refresh that a kill left under way, unless it is to begin anew; or a new one, of these lists.
 
         UserError where the release before is damaged.
@@ -102,10 +105,11 @@ class Series:
         if last is not None:
             checked(last, remember=not look_only)
         digest, folder = (None, None) if before is None else (before.digest, before.path)
-        as_of = self._begin(number, digest, lists, look_only) if found is None else found.as_of
+        as_of = self._begin(number, digest, lists, let_in, look_only) if found is None else found.as_of
         kept, hashes = self.folder / f"_{TAKEDOWNS_FILE}", self.folder / NEVER_STORE_FILE
         if look_only and found is None:
             kept, hashes = self.root / TAKEDOWNS_FILE, Path()
+        other = None if found is None or found.lists == lists else found
         return Turn(
             next=Next(
                 name=self.name,
@@ -117,7 +121,8 @@ class Series:
             ),
             takedowns=kept if kept.exists() else None,
             never_store=hashes if hashes.is_file() else None,
-            earlier=None if found is None or found.lists == lists else tuple(Remembered(*item) for item in found.lists),
+            let_in=let_in if other is None else other.let_in,
+            earlier=None if other is None else tuple(Remembered(*item) for item in other.lists),
             named=None if before is last else last,
         )
 
@@ -141,16 +146,19 @@ class Series:
         try:
             said = json.loads((self.folder / BEGUN_FILE).read_text())
             lists = [(str(name), str(digest)) for name, digest in said["lists"]]
-            return _Begun(number=said["number"], before=said["before"], as_of=str(said["as_of"]), lists=lists)
+            let_in = tuple(map(str, said["let_in"]))
+            return _Begun(
+                number=said["number"], before=said["before"], as_of=str(said["as_of"]), lists=lists, let_in=let_in
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _begin(self, number: int, before: str | None, lists: Lists, look_only: bool) -> str:
+    def _begin(self, number: int, before: str | None, lists: Lists, let_in: tuple[str, ...], look_only: bool) -> str:
         as_of = datetime.now(UTC).replace(microsecond=0).isoformat()
         if not look_only:
             self.end()  # a kill here leaves none that goes on with other tombstones than it began with
             self._keep_takedowns()
-            said = {"number": number, "before": before, "as_of": as_of, "lists": lists}
+            said = {"number": number, "before": before, "as_of": as_of, "lists": lists, "let_in": let_in}
             write_text(self.folder / BEGUN_FILE, canonical_json(said) + "\n")
         return as_of
 

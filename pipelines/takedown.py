@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 def _asked(given: argparse.Namespace) -> int:
     if not given.list and not given.purge and not given.tell:
         raise UserError("nothing to take down: give urls, hosts, sha256 or a file of them, or --purge")
-    root = open_root(given.root, look_only=not given.anyway)
+    root = open_root(given.root, look_only=given.explain or not given.anyway)
     if not root.is_dir():
         raise UserError(f"--root {root}: there is no such folder; give the one that the releases are in")
     down = read_tombstones(root)

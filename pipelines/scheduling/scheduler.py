@@ -91,7 +91,9 @@ class Scheduler:
             return False
         left = self.desk.state().going
         if left is not None:
-            self._say(f"the run of {self.plan.shown(left.planned)} was cut short; this one goes on with it")
+            self._say(f"the run of {self.plan.shown(left.planned)} was cut short; it goes on")
+            self._start(replace(left, again=None))
+            return True
         self._fire(now.replace(microsecond=0), now)
         return True
 
@@ -129,11 +131,11 @@ class Scheduler:
         going = self.desk.state().going
         assert going is not None and self._attempt is not None
         why = "" if code == OK else _why(code, self._attempt.last_line())
-        self._attempt = None
         if code != OK and going.attempt <= self.plan.retries:
             again = now + self.plan.pause * 2 ** (going.attempt - 1)
             self._say(f"the run of {self.plan.shown(going.planned)} failed ({why}); again at {self.plan.shown(again)}")
             self.desk.set(going=replace(going, again=again))
+            self._attempt = None
             return
         outcome = _outcome(going.planned, now, "done" if code == OK else "failed", why)
         self.ended = replace(outcome, started=going.started, attempts=going.attempt)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipelines.workflow.differences import differences
 from pipelines.workflow.outside import Digests
+from pipelines.workflow.purging import check_no_purge
 from pipelines.workflow.record import RECORD, RUN, CorruptRecordError, Record, bad_files
 from pipelines.workflow.results import Results
 from pipelines.workflow.source import sources_of
@@ -97,6 +98,9 @@ class Planner:
         if record is None:
             return None
         bad = bad_files(folder, record, whole=whole, remember=self.repair)
+        if bad:  # a purge that has begun since is no damage, nor one that has ended
+            check_no_purge(self.results.root)
+            bad = bad_files(folder, record, whole=whole, remember=self.repair)
         if bad:
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
             self._give_up(name, fingerprint, f"{bad[0]}{more} is missing or not as it was recorded")

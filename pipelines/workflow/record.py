@@ -22,6 +22,8 @@ from vlp_core.identity import digest_of, sha256_of_file
 SCHEMA = 1
 RECORD = "_RECORD.json"
 RUN = "_RUN.json"
+BEGUN = "_BEGUN.json"
+"""Of work under way: what it stands on, so that nobody removes that before it is brought to its end."""
 STAMPS = "_STAMPS.json"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.workflow.lock import Lock
-from pipelines.workflow.record import RECORD, RUN, STAMPS, CorruptRecordError, Inventory, Record, bad_files
+from pipelines.workflow.record import BEGUN, RECORD, RUN, STAMPS, CorruptRecordError, Inventory, Record, bad_files
 from pipelines.workflow.step import Identity, Step
 from vlp_core.data.purged import PURGED_FILE
 from vlp_core.files import write_text
@@ -119,6 +119,7 @@ class Results:
         write_text(partial / STAMPS, json.dumps(inventory.stamps, sort_keys=True))
         write_text(partial / RUN, json.dumps(run, sort_keys=True, indent=1))
         (partial / PURGED_FILE).unlink(missing_ok=True)  # of an earlier making: what is there now is what was made
+        (partial / BEGUN).unlink(missing_ok=True)
         record.write(partial)
         if folder.exists():
             replaced = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.old")

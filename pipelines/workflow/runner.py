@@ -1,6 +1,7 @@
 """The runner: hands steps to Ray as their inputs get ready, publishes what they make, and tells MLflow and the user."""
 
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -19,13 +20,14 @@ from pipelines.workflow.lock import Lock
 from pipelines.workflow.page import Page, describe
 from pipelines.workflow.plan import Decision, Planner
 from pipelines.workflow.progress import Display
-from pipelines.workflow.record import CorruptRecordError, Record
+from pipelines.workflow.record import BEGUN, CorruptRecordError, Record
 from pipelines.workflow.results import Results
 from pipelines.workflow.source import sources_of
 from pipelines.workflow.step import Identity, Step, identify, resolve
 from pipelines.workflow.tracking import KILLED, Tracking
 from pipelines.workflow.worker import Assignment, Mailbox, Outcome, perform
 from vlp_core.errors import UserError, first_line, public_text
+from vlp_core.files import write_text
 
 POLL_S = 0.25
 STOP_S = 10.0  # for cancelled tasks to end
@@ -245,6 +247,10 @@ class Runner:
         out = self.results.partial(step.name, identity.fingerprint)
         if step.name in self.planner.forced:
             shutil.rmtree(out, ignore_errors=True)
+        if step.resumable:
+            out.mkdir(parents=True, exist_ok=True)
+            stands_on = {"step": step.name, "inputs": identity.inputs, "extends": identity.extends}
+            write_text(out / BEGUN, json.dumps(stands_on) + "\n")
         inputs = {key: resolve(value, self.planner.folder_of) for key, value in step.inputs.items()}
         if step.accepts("previous"):
             inputs["previous"] = previous
@@ -258,6 +264,7 @@ class Runner:
         environment = {
             **stage_environment(),
             "MLFLOW_TRACKING_URI": self.tracking.uri,
+            "MLFLOW_REGISTRY_URI": os.environ.get("MLFLOW_REGISTRY_URI") or self.tracking.uri,  # and no worker's own
             "MLFLOW_EXPERIMENT_ID": self.tracking.experiment,
             "MLFLOW_RUN_ID": run,
         }

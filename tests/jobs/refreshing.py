@@ -111,6 +111,7 @@ class World:
         self.turns += 1
         name = f"{into}-{self.turns}"
         pairs = self._ingested(rows, columns or {}, name, shard_size)
+        file = self.root / "takedowns.parquet"
         as_of = (datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)).isoformat()
         following = Next(
             name=into,
@@ -118,8 +119,8 @@ class World:
             as_of=as_of,
             before=None if before is None else before.digest,
             folder=None if before is None else before.path,
+            takedowns=file,
         )
-        file = self.root / "takedowns.parquet"
         takedowns = file if file.exists() else None
         own = settings(self.site, retries=0, **fetch)
         asked, known = pairs, None
@@ -148,7 +149,7 @@ class World:
             takedowns=takedowns,
             let_in=let_in,
             out=out,
-            tracker=Silent(),
+            tracker=tracker or Silent(),
         )
         publish.run(release=out, next=following, out=self._folder("publish", name), tracker=Silent())
         last = newest(self.root, into)

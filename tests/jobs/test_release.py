@@ -28,6 +28,7 @@ from vlp_core.data.releases import newest, numbers, read
 from vlp_core.data.takedowns import Takedowns
 from vlp_core.errors import UserError
 from vlp_core.identity import sha256_of
+from vlp_core.tracker import Silent
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -127,6 +128,20 @@ def test_where_nothing_is_new_or_due_no_release_is_made(world: World) -> None:
     assert {path: row["error_message"] for path, row in rows_of(release).items()} == {
         path: row["error_message"] for path, row in before.items()
     }
+
+
+def test_a_first_takedown_while_a_release_is_made_is_in_none_that_gets_a_name(world: World) -> None:
+    """Whoever took it down was told that the next release is without it."""
+
+    class Meanwhile(Silent):
+        def progress(self, *_: object, **__: object) -> None:
+            world.take_down(url=f"{HOST}/1.jpg")
+
+    world.pictures(0, 1)
+    with pytest.raises(UserError, match="the first takedown came while it was made; start again"):
+        world.refresh(numbered(0, 1), tracker=Meanwhile())
+    assert newest(world.root, "photos") is None
+    assert contents(world.refresh(numbered(0, 1))).keys() == {"0.jpg"}
 
 
 @pytest.mark.parametrize(("left", "told"), [(3, False), (4, True)])

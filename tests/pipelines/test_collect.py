@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.collect import collect
 from pipelines.workflow.open_runs import hold
-from pipelines.workflow.record import Record
+from pipelines.workflow.record import BEGUN, Record
 from pipelines.workflow.results import Results
 from tests.pipelines.records import recorded
 from vlp_core.data.adopted import Place, write_place
@@ -23,12 +23,14 @@ class Root:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def made(self, step: str, *below: Record, places: tuple[Record, ...] = (), **inputs: Any) -> Record:
+    def made(
+        self, step: str, *below: Record, places: tuple[Record, ...] = (), body: str | None = None, **inputs: Any
+    ) -> Record:
         """A result of a step that stands on others, and reads pictures of some."""
         number = len(list((self.path / step).glob("*"))) + 1
         folder = self.path / step / f"{number:020d}"
         folder.mkdir(parents=True)
-        (folder / "file").write_text(f"{step} {number} " + "x" * 1000)
+        (folder / "file").write_text(body or f"{step} {number} " + "x" * 1000)
         if step == "release":
             counts = dict.fromkeys(CHANGE, 0) | {"added": inputs.pop("added", 1)}
             (folder / "release.json").write_text(json.dumps({"title": inputs.pop("title"), "counts": counts}))
@@ -52,8 +54,8 @@ class Root:
         enter(Release(name=name, number=number, root=str(self.path), folder=folder, digest=f"{number}", as_of=""))
         return made
 
-    def adopted(self, release: Record) -> Record:
-        return self.made("adopt", sources=[str(self.folder(release))])
+    def adopted(self, release: Record, body: str | None = None) -> Record:
+        return self.made("adopt", sources=[str(self.folder(release))], body=body)
 
     def left(self) -> set[str]:
         return {f"{p.parent.parent.name}/{int(p.parent.name)}" for p in self.path.glob("[!.]*/[!.]*/_RECORD.json")}
@@ -103,7 +105,7 @@ def test_the_picture_that_one_in_quarantine_is_compared_with_stays(root: Root) -
     assert numbers(root.path, "photos") == [3] and "download/1" in root.left() and "release/1" not in root.left()
 
 
-@pytest.mark.parametrize(("keep", "left"), [(1, [6]), (2, [4, 6]), (3, [1, 4, 6]), (4, [1, 4, 6])])
+@pytest.mark.parametrize(("keep", "left"), [(1, [6]), (2, [4, 5, 6]), (3, [1, 4, 5, 6])])
 def test_of_releases_that_changed_nothing_the_last_stands_for_the_one_that_did(
     root: Root, keep: int, left: list[int]
 ) -> None:
@@ -130,6 +132,35 @@ def test_a_model_another_series_and_other_pipelines_keep_what_they_stand_on(root
     assert ("register/1" in left) == registered
     assert "release/1" not in left and "keeps photos@2, which a model or a run stands on" in told
     assert numbers(root.path, "photos") == [2, 3] and numbers(root.path, "others") == [1]
+
+
+@pytest.mark.parametrize("step", ["train", "train-first", "train-clip-0"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_model_of_any_kind_keeps_what_it_stands_on_also_one_whose_training_was_cut_short(
+    root: Root, step: str, whole: bool
+) -> None:
+    releases = three(root)
+    adopted = root.adopted(releases[0])
+    on = [{"step": "adopt", "content": adopted.content}]
+    if whole:
+        root.made(step, adopted)
+    else:
+        begun = root.path / step / "0.partial" / BEGUN
+        begun.parent.mkdir(parents=True)
+        begun.write_text(json.dumps({"step": step, "inputs": {"on": on}, "extends": {"steps": 9}}))
+    list(collect(root.path, "photos", 1, look_only=False))
+    assert numbers(root.path, "photos") == [1, 3] and "adopt/1" in root.left()
+
+
+def test_what_was_made_of_pictures_that_a_later_release_has_just_so_stays(root: Root) -> None:
+    """It goes by what is in them: the release that it was made of is not missed."""
+    releases = three(root)
+    first, last = (root.adopted(release, body="the same") for release in (releases[0], releases[2]))
+    assert first.content == last.content
+    root.made("hash", first)
+    list(collect(root.path, "photos", 1, look_only=False))
+    assert numbers(root.path, "photos") == [3] and {"adopt/2", "hash/1"} <= root.left()
+    assert "adopt/1" not in root.left()
 
 
 def test_what_is_in_use_stays_and_nothing_goes_while_another_pipeline_is_at_work(root: Root) -> None:

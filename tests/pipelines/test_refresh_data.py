@@ -178,6 +178,49 @@ def test_a_refresh_that_failed_before_it_asked_for_anything_is_not_gone_on_with(
     assert last is not None and last.number == 2 and set(data.asked) == {"0.jpg", "1.jpg", "2.jpg"}
 
 
+@pytest.mark.usefixtures("cluster", "handlers")
+def test_what_a_refresh_of_earlier_lists_has_asked_is_not_lost_where_bringing_it_to_its_end_fails(
+    data: Data, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the reason, the same command goes on from there, until it is left on purpose."""
+    data.pictures(*range(4))
+    data.lists("0.jpg", "1.jpg")
+    assert data.main() == 0
+    data.says["2.jpg"] = 404
+    data.take_down(url=f"{HOST}/0.jpg")
+    data.lists("0.jpg", "2.jpg")
+    assert data.main() == 2 and "no picture would be left" in capsys.readouterr().err
+    data.lists("0.jpg", "1.jpg", "3.jpg")
+    assert data.main("--into", "photos@2") == 2
+    assert "photos@2: was begun with other lists; leave the number out" in capsys.readouterr().err
+    for _ in range(2):
+        assert data.main() == 2 and "no picture would be left" in capsys.readouterr().err
+    assert "3.jpg" not in data.asked and data.asked["2.jpg"] == 1
+    assert data.main("--discard") == 0
+    last = newest(data.root, "photos")
+    assert last is not None and last.number == 2 and contents(last).keys() == {"1.jpg", "3.jpg"}
+
+
+@pytest.mark.usefixtures("cluster", "handlers")
+@pytest.mark.parametrize("again", [True, False])
+def test_a_refresh_of_earlier_lists_lets_in_what_it_was_told_to(data: Data, again: bool) -> None:
+    """Whether that is said again with today's lists or not."""
+    data.pictures(*range(4))
+    data.lists("0.jpg", "1.jpg")
+    assert data.main() == 0
+    data.says["1.jpg"] = picture(80, 60, seed=99)
+    assert data.main("--recheck-days", "0") == 0
+    let_in = ("--let-in", f"{HOST}/1.jpg")
+    data.lists("0.jpg", "1.jpg", "2.jpg")
+    asked = data.asked.copy()
+    assert data.main(*let_in, "--until", "download") == 0
+    data.lists("0.jpg", "1.jpg", "2.jpg", "3.jpg")
+    assert data.main(*(let_in if again else ())) == 0
+    third, fourth = (read(data.root, "photos", number) for number in (3, 4))
+    assert changes_of(third) == {"1.jpg": "added", "2.jpg": "added"} and changes_of(fourth) == {"3.jpg": "added"}
+    assert data.asked - asked == {"2.jpg": 1, "3.jpg": 1}
+
+
 def test_a_kill_before_anything_is_asked_leaves_no_refresh_with_other_tombstones(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,9 +41,11 @@ def _of_file(path: Path) -> pa.Table:
         else:
             lines = (line.strip() for line in path.read_text().splitlines())
             return _of_values(["" if line.startswith("#") else line for line in lines], f"{path}, line ")
+        ours = {"kind", "value", *KINDS}
+        names = [name for name in table.column_names if name.lower() in ours or table.num_columns == 1]
+        columns = {name.lower(): table[name].cast(pa.string()) for name in names}
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise UserError(f"{path}: not a readable list ({first_line(error)}); give text, csv or Parquet") from error
-    columns = {name.lower(): table[name].cast(pa.string()) for name in table.column_names}
     if {"kind", "value"} <= columns.keys():
         found = pa.table({"kind": columns["kind"], "value": columns["value"]})
         known = pc.is_in(found["kind"], value_set=pa.array(KINDS))

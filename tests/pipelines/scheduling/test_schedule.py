@@ -1,5 +1,6 @@
 """The command: one line for what is wrong, what MLflow keeps of a run, who is told, and a scheduler that is killed."""
 
+import errno
 import json
 import subprocess
 import time
@@ -10,10 +11,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipelines.schedule import main
+from pipelines.schedule import _Room, main
 from pipelines.scheduling.cron import Cron
-from pipelines.scheduling.desk import Desk, Outcome
-from pipelines.scheduling.scheduler import Plan
+from pipelines.scheduling.desk import Desk, Firing, Outcome
+from pipelines.scheduling.scheduler import Plan, Scheduler
 from pipelines.scheduling.telling import Hooks, Teller
 from pipelines.workflow.firings import token
 from pipelines.workflow.tracking import BEGUN_BY, FINISHED, Tracking, store_of
@@ -121,6 +122,36 @@ def test_a_run_leads_to_the_pipelines_own(store: Path, tmp_path: Path, monkeypat
     missed = client(root).get_run(teller(Outcome(planned=NOW, ended=NOW, state="missed", why="nobody", times=4)))
     assert (missed.data.tags["vlp.why"], missed.data.metrics) == ("nobody", {"times": 4})
     assert client(root).get_experiment(missed.info.experiment_id).name == "schedules"
+
+
+def test_a_full_disk_is_told_once_and_ends_no_schedule(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, failure = list[str](), tmp_path / "failure.json"
+    plan = Plan(name="photos", command=(str(pipeline), "0"), cron=Cron("0 3 * * *"), retries=0)
+    desk = Desk(tmp_path / "runs", "photos")
+    hooks = Hooks(told.append, f"cat >> {failure}")
+    ended = list[str]()
+    scheduler = Scheduler(plan, desk, lambda outcome: ended.append(outcome.state) or "run", told.append)
+    scheduler.begin(NOW)
+    desk.set(going=Firing(planned=NOW, started=NOW))
+    room = _Room(tmp_path / "runs", plan, hooks)
+    room.tick(scheduler)
+    with monkeypatch.context() as full:
+        full.setattr("pipelines.scheduling.desk.write_text", no_room)
+        deadline = time.monotonic() + 30
+        while not failure.exists():
+            assert time.monotonic() < deadline
+            room.tick(scheduler)
+        room.tick(scheduler)
+    assert [line for line in told if "no space left" in line] and not ended
+    assert json.loads(failure.read_text())["schedule"] == "photos", "told more than once"
+    room.tick(scheduler)
+    assert ended == ["done"] and desk.state().going is None
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_scheduler_that_is_killed_takes_its_pipeline_along_and_goes_on_at_the_next_start(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipelines.scheduling.cron import Cron
-from pipelines.scheduling.desk import Desk, Outcome
+from pipelines.scheduling.desk import Desk, Firing, Outcome
 from pipelines.scheduling.scheduler import Plan, Scheduler
 
 PIPELINE = """
@@ -186,6 +186,16 @@ def test_a_run_that_was_cut_short_goes_on_and_only_when_its_process_is_gone(nigh
     night.tick(NIGHT + 2 * HOUR)
     night.end(NIGHT + 2 * HOUR)
     assert night.began == ["2026-11-21T03:00:00Z"] * 2 and night.outcomes == [("done", 21)]
+
+
+def test_a_run_by_hand_goes_on_with_one_that_was_cut_short(night: Night) -> None:
+    """Whose outcome is told as that of its own time."""
+    night.desk.set(going=Firing(planned=NIGHT, started=NIGHT, attempt=2))
+    hand = Scheduler(replace(night.plan, cron=None), night.desk, night._tell, night.said.append)
+    night.scheduler = hand
+    assert hand.fire(NIGHT + HOUR) and night.began == ["2026-11-21T03:00:00Z"]
+    night.end(NIGHT + HOUR)
+    assert night.outcomes == [("done", 21)] and night.told[0].attempts == 2 and night.told[0].planned == NIGHT
 
 
 def test_an_outcome_that_a_kill_left_untold_is_told_at_the_next_start(night: Night) -> None:

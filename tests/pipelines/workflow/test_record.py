@@ -25,6 +25,8 @@ from pipelines.workflow.results import Results
 from pipelines.workflow.source import sources_of
 from pipelines.workflow.step import Identity, Step, identify, step
 from tests.pipelines.workflow import stages
+from vlp_core.errors import UserError
+from vlp_core.files import write_text
 from vlp_core.tracker import Silent
 
 WRITE = step("write", stages.write, text=stages.Text())
@@ -90,6 +92,16 @@ def test_a_damaged_file_is_named_and_its_step_made_again(tmp_path: Path, damage:
     assert not found.decide(WRITE).reused
     assert "words.txt is missing or not as it was recorded" in found.warnings[0]
     assert not folder_of(record, tmp_path).exists()
+
+
+def test_what_a_purge_has_half_done_is_not_taken_for_damage(tmp_path: Path) -> None:
+    """By a pipeline that began to plan before the purge: to make it again would take it from under what reads it."""
+    file = folder_of(make(WRITE, tmp_path), tmp_path) / "words.txt"
+    file.write_text("less")
+    write_text(tmp_path / ".purge" / "plan.json", "{}")
+    with pytest.raises(UserError, match="pictures are being purged"):
+        planner(tmp_path).decide(WRITE)
+    assert file.read_text() == "less"
 
 
 def test_verify_finds_what_size_and_times_do_not_show(tmp_path: Path) -> None:

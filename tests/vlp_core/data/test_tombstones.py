@@ -19,7 +19,9 @@ def rows(named: pa.Table) -> list[tuple[str, str]]:
     return list(zip(*named.select(["kind", "value"]).to_pydict().values(), strict=True))
 
 
-@pytest.mark.parametrize("kind", ["words", "text", "values.csv", "columns.csv", "columns.tsv", "kinds.parquet"])
+@pytest.mark.parametrize(
+    "kind", ["words", "text", "values.csv", "columns.csv", "columns.tsv", "kinds.parquet", "rows.parquet"]
+)
 def test_a_list_may_be_words_text_csv_or_parquet(tmp_path: Path, kind: str) -> None:
     path = tmp_path / kind
     values = [URL, HOST, SHA]
@@ -30,8 +32,12 @@ def test_a_list_may_be_words_text_csv_or_parquet(tmp_path: Path, kind: str) -> N
     elif kind.startswith("columns"):
         between = "," if kind.endswith("csv") else "\t"
         path.write_text("\n".join(between.join(row) for row in (["URL", "host", "sha256", "note"], [*values, "x"])))
-    elif kind.endswith("parquet"):
+    elif kind == "kinds.parquet":
         pq.write_table(pa.table({"kind": ["url", "host", "sha256"], "value": values}), path)
+    elif kind == "rows.parquet":  # of a list that is trained on, with columns that are no texts
+        captions, body = pa.array([["a"]] * 3), pa.array([b"\xff"] * 3)
+        given = {name: [value, None, None] for name, value in zip(("URL", "host", "sha256"), values, strict=True)}
+        pq.write_table(pa.table({**given, "captions": captions, "body": body}), path)
     assert rows(read_named(values if kind == "words" else [str(path)])) == NAMED
 
 
