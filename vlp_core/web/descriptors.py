@@ -2,7 +2,7 @@
 
 import resource
 
-_OTHERS = 256  # descriptors for files, pipes and what else the process has
+_OTHERS = 512  # descriptors for files, pipes and what else the process has; open shards have half of them
 _EACH = 3  # a connection, one that is kept for a while after it, and one that a second address is tried by
 
 

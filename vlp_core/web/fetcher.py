@@ -1,6 +1,7 @@
 """Sends one request, to a checked address: a bounded body, where it leads on to, or a short reason for neither."""
 
 import asyncio
+import errno
 import logging
 import ssl
 import zlib
@@ -28,6 +29,8 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUSY = frozenset({429, 503})
 _NOT_MODIFIED = 304
 _DECODABLE = {"": None, "identity": None, "gzip": 47, "x-gzip": 47, "deflate": 47}  # 47: zlib finds out which
+# What this machine has too few of; of the host it says nothing.
+_NO_SOCKET = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,8 @@ async def _bounded(response: aiohttp.ClientResponse, sink: _Sink, wbits: int | N
 
 def _failure(error: Exception) -> tuple[How, str, bool]:
     """How a request failed, a short stable reason (see `reasons`), and whether asking again may help."""
+    if isinstance(error, OSError) and error.errno in _NO_SOCKET:
+        return "unused", "no socket left", True
     if isinstance(error, RefusedAddressError):
         return "unused", "refused address", False
     if isinstance(error, aiohttp.ConnectionTimeoutError):

@@ -16,6 +16,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
         "name not found",
         "name server does not answer",
         "no connection",
+        "no socket left",
         "connection lost",
         "tls",
         *_OF_URLLIB,
@@ -41,7 +42,8 @@ def class_of(reason: str) -> str:
 
 # What may be otherwise in a later run; all else is final: 404, what is no image, what its owner wants left out.
 _PASSING = (
-    *("time-out", "name not found", "name server does not answer", "no connection", "connection lost"),
+    *("time-out", "name not found", "name server does not answer"),
+    *("no connection", "no socket left", "connection lost"),
     "robots.txt: ",
 )
 _ANSWERED = re.compile(r"http (\d{3})")

@@ -1,12 +1,24 @@
+import os
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection
 
 import pytest
+
+from tests.forks import FORKS
+from tests.vlp_core.web.fetching import always
+from tests.vlp_core.web.site import Site
+from vlp_core.web.crawl import crawl
+from vlp_core.web.link import Link
+from vlp_core.web.settings import Fetch
 
 TRIED = """
 import resource, sys
 from vlp_core.web.descriptors import connections_for
-resource.setrlimit(resource.RLIMIT_NOFILE, (300, 600))
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, 1000))
 print(connections_for(int(sys.argv[1])), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
@@ -17,4 +29,35 @@ def test_as_many_connections_are_opened_as_the_process_may_have_descriptors(want
     said = subprocess.run([sys.executable, "-c", TRIED, str(wanted)], capture_output=True, text=True, check=True)
     connections, soft, hard = map(int, said.stdout.split())
     assert 100 <= connections <= wanted
-    assert 3 * connections < soft <= hard == 600
+    assert 3 * connections < soft <= hard == 1000
+
+
+def _short_of_descriptors(address: str, said: Connection) -> None:
+    """Three links, one after the other; while the second is asked for all descriptors are taken."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
+    reasons: list[str | None] = []
+
+    def links() -> Iterator[tuple[int, Link]]:
+        yield 0, Link("http://a.test/")
+        held = []
+        with suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        yield 1, Link("http://b.test/")
+        for number in held:
+            os.close(number)
+        yield 2, Link("http://b.test/")
+
+    fetch = Fetch(resolve=(f"*.test={address}",), lookahead=1, retries=0, honour_robots=False)
+    crawl(links(), fetch, lambda _, answer: reasons.append(answer.reason))
+    said.send(reasons)
+
+
+def test_a_host_is_not_given_up_because_this_machine_has_no_socket_left() -> None:
+    here, there = FORKS.Pipe()
+    with Site(always()) as site:
+        process = FORKS.Process(target=_short_of_descriptors, args=(site.address, there))
+        process.start()
+        assert here.poll(60)
+        assert here.recv() == [None, "no socket left", None]
+        process.join(60)

@@ -13,6 +13,7 @@ from vlp_core.web.retry import worth_retrying
         ("broken header: png", "undecodable"),
         ("too many scans", "too_large"),
         ("connection lost", "network"),
+        ("no socket left", "network"),
         ("error: KeyError", UNFORESEEN),
         ("HTTP Error 404: Not Found", "http"),
         ("<urlopen error [Errno -2] Name or service not known>", "network"),
@@ -38,6 +39,7 @@ def test_no_reason_begins_as_one_of_another_class_does() -> None:
     [
         *[(reason, True) for reason in ("time-out", "http 429", "http 500", "http 503", "http 599", "name not found")],
         *[(reason, True) for reason in ("name server does not answer", "no connection", "connection lost")],
+        ("no socket left", True),
         *[(reason, True) for reason in ("robots.txt: http 503", "robots.txt: time-out", "robots.txt: crawl delay")],
         *[(reason, False) for reason in ("http 404", "http 403", "http 5 of them", "tls", "bad answer", "empty")],
         *[(reason, False) for reason in ("opted out: robots.txt", "opted out: noai", "refused address", "bad url")],
