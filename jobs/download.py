@@ -1,5 +1,6 @@
 """download: the pictures of a list, in img2dataset's layout; a link that failed keeps its reason."""
 
+import errno
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ def run(
 
     `serve` is a folder of the embedded corpus, which is then served on loopback for the length of the run. A list that
     is a `refresh` of another may be empty, and may give no picture.
-    Raises UserError when every link failed, or the disk is full.
+    Raises UserError when every link failed, the disk is full, or too many files are open.
     """
     names = shard_names(pairs)
     rows = {name: pq.read_metadata(pairs / f"{name}.parquet").num_rows for name in names}
@@ -54,6 +55,10 @@ def run(
             except OSError as error:
                 if full_disk(error):
                     raise UserError(no_space(out)) from error
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise UserError(
+                        f"{out}: too many files are open; allow more (ulimit -n) and start again (what came is kept)"
+                    ) from error
                 raise
     shutil.rmtree(out / WORK, ignore_errors=True)
     return _summary(out, rows, tracker, refresh)

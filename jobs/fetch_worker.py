@@ -14,6 +14,9 @@ from vlp_core.web.turns import AsyncBook
 
 PREDECESSOR_S = 60.0
 """How long a worker that was given up may take to let go of its shards."""
+OPEN_SHARDS = 128
+"""Shards that wait for links at once, or slow hosts with a link in each would decide how many. Of 1,000 links each they
+are seven times what `lookahead` fills. Each has two descriptors: `vlp_core.web.descriptors` leaves room for them."""
 News = dict[str, tuple[int, int]]
 """How many rows of a shard are known, and how many of them failed, by the shard's name."""
 
@@ -49,7 +52,7 @@ class FetchWorker:
             whole, self._whole = self._whole, {}
             return whole | {name: opened.counts for name, opened in self._open.items()}
 
-    def _links(self, shards: Iterable[Shard], examine: Examine) -> Iterator[tuple[Row, Link]]:
+    def _links(self, shards: Iterable[Shard], examine: Examine) -> Iterator[tuple[Row, Link] | None]:
         for shard in shards:
             opened = _opened(shard, examine)
             if opened is None:
@@ -60,6 +63,8 @@ class FetchWorker:
                 self._publish(opened)
             else:
                 yield from opened.links()
+            while len(self._open) >= OPEN_SHARDS:
+                yield None  # for the links of those that are open go on meanwhile
 
     def _take(self, row: Row, answer: Answer) -> None:
         if row.shard.take(row, answer):

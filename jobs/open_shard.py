@@ -37,13 +37,10 @@ class OpenShard:
     def __init__(self, shard: Shard, examine: Examine) -> None:
         self.shard, self._examine, self._lock = shard, examine, Lock()
         self._journal = Journal(shard.work)
-        with pq.ParquetFile(shard.pairs) as file:
-            here = file.schema_arrow.names
-            self._pairs = file.read(["uid", "url", *(name for name in CONDITIONS if name in here)])
-        uids = self._pairs["uid"].to_pylist()
+        uids = self._uids()
         known = self._journal.known(uids, check=True)
         self._missing = np.flatnonzero([outcome is None for outcome in known])
-        self._done = len(uids) - len(self._missing)
+        self._count, self._done = len(uids), len(uids) - len(self._missing)
         self._failed = sum(_failed(outcome) for outcome in known if outcome is not None)
 
     @property
@@ -53,21 +50,16 @@ class OpenShard:
 
     @property
     def is_whole(self) -> bool:
-        return self._done == len(self._pairs)
+        return self._done == self._count
 
     def links(self) -> Iterator[tuple[Row, Link]]:
         """What is to be asked for, in list order."""
+        pairs = self._read("uid", "url", *CONDITIONS)
         for start in range(0, len(self._missing), _AT_ONCE):
             numbers = self._missing[start : start + _AT_ONCE]
-            for number, row in zip(numbers, self._rows(numbers).to_pylist(), strict=True):
+            for number, row in zip(numbers, _rows(pairs, numbers).to_pylist(), strict=True):
                 link = Link(row["url"], row.get("etag"), row.get("last_modified"))
                 yield Row(self, int(number), row["uid"], link, row.get("earlier_sha256")), link
-
-    def _rows(self, numbers: NDArray[np.int64]) -> pa.Table:
-        """A stretch is there as it is: pyarrow imports pandas for the first array that it makes of others."""
-        if numbers[-1] - numbers[0] + 1 == len(numbers):
-            return self._pairs.slice(int(numbers[0]), len(numbers))
-        return self._pairs.take(pa.array(numbers))
 
     def take(self, row: Row, answer: Answer) -> bool:
         """Write down what became of a row; whether it was the last one."""
@@ -81,12 +73,32 @@ class OpenShard:
     def publish(self) -> None:
         """Write the shard, of which every row is known."""
         if not self.shard.is_published:
-            outcomes = self._journal.known(self._pairs["uid"].to_pylist())
+            outcomes = self._journal.known(self._uids())
             write_shard(self.shard, [outcome for outcome in outcomes if outcome], self._journal.picture)
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of it for good: it is published."""
         self._journal.remove()
 
     def close(self) -> None:
         self._journal.close()
+
+    def _uids(self) -> list[str]:
+        return self._read("uid")["uid"].to_pylist()
+
+    def _read(self, *names: str) -> pa.Table:
+        """Those of these columns that its pairs have. They are not kept: many shards may wait for their last link."""
+        with pq.ParquetFile(self.shard.pairs) as file:
+            here = file.schema_arrow.names
+            return file.read([name for name in names if name in here])
+
+
+def _rows(pairs: pa.Table, numbers: NDArray[np.int64]) -> pa.Table:
+    """A stretch is there as it is: pyarrow imports pandas for the first array that it makes of others."""
+    if numbers[-1] - numbers[0] + 1 == len(numbers):
+        return pairs.slice(int(numbers[0]), len(numbers))
+    return pairs.take(pa.array(numbers))
 
 
 def _failed(outcome: Outcome) -> bool:

@@ -1,15 +1,19 @@
 """The download stage against a real server on loopback: what it writes, and that it goes on where it was."""
 
+import asyncio
 import errno
 import io
 import json
+import resource
 import tarfile
 import time
 from collections.abc import Iterator
 from datetime import date
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
@@ -17,6 +21,9 @@ from PIL import Image
 
 from jobs import download, journal
 from jobs.download_shard import WORK, shard_files
+from jobs.examine import examiner
+from jobs.open_shard import OpenShard
+from tests.forks import FORKS
 from tests.jobs.downloading import (
     Listener,
     answer,
@@ -26,6 +33,7 @@ from tests.jobs.downloading import (
     known_paths,
     names,
     settings,
+    shards_of,
     write_pairs,
 )
 from tests.vlp_core.web.site import Site, picture
@@ -119,6 +127,44 @@ def test_however_many_shards_there_are_few_are_held_at_once(site: Site, tmp_path
     assert len(held) == 240 and max(held) <= 5, "two shards of links, and those that are being written"
 
 
+@pytest.mark.parametrize("rows", [1, 4])
+def test_shards_that_wait_for_slow_answers_are_bounded(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """Else descriptors run out. So far no other link waits for them, and their end lets the next shard begin."""
+    monkeypatch.setattr("jobs.fetch_worker.OPEN_SHARDS", 5)
+    shards = ([f"dead{shard}-{row}" for row in ["slow", *range(rows - 1)]] for shard in range(40))
+    pairs, out = write_pairs(tmp_path / "pairs", *shards), tmp_path / "out"
+    held, quick, all_quick = [], 0, asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        nonlocal quick
+        held.append(len(list((out / WORK).iterdir())))
+        is_slow = request.path.endswith("slow")
+        quick += not is_slow
+        if quick == 5 * (rows - 1):
+            all_quick.set()
+        if is_slow:
+            await asyncio.wait_for(all_quick.wait(), 30)
+        return await _answer(request)
+
+    site.handler = slow
+    fetched(pairs, out, settings(site, honour_robots=False))
+    assert len(list(out.glob("*_stats.json"))) == 40 and not list(out.glob(f"{WORK}/*"))
+    assert len(held) == 40 * rows and max(held) == 5
+    assert set(read_shards(out)["error_message"].to_pylist()) == {"http 404"}
+
+
+def test_a_shard_keeps_none_of_its_links_when_they_are_drawn(tmp_path: Path) -> None:
+    """It may wait long for the last of them, and so may many."""
+    shard = shards_of(write_pairs(tmp_path / "pairs", names(range(2000))), tmp_path / "out")[0]
+    before = pa.total_allocated_bytes()
+    opened = OpenShard(shard, examiner(Fetch()))
+    assert len(list(opened.links())) == 2000
+    assert pa.total_allocated_bytes() == before
+    opened.close()
+
+
 def test_the_ledger_says_what_came_of_each_link_and_the_record_does_not_say_how_it_came(
     site: Site, tmp_path: Path
 ) -> None:
@@ -191,6 +237,28 @@ def test_a_full_disk_is_named_and_what_was_fetched_is_kept(
     download.run(pairs=pairs, fetch=settings(site, threads=1), out=out, tracker=Silent())
     assert settled and {path: site.seen[path] for path in settled} == settled
     assert contents(out) == contents(fetched(pairs, tmp_path / "whole", settings(site)))
+
+
+def _short_of_descriptors(pairs: Path, out: Path, fetch: Fetch, said: Connection) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
+    with pytest.raises(UserError) as refused:
+        download.run(pairs=pairs, fetch=fetch, out=out, tracker=Silent())
+    said.send(str(refused.value))
+
+
+def test_too_many_open_files_are_named(site: Site, tmp_path: Path) -> None:
+    async def held(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(10)
+        return web.Response()
+
+    site.handler = held
+    pairs, out = write_pairs(tmp_path / "pairs", *([f"dead{shard}"] for shard in range(60))), tmp_path / "out"
+    here, there = FORKS.Pipe()
+    process = FORKS.Process(target=_short_of_descriptors, args=(pairs, out, settings(site), there))
+    process.start()
+    assert here.poll(60)
+    assert here.recv().startswith(f"{out}: too many files are open")
+    process.join(60)
 
 
 def test_the_stage_goes_on_where_it_was_and_rebuilds_what_is_damaged(site: Site, tmp_path: Path, cluster: str) -> None:

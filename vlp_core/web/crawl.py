@@ -1,7 +1,7 @@
 """Many links at once: polite to each host, past those that are busy or dead, and decoding while fetching goes on."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -34,7 +34,7 @@ _BATCH_S = 0.002  # what happens meanwhile is told, and asked for, in one
 
 
 def crawl(
-    links: Iterable[tuple[Key, Link]],
+    links: Iterable[tuple[Key, Link] | None],
     fetch: Fetch,
     handle: Callable[[Key, Answer], None],
     *,
@@ -44,8 +44,9 @@ def crawl(
     """Fetch all links; `handle(key, answer)` runs in one of `fetch.threads` threads, once for each link, in no order.
 
     `links` is drawn from as room comes up, in a thread of its own, so it may read files or wait; at most
-    `fetch.lookahead` links are out at a time. `book` decides whose turn it is (one of this process, where none is
-    given), `lookup` finds addresses (`Names`). An exception in `links` or `handle` ends the crawl and is raised.
+    `fetch.lookahead` links are out at a time. None in place of one says that there is none until one that is out has
+    been handled. `book` decides whose turn it is (one of this process, where none is given), `lookup` finds addresses
+    (`Names`). An exception in `links` or `handle` ends the crawl and is raised.
     """
     try:
         with set_for_crawls():
@@ -55,7 +56,7 @@ def crawl(
 
 
 async def _crawl(
-    links: Iterable[tuple[Key, Link]],
+    links: Iterable[tuple[Key, Link] | None],
     fetch: Fetch,
     handle: Callable[[Key, Answer], None],
     book: AsyncBook,
@@ -74,6 +75,16 @@ async def _crawl(
             crawling = _Crawl(fetch, gate, fetcher, handle, book, lookup, decoders, group)
             group.create_task(crawling.draw(links, drawer))
             group.create_task(crawling.drive())
+
+
+def _drawn(source: Iterator[tuple[Key, Link] | None], most: int) -> list[tuple[Key, Link] | None]:
+    """At most so many links; None is the last where there are no more for now, and none come where all are drawn."""
+    drawn = []
+    for entry in islice(source, most):
+        drawn.append(entry)
+        if entry is None:
+            break
+    return drawn
 
 
 class _Crawl(Generic[Key]):
@@ -103,22 +114,25 @@ class _Crawl(Generic[Key]):
         self._undecoded = 0  # answers that are not handled yet
         self._out, self._drained = 0, False  # trips that have no answer yet; all links are drawn
 
-    async def draw(self, links: Iterable[tuple[Key, Link]], drawer: ThreadPoolExecutor) -> None:
+    async def draw(self, links: Iterable[tuple[Key, Link] | None], drawer: ThreadPoolExecutor) -> None:
         """Let links in while there is room for them."""
         source = iter(links)
         while True:
+            self._space.clear()  # what is finished from now on makes room
             room = self._fetch.lookahead - self._out
             if room <= 0:
-                self._space.clear()
                 await self._space.wait()
                 continue
-            drawn = await self._loop.run_in_executor(drawer, list, islice(source, min(_DRAWN, room)))
-            for key, link in drawn:
-                self._enter(key, link)
+            drawn = await self._loop.run_in_executor(drawer, _drawn, source, min(_DRAWN, room))
+            for entry in drawn:
+                if entry is not None:
+                    self._enter(*entry)
             self._bell.set()
             if not drawn:
                 self._drained = True
                 return
+            if drawn[-1] is None:
+                await self._space.wait()
 
     async def drive(self) -> None:
         """Tell the book what became of its turns, ask for more, and send what it grants; until nothing is left."""

@@ -74,6 +74,25 @@ def test_links_are_drawn_as_others_are_finished() -> None:
     assert done == 200 and 2 <= furthest <= 21
 
 
+def test_a_source_that_has_no_link_for_now_is_drawn_from_when_one_is_done() -> None:
+    done = 0
+
+    def links() -> Iterator[tuple[int, Link] | None]:
+        for number in range(30):
+            while number - done >= 3:
+                yield None
+            yield number, Link(f"http://a.test/{number}")
+
+    def handle(key: int, answer: Answer) -> None:
+        nonlocal done
+        assert answer.body == BODY
+        done += 1
+
+    with Site(always()) as site:
+        crawl(links(), Fetch(resolve=(f"*.test={site.address}",), threads=1, per_host_rate=0.0), handle)
+    assert done == 30
+
+
 def test_links_go_past_hosts_that_keep_silent_or_must_wait() -> None:
     """One host never answers, one asks for patience; the others' links do not wait for either."""
     ends: dict[str, float] = {}
