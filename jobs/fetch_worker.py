@@ -82,9 +82,13 @@ def _opened(shard: Shard, examine: Examine) -> OpenShard | None:
     give_up = time.monotonic() + PREDECESSOR_S
     while not shard.is_published:
         try:
-            return OpenShard(shard, examine)
+            opened = OpenShard(shard, examine)
         except BlockingIOError:
             if time.monotonic() > give_up:
                 return None
             time.sleep(0.1)
+            continue
+        if not shard.is_published:
+            return opened
+        opened.drop()  # it was published since it was looked at, and this journal is a new one
     return None

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fcntl import LOCK_EX
 from io import FileIO
@@ -52,11 +53,10 @@ class Journal:
         """Make them, or go on with those that an attempt before left. BlockingIOError where somebody has them."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._lock = folder, Lock()
-        self._log = _opened(folder / "journal")
-        if not flock(self._log, LOCK_EX):
-            self._log.close()
-            raise BlockingIOError(f"{folder}: another worker has it")
-        self._spill = _opened(folder / "spill")
+        try:
+            self._log, self._spill = _locked(folder)
+        except FileNotFoundError:
+            raise BlockingIOError(f"{folder}: another worker is removing it") from None
         self._log_end = self._read().rfind(b"\n") + 1  # a kill may have cut the line after it
         self._log.truncate(self._log_end)
         self._spill_end = os.fstat(self._spill.fileno()).st_size
@@ -116,6 +116,17 @@ class Journal:
 
     def _read(self) -> bytes:
         return os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0)
+
+
+def _locked(folder: Path) -> tuple[FileIO, FileIO]:
+    """The journal, locked, and the spill; nothing stays open where one cannot be had."""
+    with ExitStack() as stack:
+        log = stack.enter_context(_opened(folder / "journal"))
+        if not flock(log, LOCK_EX):
+            raise BlockingIOError(f"{folder}: another worker has it")
+        spill = _opened(folder / "spill")
+        stack.pop_all()
+        return log, spill
 
 
 def _opened(path: Path) -> FileIO:

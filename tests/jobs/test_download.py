@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import resource
+import shutil
 import tarfile
 import time
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ from aiohttp import web
 from PIL import Image
 
 from jobs import download, journal
-from jobs.download_shard import WORK, shard_files
-from jobs.examine import examiner
+from jobs.download_shard import WORK, Shard, shard_files
+from jobs.examine import Examine, examiner
 from jobs.open_shard import OpenShard
 from tests.forks import FORKS
 from tests.jobs.downloading import (
@@ -163,6 +164,23 @@ def test_a_shard_keeps_none_of_its_links_when_they_are_drawn(tmp_path: Path) -> 
     assert len(list(opened.links())) == 2000
     assert pa.total_allocated_bytes() == before
     opened.close()
+
+
+def test_a_shard_that_was_published_while_it_was_opened_is_not_asked_for_again(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the worker that had it, and that was thought to be lost."""
+    pairs, out = write_pairs(tmp_path / "pairs", names([1, 2])), tmp_path / "out"
+    made = contents(fetched(pairs, tmp_path / "whole", settings(site)))
+    site.seen.clear()
+
+    def late(shard: Shard, examine: Examine) -> OpenShard:
+        shutil.copytree(tmp_path / "whole", out, dirs_exist_ok=True)
+        return OpenShard(shard, examine)
+
+    monkeypatch.setattr("jobs.fetch_worker.OpenShard", late)
+    assert contents(fetched(pairs, out, settings(site))) == made
+    assert not site.seen and not list(out.glob(f"{WORK}/*"))
 
 
 def test_the_ledger_says_what_came_of_each_link_and_the_record_does_not_say_how_it_came(

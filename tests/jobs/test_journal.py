@@ -1,10 +1,12 @@
 from collections.abc import Callable
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 
 import pytest
 
 from jobs.journal import Journal, Outcome
+from vlp_core.files import flock
 
 UIDS = ["a" * 32, "b" * 32, "c" * 32]
 CAME = Outcome(status="success", attempts=2, asked=1_700_000_000, etag='"ü"', final_url="http://x.test/\n")
@@ -59,3 +61,18 @@ def test_nobody_else_has_a_journal_that_is_open(tmp_path: Path) -> None:
     with Journal(tmp_path), pytest.raises(BlockingIOError):
         Journal(tmp_path)
     Journal(tmp_path).close()
+
+
+def test_a_journal_that_is_being_removed_is_somebody_elses_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its shard has just been published: whoever waits for it looks again."""
+    owner = Journal(tmp_path / "00000")
+
+    def flock_late(file: FileIO, how: int) -> bool:
+        owner.remove()
+        return flock(file, how)
+
+    monkeypatch.setattr("jobs.journal.flock", flock_late)
+    with pytest.raises(BlockingIOError):
+        Journal(tmp_path / "00000")
