@@ -53,7 +53,7 @@ def make_store(fetch: Fetch) -> Store:
         wanted = fit(*_seen_size(header), fetch)
         if wanted.is_too_large(fetch.max_pixels):
             return "too many pixels"
-        with one_large if _pixels_at_once(body, header, wanted) > _LARGE else nullcontext():
+        with one_large if _pixels_at_once(header, wanted) > _LARGE else nullcontext():
             try:
                 return _kept(body, header, wanted) or _made(body, header, wanted, fetch)
             except NotAnImageError as error:
@@ -72,11 +72,10 @@ def _swapped(width: int, height: int, turned: bool) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def _pixels_at_once(body: bytes, header: Header, wanted: Fit) -> int:
-    """The most pixels in memory while a body is decoded; a JPEG of several scans (C2, which no scan has in it) has all
-    of them."""
+def _pixels_at_once(header: Header, wanted: Fit) -> int:
+    """The most pixels in memory while a body is decoded; a JPEG of several scans has all of them."""
     pixels = header.width * header.height
-    if header.kind != "jpeg" or pixels <= _LARGE or b"\xff\xc2" in body:
+    if header.kind != "jpeg" or pixels <= _LARGE or header.several_scans:
         return pixels
     return pixels // jpeg_part(header, _least(header, wanted)) ** 2
 
@@ -110,9 +109,11 @@ def _made(body: bytes, header: Header, wanted: Fit, fetch: Fetch) -> Stored:
     pixels = decoded(body, header, _least(header, wanted))
     if header.kind == "jpeg":
         original = _seen_size(header)
-    else:  # what the header says may be of another page, or lie on its side
+    else:  # what the header says may be of another page or a tile, or lie on its side
         original = _swapped(pixels.shape[1], pixels.shape[0], turned)
         wanted = fit(*original, fetch)
+        if wanted.is_too_large(fetch.max_pixels):
+            raise NotAnImageError("too many pixels")
     size = _swapped(wanted.width, wanted.height, turned)
     if size != (pixels.shape[1], pixels.shape[0]):
         smaller = wanted.width < original[0] or wanted.height < original[1]

@@ -13,7 +13,8 @@ class NotAnImageError(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """Kind, size in pixels as stored, frames (or pages), the most bits a channel has, EXIF's orientation."""
+    """Kind, size in pixels as stored, frames (or pages), bits of a channel, EXIF's orientation; whether a JPEG may have
+    several scans, all of which are in memory until it is decoded."""
 
     kind: str
     width: int
@@ -21,6 +22,7 @@ class Header:
     frames: int = 1
     depth: int = 8
     orientation: int = 1
+    several_scans: bool = False
 
 
 # Bounds on what a hostile header can make us, or the decoder, walk.
@@ -28,6 +30,7 @@ _MOST_SCANS = 100  # a progressive JPEG has about ten; each costs a pass over th
 _MOST_PAGES = 1025  # pages of a TIFF are counted so far
 _MOST_PARTS = 2**18  # blocks, chunks or segments: 64 MiB of a GIF where they are full; empty ones would take seconds
 _MOST_TAGS = 512  # of one page
+_INTEGERS = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 16: 8, 17: 8}  # bytes of what libtiff takes for one, by its kind
 _EXIF = b"Exif\0\0"
 _MARKER = re.compile(rb"\xff[\x01-\xfe]")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -65,7 +68,7 @@ def refusal(header: Header, *, max_pixels: int, max_frames: int) -> str | None:
 
 def _jpeg(body: bytes) -> Header:
     """The first start-of-frame, and whether the first scan may be one of many."""
-    frame, exif = None, b""
+    frame, exif, has_others = None, b"", False
     for marker, at in _segments(body):
         if frame is None and marker in _FRAMES:
             frame = marker, *struct.unpack_from(">BHHB", body, at + 4)
@@ -79,7 +82,7 @@ def _jpeg(body: bytes) -> Header:
     if frame is None:
         raise ValueError("no frame")
     _, depth, height, width, _ = frame
-    return Header("jpeg", width, height, 1, depth, _orientation(exif))
+    return Header("jpeg", width, height, 1, depth, _orientation(exif), has_others)
 
 
 def _segments(body: bytes) -> Iterator[tuple[int, int]]:
@@ -201,11 +204,11 @@ def _bmp(body: bytes) -> Header:
 
 
 def _tiff(body: bytes) -> Header:
-    """TIFF 6.0: the largest of its pages counts."""
+    """TIFF 6.0: the largest of its pages counts, and of its tiles, which are inflated whole; the first page is seen."""
     order = "<" if body[:2] == b"II" else ">"
     at = struct.unpack_from(order + "I", body, 4)[0]
-    width = height = pages = 0
-    depth, seen = 8, set()
+    width = height = pages = depth = 0
+    seen: set[int] = set()
     while at and at not in seen and pages < _MOST_PAGES:  # a file may link its pages in a ring
         seen.add(at)
         entries = struct.unpack_from(order + "H", body, at)[0]
@@ -213,16 +216,17 @@ def _tiff(body: bytes) -> Header:
             raise ValueError("too many tags")
         # Backwards: of a tag that comes twice the first counts, as it does for libtiff.
         tags = dict(_tiff_tag(body, order, at + 2 + 12 * entry) for entry in reversed(range(entries)))
-        width, height = max(width, tags.get(256, 0)), max(height, tags.get(257, 0))
-        depth, pages = max(depth, tags.get(258, 1)), pages + 1
+        width = max(width, tags.get(256, 0), tags.get(322, 0))
+        height = max(height, tags.get(257, 0), tags.get(323, 0))
+        depth, pages = depth or max(8, tags.get(258, 1)), pages + 1
         at = struct.unpack_from(order + "I", body, at + 2 + 12 * entries)[0]
-    return Header("tiff", width, height, pages, depth)
+    return Header("tiff", width, height, pages, depth or 8)
 
 
 def _tiff_tag(body: bytes, order: str, at: int) -> tuple[int, int]:
     """A tag and its first value, where that is a number in reach."""
     tag, kind, count, value = struct.unpack_from(order + "HHII", body, at)
-    size = {1: 1, 3: 2, 4: 4}.get(kind)
+    size = _INTEGERS.get(kind)
     if size is None:
         return tag, 0
     start = at + 8 if size * count <= 4 else value

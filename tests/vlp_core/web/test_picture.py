@@ -4,6 +4,8 @@ import io
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import cv2
@@ -12,6 +14,7 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageOps
 
+from tests.vlp_core.web.hand_made import jpeg_in_scans, tiled_tiff
 from tests.vlp_core.web.site import picture
 from tests.vlp_core.web.test_sniff import png_claiming
 from vlp_core.web.decode import decoded
@@ -24,6 +27,7 @@ WIDE = Image.open(io.BytesIO(picture(96, 64, kind="PNG"))).convert("RGB")
 CLEAR = WIDE.copy()
 CLEAR.putalpha(Image.fromarray(np.linspace(0, 255, 96 * 64).reshape(64, 96).astype(np.uint8)))
 FEW = WIDE.quantize(8, dither=Image.Dither.NONE)
+LARGE = WIDE.resize((384, 256))
 
 
 def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -84,6 +88,7 @@ BODIES: dict[str, bytes] = {
     "jpeg, CMYK": saved(WIDE.convert("CMYK"), "JPEG"),
     "jpeg, YCCK": simplejpeg.encode_jpeg(255 - np.asarray(WIDE.convert("CMYK")), 95, "CMYK", "444"),
     "jpeg, RGB": saved(WIDE, "JPEG", keep_rgb=True),
+    "jpeg, a scan a colour": jpeg_in_scans(WIDE),
     "jpeg, stray bytes": saved(WIDE, "JPEG")[:-2] + bytes(7) + b"\xff\xd9",
     "png": saved(WIDE, "PNG"),
     "png, alpha": saved(CLEAR, "PNG"),
@@ -104,6 +109,7 @@ BODIES: dict[str, bytes] = {
     "bmp": saved(WIDE, "BMP"),
     "tiff, alpha": saved(CLEAR, "TIFF", compression="tiff_lzw"),
     "tiff, CMYK": saved(WIDE.convert("CMYK"), "TIFF"),
+    "tiff, tiled": tiled_tiff(WIDE.convert("L"), 128),
     "tiff, pages": saved(WIDE, "TIFF", save_all=True, append_images=[WIDE.resize((32, 32))]),
 }
 OF_ONE_FRAME = {
@@ -177,10 +183,26 @@ def test_a_jpeg_that_ends_too_early_is_refused(damage: Callable[[bytes], bytes],
         (png_claiming(30_000, 30_000), {}, "too many pixels"),
         (saved(FEW, "GIF", save_all=True, append_images=[FEW.rotate(180)]), {"max_frames": 1}, "too many frames"),
         (picture(1000, 1, kind="PNG"), {"resize_only_if_bigger": False, "max_pixels": 10**6}, "too many pixels"),
+        (
+            tiled_tiff(Image.new("L", (8, 1000)), 1024),
+            {"resize_only_if_bigger": False, "max_pixels": 2 * 10**6},
+            "too many pixels",
+        ),
+        (tiled_tiff(Image.new("L", (9, 9)), 2000), {"max_pixels": 10**6}, "too many pixels"),
+        (tiled_tiff(Image.new("L", (9, 9)), 2000, "Q"), {"max_pixels": 10**6}, "too many pixels"),
         (picture(66_000, 1, kind="PNG"), {}, "too many pixels"),  # no JPEG is so wide
         (cv2.imencode(".tiff", np.zeros((4, 4), np.float32))[1].tobytes(), {}, "undecodable: tiff"),
     ],
-    ids=["bomb", "frames", "line that grows", "wider than JPEG", "no white"],
+    ids=[
+        "bomb",
+        "frames",
+        "line that grows",
+        "line in a tile",
+        "tile",
+        "tile in eight bytes",
+        "wider than JPEG",
+        "no white",
+    ],
 )
 def test_what_is_out_of_bounds_is_refused(body: bytes, settings: dict, reason: str) -> None:
     assert store(body, **settings) == reason
@@ -258,8 +280,32 @@ def test_sizes_and_pixels_are_those_of_img2datasets_resizer(mode: Any, only_if_b
 @pytest.mark.parametrize(("least", "size"), [(17, (48, 32)), (33, (96, 64)), (65, (192, 128)), (129, (384, 256))])
 @pytest.mark.parametrize("kind", ["JPEG", "JPEG, CMYK"])
 def test_a_jpeg_is_shrunk_while_it_is_decoded(kind: str, least: int, size: tuple[int, int]) -> None:
-    body = picture(384, 256) if kind == "JPEG" else saved(WIDE.resize((384, 256)).convert("CMYK"), "JPEG")
+    body = picture(384, 256) if kind == "JPEG" else saved(LARGE.convert("CMYK"), "JPEG")
     assert decoded(body, sniff(body), (least, least)).shape == (*size[::-1], 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "at_once"),
+    [(picture(384, 256), True), (picture(384, 256, progressive=True), False), (jpeg_in_scans(LARGE), False)],
+    ids=["one scan", "progressive", "a scan a colour"],
+)
+def test_jpegs_that_are_large_in_memory_are_decoded_one_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, at_once: bool
+) -> None:
+    """One scan is shrunk as it is read; of several all of the picture is there first."""
+    both = Barrier(2, timeout=30 if at_once else 0.5)
+
+    def meeting(*words: Any) -> np.ndarray:
+        with suppress(BrokenBarrierError):
+            both.wait()
+        return decoded(*words)
+
+    monkeypatch.setattr("vlp_core.web.picture._LARGE", 50_000)
+    monkeypatch.setattr("vlp_core.web.decode.decoded", meeting)
+    make = make_store(Fetch(image_size=64))
+    with ThreadPoolExecutor(2) as pool:
+        assert all(isinstance(found, Stored) for found in pool.map(make, [body] * 2, [sniff(body)] * 2))
+    assert both.broken != at_once
 
 
 def test_threads_give_the_bytes_that_one_gives() -> None:

@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.vlp_core.web.hand_made import TIFF_KINDS, jpeg_in_scans
 from tests.vlp_core.web.site import picture
 from vlp_core.web.reasons import UNFORESEEN, class_of
 from vlp_core.web.sniff import Header, NotAnImageError, refusal, sniff
@@ -47,7 +49,8 @@ def test_kind_size_and_frames_are_those_pillow_finds(kind: str, options: dict, s
         options = {**FRAMES, "append_images": [Image.new("RGB", size, (n * 80, 9, 9)) for n in range(3)]}
     body = picture(*size, kind=kind, **options)
     image = Image.open(io.BytesIO(body))
-    assert sniff(body) == Header(kind.lower(), *image.size, getattr(image, "n_frames", 1))
+    frames, several = getattr(image, "n_frames", 1), "progressive" in options
+    assert sniff(body) == Header(kind.lower(), *image.size, frames, several_scans=several)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +110,20 @@ def test_damaged_pictures_end_in_a_header_or_a_reason(kind: str, data: st.DataOb
         assert len(str(error)) < 40 and class_of(str(error)) != UNFORESEEN
 
 
+@pytest.mark.parametrize("code", ["B", "H", "I", "b", "h", "i", "Q", "q"])
+@pytest.mark.parametrize("order", "<>")
+def test_a_tiff_is_as_large_as_its_tiles_whichever_numbers_say_so(order: str, code: str) -> None:
+    """As libtiff reads them, which inflates them whole."""
+    entries, values = struct.pack(order + "H", 4), b""
+    for tag, value in ((256, 9), (257, 8), (322, 112), (323, 96)):
+        field = struct.pack(order + code, value)
+        if len(field) > 4:
+            field, values = struct.pack(order + "I", 62 + len(values)), values + field
+        entries += struct.pack(order + "HHI", tag, TIFF_KINDS[code], 1) + field.ljust(4, b"\0")
+    body = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", 8) + entries + bytes(4) + values
+    assert sniff(body) == Header("tiff", 112, 96)
+
+
 def test_a_tiff_whose_pages_form_a_ring_ends() -> None:
     body = bytearray(picture(kind="TIFF"))
     at = struct.unpack_from("<I", body, 4)[0]
@@ -162,9 +179,18 @@ def test_a_jpeg_of_too_many_scans_is_refused_whatever_else_it_holds() -> None:
     assert whole != of_one_colour
     assert sniff(whole + scan * 5000) == size
     for body in (progressive, of_one_colour):
-        assert sniff(body + scan * 80 + b"\xff\xda" * 5000) == size
+        assert sniff(body + scan * 80 + b"\xff\xda" * 5000) == replace(size, several_scans=True)
         with pytest.raises(NotAnImageError, match=r"^too many scans$"):
             sniff(body + scan * 100)
+
+
+def test_a_jpeg_whose_scans_its_decoder_keeps_says_so() -> None:
+    """Progressive ones, by whichever codes, and those whose first scan has not all colours."""
+    whole, progressive = picture(), picture(progressive=True)
+    assert not sniff(whole).several_scans
+    by_colours = jpeg_in_scans(Image.new("RGB", (64, 48)))
+    for body in (progressive, progressive.replace(b"\xff\xc2", b"\xff\xca", 1), by_colours):
+        assert sniff(body) == Header("jpeg", 64, 48, several_scans=True)
 
 
 @pytest.mark.parametrize(
