@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from vlp_core.web.fit import jpeg_part
 from vlp_core.web.sniff import Header, NotAnImageError
@@ -16,6 +18,7 @@ warnings.filterwarnings("ignore", module="PIL")  # of tags and palettes of the w
 
 # What libjpeg says of files that are whole all the same; browsers show them as they are meant.
 _HARMLESS = ("extraneous bytes before marker", "unknown JFIF revision", "Unknown Adobe color transform")
+_WHITE_IS_ZERO = 0
 
 
 def decoded(body: bytes, header: Header, least: tuple[int, int]) -> np.ndarray:
@@ -75,7 +78,20 @@ def _by_pillow(body: bytes, header: Header) -> np.ndarray:
         if image.width * image.height > header.width * header.height:
             raise NotAnImageError(f"broken header: {header.kind}")
         image.load()
-        return _as_seen(image, header.depth)
+        pixels = _as_seen(image, header.depth)
+        if isinstance(image, GifImageFile) and image.dispose_extent is not None:
+            return _on_white(pixels, image.dispose_extent)
+        return pixels
+
+
+def _on_white(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Nothing is around a frame that is smaller than its GIF; Pillow puts its first colour there."""
+    left, top, right, bottom = box
+    if (bottom - top, right - left) == pixels.shape[:2]:
+        return pixels
+    white = np.full_like(pixels, 255)
+    white[top:bottom, left:right] = pixels[top:bottom, left:right]
+    return white
 
 
 def _as_seen(image: Image.Image, depth: int) -> np.ndarray:
@@ -85,8 +101,12 @@ def _as_seen(image: Image.Image, depth: int) -> np.ndarray:
     if image.mode in ("I", "F"):
         raise ValueError(image.mode)
     if image.has_transparency_data:
-        if depth == 16 and isinstance(clear := image.info.get("transparency"), tuple):  # the pixels have lost theirs
+        clear = image.info.get("transparency")
+        if depth == 16 and isinstance(clear, tuple):  # the pixels have lost theirs
             image.info["transparency"] = tuple(value >> 8 for value in clear)
+        elif depth in (2, 4) and image.mode == "L" and isinstance(clear, int):  # the pixels are spread over eight bits
+            most = 2**depth - 1
+            image.info["transparency"] = (clear & most) * (255 // most)
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))
@@ -99,6 +119,8 @@ def _as_seen(image: Image.Image, depth: int) -> np.ndarray:
 def _from_16_bits(image: Image.Image, depth: int) -> np.ndarray:
     deep = np.asarray(image)
     grey = np.right_shift(deep, max(0, depth - 8)).astype(np.uint8)
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
+        grey = 255 - grey  # as Pillow does with fewer bits
     clear = image.info.get("transparency")
     if isinstance(clear, int):
         grey[deep == clear] = 255

@@ -1,6 +1,7 @@
 """What is stored of a picture: as Pillow, the reference, shows it to a person; as img2dataset would shrink it."""
 
 import io
+import struct
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageOps
 
-from tests.vlp_core.web.hand_made import jpeg_in_scans, tiled_tiff
+from tests.vlp_core.web.hand_made import grey_png, jpeg_in_scans, tiled_tiff
 from tests.vlp_core.web.site import picture
 from tests.vlp_core.web.test_sniff import png_claiming
 from vlp_core.web.decode import decoded
@@ -158,6 +159,40 @@ def test_a_clear_colour_of_sixteen_bits_is_white(channels: int) -> None:
     body = with_chunk(cv2.imencode(".png", deep)[1].tobytes(), b"tRNS", (50_000).to_bytes(2, "big") * channels)
     found = pixels(stored(body).jpeg)
     assert abs(found[:, :8].mean() - 156) < 2 and found[:, 22:].min() > 250
+
+
+DEEP = np.linspace(0, 65535, 60 * 60).reshape(60, 60).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        saved(Image.fromarray(65535 - DEEP), "TIFF", tiffinfo={262: 0}),
+        saved(Image.fromarray(DEEP), "TIFF", save_all=True, append_images=[Image.fromarray(DEEP.astype(np.int32))]),
+    ],
+    ids=["zero is white", "more bits on the next page"],
+)
+def test_sixteen_bits_are_stored_as_they_are_meant(body: bytes) -> None:
+    plain = saved(Image.fromarray(DEEP), "TIFF")
+    assert np.abs(pixels(stored(body).jpeg) - pixels(stored(plain).jpeg)).max() <= 1
+
+
+@pytest.mark.parametrize("depth", [2, 4, 8])
+def test_a_clear_grey_of_few_bits_is_white(depth: int) -> None:
+    grey = np.zeros((20, 30), np.uint8)
+    grey[:, 15:] = 1
+    found = pixels(stored(grey_png(grey, depth, clear=1)).jpeg)
+    assert found[:, :8].max() < 5 and found[:, 22:].min() > 250
+
+
+def test_around_the_first_frame_of_a_gif_is_white() -> None:
+    body = bytearray(saved(FEW, "GIF"))
+    frame = body.index(b"\x2c\0\0\0\0" + struct.pack("<HH", 96, 64))
+    struct.pack_into("<HH", body, 6, 120, 90)
+    struct.pack_into("<HH", body, frame + 1, 16, 8)
+    whole = Image.new("RGB", (120, 90), "white")
+    whole.paste(FEW, (16, 8))
+    assert off(stored(bytes(body)), saved(whole, "PNG")) < 2
 
 
 @pytest.mark.parametrize("name", OF_ONE_FRAME)
