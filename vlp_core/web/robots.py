@@ -19,11 +19,15 @@ ROBOTS_S = 10.0
 """Seconds that one attempt to read it may take: a few hundred bytes, for which all links of its host wait."""
 REDIRECTS = 5
 """Redirects followed to it (2.3.1.2); beyond them there is none."""
+MOST_RULES = 10_000
+"""Different rules for one agent, all of which a link may have to be compared with. Where there are more, nothing is
+allowed: to leave some out might allow what they forbid."""
 
-# The lines that say something (2.2, with Crawl-delay, and misspelt as protego takes them): what else there is would be
-# kept for each host, and many send a page of theirs for a robots.txt that they have not.
+# The lines that say something (2.2, with Crawl-delay, and misspelt as protego takes them) in two parts: what else there
+# is would be kept for each host, and many send a page of theirs for a robots.txt that they have not.
 _LINES = re.compile(
-    rb"(?im)(?:^|(?<=\r)|\A\xef\xbb\xbf)[ \t]*((?:user[- ]?agent|di\w{3,8}|allow|crawl[- ]delay)[ \t]*:[^\r\n]*)"
+    rb"(?im)(?:^|(?<=\r)|\A\xef\xbb\xbf)[ \t]*"
+    rb"(user[- ]?agent|di\w{3,8}|allow|crawl[- ]delay)[ \t]*:([^#\r\n]*)"
 )
 # What is wrong with all of an origin's links, not with its robots.txt.
 _OF_THE_ORIGIN = frozenset({"tls", "refused address"})
@@ -56,7 +60,10 @@ def robots_read(origin: str, answer: Answer, agent: str, *, moved: bool = False)
     `moved`: a redirect led elsewhere, so that what is wrong there need not be wrong with the origin.
     """
     if answer.body is not None:
-        text = b"\n".join(_LINES.findall(answer.body)).decode("utf-8", "replace")
+        rules = _rules_for(agent, answer.body)
+        if len(rules) > MOST_RULES:
+            return RobotsRead(origin, failed="robots.txt: too many rules")
+        text = "\n".join(["user-agent:*", *rules]) if rules else ""
         return RobotsRead(origin, text, Rules(text, agent).delay_s)
     status = answer.http_status
     refused = answer.reason or ""
@@ -65,6 +72,44 @@ def robots_read(origin: str, answer: Answer, agent: str, *, moved: bool = False)
     if refused in _OF_THE_ORIGIN and not moved:
         return RobotsRead(origin, failed=refused)
     return RobotsRead(origin, failed=f"robots.txt: {refused}")
+
+
+def _rules_for(agent: str, body: bytes) -> list[str]:
+    """The rules for `agent`, each once: of all groups that name it as well as any does (2.2.1).
+
+    What is said to others is left out before protego sees it, which copies each rule for each agent of its group.
+    """
+    rules: dict[str, None] = {}
+    best = here = 0
+    naming = False  # the line before was a User-agent: the next one is of the same group
+    for name, said in _LINES.findall(body):
+        field = name.decode().lower()
+        # Protego takes what follows a form feed and the like for a line of its own.
+        value = (said.decode("utf-8", "replace").splitlines() or [""])[0].strip()
+        if field.startswith("user"):
+            here = max(here if naming else 0, _named(value, agent))
+            naming = True
+            if here > best:
+                best = here
+                rules.clear()
+        else:
+            naming = False
+            if value and here == best > 0:
+                rule = f"{field}:{value}"
+                rules.pop(rule, None)  # of several Crawl-delays the last one holds
+                rules[rule] = None
+    return list(rules)
+
+
+def _named(value: str, agent: str) -> int:
+    """How well a User-agent line names `agent`: 0 not at all, 1 as everybody, more by its first letters or all of them.
+
+    Whatever its version: our User-Agent header has one, and is copied from logs.
+    """
+    if value == "*":
+        return 1
+    name = value.partition("/")[0].replace("*", "").strip().lower()
+    return 1 + len(name) if name and agent.lower().startswith(name) else 0
 
 
 class KeptRules:

@@ -1,6 +1,7 @@
 """robots.txt, by RFC 9309: what it says to us, what its absence means, and how it is fetched."""
 
 import asyncio
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -11,7 +12,7 @@ from tests.vlp_core.web.fetching import BODY, always, get, get_all
 from tests.vlp_core.web.site import Canary, Site
 from vlp_core.web.link import Answer, Link
 from vlp_core.web.reasons import class_of, may_pass
-from vlp_core.web.robots import ROBOTS_BYTES, KeptRules, Rules, robots_read
+from vlp_core.web.robots import MOST_RULES, ROBOTS_BYTES, KeptRules, Rules, robots_read
 
 FORBIDDEN = "opted out: robots.txt"
 
@@ -25,6 +26,14 @@ FORBIDDEN = "opted out: robots.txt"
         ("User-agent: other\nDisallow: /", "/a", True),
         ("User-agent: VLP\nDisallow: /", "/a", False),
         ("user-agent:vlp\rdisallow:/", "/a", False),
+        ("User-agent: *\nDisallow:\n\nUser-agent: vlp/1.0\nDisallow: /", "/a", False),
+        ("User-agent: VLP/2 # of old\nDisallow: /", "/a", False),
+        ("User-agent: vlp*\nDisallow: /", "/a", False),
+        ("User-agent: vlpx/1.0\nDisallow: /", "/a", True),
+        ("User-agent: *\nUser-agent: vlp\nDisallow: /a\n\nUser-agent: *\nDisallow: /b", "/a", False),
+        ("User-agent: *\nUser-agent: vlp\nDisallow: /a\n\nUser-agent: *\nDisallow: /b", "/b", True),
+        ("User-agent: *\nDisallow: /\n\nUser-agent: vlp", "/a", True),
+        ("User-agent: vlp\nDisallow: /a\nUser-agent:\nDisallow: /b", "/b", True),
         ("User-agent: vlp\nDisallow:\n\nUser-agent: *\nDisallow: /", "/a", True),
         ("User-agent: other\nUser-agent: vlp\nDisallow: /a", "/a", False),
         ("User-agent: vlp\nDisallow: /a\nUser-agent: other\nDisallow: /\nUser-agent: vlp\nDisallow: /b", "/b", False),
@@ -52,6 +61,32 @@ def test_rules_are_read_as_they_are_meant(text: str, path: str, allowed: bool) -
 def test_of_a_page_that_is_no_robots_txt_nothing_is_kept() -> None:
     page = b"<html>" + b"<p>some text: more of it</p>\n" * 5000
     assert robots_read("http://a.example:80", Answer(body=page, http_status=200), "vlp").text == ""
+
+
+@pytest.mark.parametrize("end", ["\n", "\f", "\u2028"])
+@pytest.mark.parametrize("first", ["*", "vlp", "other"])
+def test_a_robots_txt_that_is_made_to_fill_the_memory_does_not(first: str, end: str) -> None:
+    """A group of many agents and many rules."""
+    agents = end.join(f"User-agent: {name}" for name in [first, *range(500)])
+    rules = end.join(f"Disallow: /{path}" for path in range(500))
+    answer = Answer(body=f"{agents}\n{rules}\n".encode(), http_status=200)
+    tracemalloc.start()
+    read = robots_read("http://a.example:80", answer, "vlp")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert Rules(read.text, "vlp").allows(URL("http://a.example/0")) is (first == "other")
+    assert peak < 5_000_000
+
+
+def test_of_rules_that_are_too_many_no_part_is_believed() -> None:
+    """And not so where they are the same ones over and over."""
+    rules = [f"Disallow: /{path}\n" for path in range(MOST_RULES + 1)]
+    with Site(always()) as site:
+        site.robots = 200, "".join(["User-agent: *\n", *rules]).encode()
+        reason = get(site.url("a.jpg"), allow_private=(site.address,)).reason
+        site.robots = 200, "".join(["User-agent: *\n", *rules[1:], *rules[1:]]).encode()
+        assert get(site.url("a.jpg"), allow_private=(site.address,)).body == BODY
+    assert reason == "robots.txt: too many rules" and may_pass(reason)
 
 
 def test_a_pattern_that_is_made_to_hang_does_not() -> None:
