@@ -31,6 +31,7 @@ _DRAWN = 256  # links drawn at a time
 _LOOKUPS = 256  # names that are looked up at once: name servers are asked politely too
 _ROOM_S = 0.1  # requests that are not answered soon leave their room to others
 _BATCH_S = 0.002  # what happens meanwhile is told, and asked for, in one
+_STRETCH_S = 0.05  # rules may be made to take long: the links that they forbid hold up the loop no longer at a time
 
 
 def crawl(
@@ -205,18 +206,22 @@ class _Crawl(Generic[Key]):
             self._group.create_task(self._look_up(host, origin))
         if grant.rules is not None:
             self._rules.keep(origin, grant.rules)
+        until, unused = self._loop.time() + _STRETCH_S, 0
         for lease in grant.leases:
-            found = self._next(origin)
+            found = self._next(origin, until)
             if found is None:
                 self._reports.append(Asked(host, origin, lease, "unused"))
+                unused += 1
                 continue
             self._flying += 1
             self._young.sent(found, now)
             self._group.create_task(self._send(found, lease, grant.addresses))
         self._waiting.again(origin, now + grant.wait_s, nudged=grant.until_told)
+        if unused:
+            self._waiting.nudge(origin, now)
 
-    def _next(self, origin: str) -> Trip | None:
-        """The next trip that may go; those that robots.txt forbids are at their end."""
+    def _next(self, origin: str, until: float) -> Trip | None:
+        """The next trip that may go, if it is found by then; those that robots.txt forbids are at their end."""
         while (trip := self._waiting.take(origin)) is not None:
             if trip.robots_of is not None or not self._fetch.honour_robots:
                 return trip
@@ -227,6 +232,8 @@ class _Crawl(Generic[Key]):
             if rules.allows(trip.url):
                 return trip
             self._end_soon(trip, Answer(reason="opted out: robots.txt", attempts=trip.attempt))
+            if self._loop.time() > until:
+                return None
         return None
 
     async def _send(self, trip: Trip, lease: int, addresses: tuple[str, ...]) -> None:

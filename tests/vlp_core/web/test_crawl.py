@@ -14,6 +14,7 @@ from tests.vlp_core.web.fetching import BODY, always, get_all, nobody
 from tests.vlp_core.web.site import Canary, Site
 from vlp_core.web.crawl import crawl
 from vlp_core.web.link import Answer, Link
+from vlp_core.web.robots import MOST_RULES
 from vlp_core.web.settings import Fetch
 
 
@@ -143,6 +144,29 @@ def test_nobody_waits_twice_for_a_host_that_is_not_there() -> None:
     assert reasons == ["name not found"] * 20 + ["no connection"] * 20 + ["time-out"] * 20
     assert set(asked.values()) == {1} and len(asked) == 3
     assert silent == {"/robots.txt": 2}
+
+
+def test_links_that_are_forbidden_hold_nobody_up() -> None:
+    """Though their robots.txt has as many rules as it may, and all are looked at for each of them."""
+    rules = "".join(f"Disallow: /*{number}z\n" for number in range(MOST_RULES - 1))
+    ended, order = threading.Event(), []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == "/robots.txt":
+            return web.Response(text=f"User-agent: *\nDisallow: /\n{rules}" if request.host == "a.test" else "")
+        await asyncio.to_thread(ended.wait, 10)
+        return web.Response(body=BODY)
+
+    def handle(host: str, _: Answer) -> None:
+        order.append(host)
+        if host == "a":
+            ended.set()
+
+    with Site(handler) as site:
+        site.robots = None
+        links = ((host, Link(f"http://{host}.test/{number}")) for number, host in enumerate(["b", *["a"] * 100]))
+        crawl(links, Fetch(resolve=(f"*.test={site.address}",), threads=1, per_host_rate=0.0), handle)
+    assert len(order) == 101 and order[-1] == "a"
 
 
 def test_no_host_is_asked_faster_than_its_limit_whatever_for() -> None:
