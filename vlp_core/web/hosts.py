@@ -141,7 +141,8 @@ class Book:
         rules = zlib.decompress(origin.rules).decode() if origin.rules and not ask.has_rules else ""
         return Grant(
             leases=leases,
-            wait_s=apart or POLL_S,
+            # Beyond all patience the next ask is refused: nobody is to wait for that.
+            wait_s=apart if 0 < apart <= self._patience else POLL_S,
             until_told=not apart,
             addresses=host.addresses,
             rules=rules if ask.robots and not ask.has_rules else None,

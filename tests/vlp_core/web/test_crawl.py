@@ -169,6 +169,26 @@ def test_links_that_are_forbidden_hold_nobody_up() -> None:
     assert len(order) == 101 and order[-1] == "a"
 
 
+@pytest.mark.parametrize("delay", ["86400", "1e300"])
+def test_a_crawl_delay_beyond_all_patience_does_not_hold_up_the_end(delay: str) -> None:
+    both, reasons = threading.Event(), []
+
+    def links() -> Iterator[tuple[int, Link]]:
+        for number in range(2):
+            yield number, Link(f"http://a.test/{number}")
+        assert both.wait(30), f"after 30 s {len(reasons)} links have an answer"
+
+    def handle(_: int, answer: Answer) -> None:
+        reasons.append(answer.reason)
+        if len(reasons) == 2:
+            both.set()
+
+    with Site(always()) as site:
+        site.robots = 200, f"User-agent: *\nCrawl-delay: {delay}".encode()
+        crawl(links(), Fetch(resolve=(f"*.test={site.address}",), lookahead=2, threads=1), handle)
+    assert sorted(reasons, key=str) == [None, "robots.txt: crawl delay"]
+
+
 def test_no_host_is_asked_faster_than_its_limit_whatever_for() -> None:
     """robots.txt, links, redirects and further attempts count alike."""
     times: dict[str, list[float]] = {"a.test": [], "b.test": []}
