@@ -304,7 +304,8 @@ class _Crawl(Generic[Key]):
         if read.failed is not None:
             self._tried(origin, answer.attempts)
         reads = [read]
-        if read.failed is None and trip.origin != origin and trip.url.raw_path_qs == "/robots.txt":
+        found = answer.http_status is not None  # else the last redirect was not followed, and says nothing of its host
+        if read.failed is None and found and trip.origin != origin and trip.url.raw_path_qs == "/robots.txt":
             reads.append(replace(read, origin=trip.origin))  # as from http to https: it need not be asked for again
         for each in reads:
             self._reports.append(each)

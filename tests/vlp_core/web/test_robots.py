@@ -10,9 +10,11 @@ from yarl import URL
 
 from tests.vlp_core.web.fetching import BODY, always, get, get_all
 from tests.vlp_core.web.site import Canary, Site
+from vlp_core.web.hosts import Here
 from vlp_core.web.link import Answer, Link
 from vlp_core.web.reasons import class_of, may_pass
-from vlp_core.web.robots import MOST_RULES, ROBOTS_BYTES, KeptRules, Rules, robots_read
+from vlp_core.web.robots import MOST_RULES, REDIRECTS, ROBOTS_BYTES, KeptRules, Rules, robots_read
+from vlp_core.web.settings import Fetch
 
 FORBIDDEN = "opted out: robots.txt"
 
@@ -229,3 +231,20 @@ def test_a_robots_txt_that_was_found_elsewhere_is_not_asked_for_again_there() ->
         site.robots = None
         assert get("http://a.test/x", resolve=(f"*.test={site.address}",)).body == BODY
     assert site.hosts == ["a.test", "b.test"] * 2
+
+
+def test_redirects_that_end_at_another_hosts_robots_txt_do_not_replace_it() -> None:
+    """Where that leads on, and so is one redirect too many for whoever sent us there."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        hops = [f"http://a.test/{hop}" for hop in range(REDIRECTS - 1)] + ["http://b.test/robots.txt"]
+        leads = dict(zip(["http://a.test/robots.txt", *hops], [*hops, "http://b.test/rules"], strict=True))
+        if str(request.url) in leads:
+            return web.Response(status=302, headers={"Location": leads[str(request.url)]})
+        return web.Response(body=b"User-agent: *\nDisallow: /x" if request.path == "/rules" else BODY)
+
+    with Site(handler) as site:
+        site.robots = None
+        book = Here(Fetch(resolve=(f"*.test={site.address}",), per_host_rate=0.0))
+        answers = [get(f"http://{host}.test/x", resolve=(f"*.test={site.address}",), book=book) for host in "ab"]
+    assert [answer.reason for answer in answers] == [None, FORBIDDEN]
