@@ -99,7 +99,7 @@ class Fetcher:
                 async with self._session.get(url, allow_redirects=False, headers=headers) as response:
                     location = response.headers.get(hdrs.LOCATION)
                     if response.status in REDIRECTS and location:
-                        return Hop("answered", leads=True, to=parsed(location, url))
+                        return self._opted_out(response, wish) or Hop("answered", leads=True, to=parsed(location, url))
                     return await self._read(response, wish, _Sink(wish, claim, deadline))
         except Exception as error:  # one link among millions must not end the rest; what is not foreseen is logged
             how, reason, again = _failure(error)
@@ -108,12 +108,8 @@ class Fetcher:
     async def _read(self, response: aiohttp.ClientResponse, wish: Wish, sink: "_Sink") -> Hop:
         headers, status = response.headers, response.status
         answer = Answer(http_status=status, final_url=str(response.url))
-        if wish.opt_outs and self._fetch.honour_opt_out and status in (200, _NOT_MODIFIED):
-            directive = opted_out(headers.getall("X-Robots-Tag", ()), self._fetch.user_agent)
-            if directive is None and reserved(headers.getall("tdm-reservation", ())):
-                directive = "tdm-reservation"
-            if directive:
-                return Hop("answered", replace(answer, reason=f"opted out: {directive}"))
+        if status in (200, _NOT_MODIFIED) and (refused := self._opted_out(response, wish)):
+            return refused
         answer = replace(answer, etag=headers.get(hdrs.ETAG), last_modified=headers.get(hdrs.LAST_MODIFIED))
         if status == _NOT_MODIFIED and _conditions(wish.link):
             return Hop("answered", replace(answer, not_modified=True))
@@ -125,6 +121,18 @@ class Fetcher:
             )
         body, reason = await _body(response, sink)
         return Hop("answered", replace(answer, body=body, reason=reason))
+
+    def _opted_out(self, response: aiohttp.ClientResponse, wish: Wish) -> Hop | None:
+        """The answer where its owner, or who leads to it, wants a picture left out; None where it may be taken."""
+        if not (wish.opt_outs and self._fetch.honour_opt_out):
+            return None
+        directive = opted_out(response.headers.getall("X-Robots-Tag", ()), self._fetch.user_agent)
+        if directive is None and reserved(response.headers.getall("tdm-reservation", ())):
+            directive = "tdm-reservation"
+        if directive is None:
+            return None
+        reason = f"opted out: {directive}"
+        return Hop("answered", Answer(reason=reason, http_status=response.status, final_url=str(response.url)))
 
 
 def _conditions(link: Link) -> dict[str, str]:

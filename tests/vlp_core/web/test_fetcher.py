@@ -317,6 +317,30 @@ def test_opt_outs_in_headers_are_honoured_and_named(
 
 
 @pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ([("X-Robots-Tag", "noai")], "opted out: noai"),
+        ([("tdm-reservation", "1")], "opted out: tdm-reservation"),
+        ([("X-Robots-Tag", "otherbot: noai")], None),
+    ],
+)
+@pytest.mark.parametrize("honour", [True, False])
+def test_opt_outs_of_who_leads_to_a_picture_are_honoured_though_its_server_says_nothing(
+    honour: bool, headers: list[tuple[str, str]], reason: str | None
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == "/there":
+            return web.Response(body=BODY)
+        return web.Response(status=302, headers=CIMultiDict([("Location", "/there"), *headers]))
+
+    with Site(handler) as site:
+        answer = get(site.url("here"), allow_private=(site.address,), honour_opt_out=honour)
+    left_out = honour and reason is not None
+    assert (answer.reason, answer.body) == ((reason, None) if left_out else (None, BODY))
+    assert (answer.http_status, site.seen["there"]) == ((302, 0) if left_out else (200, 1))
+
+
+@pytest.mark.parametrize(
     ("etag", "date", "same"),
     [
         ('"one"', None, True),
