@@ -45,6 +45,7 @@ _PASSING = (
     *("time-out", "name not found", "name server does not answer"),
     *("no connection", "no socket left", "connection lost"),
     "robots.txt: ",
+    "error: ",  # of this program
 )
 _ANSWERED = re.compile(r"http (\d{3})")
 

@@ -29,8 +29,6 @@ _LINES = re.compile(
     rb"(?im)(?:^|(?<=\r)|\A\xef\xbb\xbf)[ \t]*"
     rb"(user[- ]?agent|di\w{3,8}|allow|crawl[- ]delay)[ \t]*:([^#\r\n]*)"
 )
-# What is wrong with all of an origin's links, not with its robots.txt.
-_OF_THE_ORIGIN = frozenset({"tls", "refused address"})
 
 
 class Rules:
@@ -69,7 +67,7 @@ def robots_read(origin: str, answer: Answer, agent: str, *, moved: bool = False)
     refused = answer.reason or ""
     if refused in ("empty", "too many redirects") or (status and 200 < status < 500 and not worth_retrying(status)):
         return RobotsRead(origin)
-    if refused in _OF_THE_ORIGIN and not moved:
+    if refused == "refused address" and not moved:  # as all of the origin's links are
         return RobotsRead(origin, failed=refused)
     return RobotsRead(origin, failed=f"robots.txt: {refused}")
 

@@ -19,6 +19,7 @@ from multidict import CIMultiDict
 from tests.vlp_core.web.fetching import BODY, always, get, get_all, nobody
 from tests.vlp_core.web.site import Canary, Handler, Site
 from vlp_core.web.link import Answer, Link
+from vlp_core.web.reasons import may_pass
 
 
 def test_a_picture_comes_as_it_is() -> None:
@@ -242,10 +243,13 @@ def test_a_name_server_that_is_busy_is_asked_again() -> None:
     assert (answer.reason, answer.attempts, len(asked)) == ("name not found", 2, 2)
 
 
-def test_tls_keeps_the_name_and_a_false_certificate_is_final() -> None:
+@pytest.mark.parametrize(("robots", "reason"), [(False, "tls"), (True, "robots.txt: tls")])
+def test_tls_keeps_the_name_and_a_false_certificate_is_final_for_a_link(robots: bool, reason: str) -> None:
+    """Not for all of an origin, where robots.txt was asked for once."""
     with Site(always()) as site:
-        answer = get("https://a.test/", resolve=(f"*.test={site.address}",))
-    assert (answer.reason, answer.attempts) == ("tls", 1)
+        answer = get("https://a.test/", resolve=(f"*.test={site.address}",), honour_robots=robots)
+    assert (answer.reason, answer.attempts) == (reason, 1)
+    assert may_pass(reason) is robots
 
 
 @pytest.mark.parametrize("header", ["1", None], ids=["seconds", "a date"])

@@ -41,6 +41,7 @@ def test_no_reason_begins_as_one_of_another_class_does() -> None:
         *[(reason, True) for reason in ("name server does not answer", "no connection", "connection lost")],
         ("no socket left", True),
         *[(reason, True) for reason in ("robots.txt: http 503", "robots.txt: time-out", "robots.txt: crawl delay")],
+        ("error: KeyError", True),
         *[(reason, False) for reason in ("http 404", "http 403", "http 5 of them", "tls", "bad answer", "empty")],
         *[(reason, False) for reason in ("opted out: robots.txt", "opted out: noai", "refused address", "bad url")],
         *[
