@@ -24,6 +24,7 @@ from vlp_core.identity import sha256_of
 from vlp_core.tracker import Silent, Tracker
 
 HOST = "http://pictures.test"
+NEAR = Near(alike=1)  # as a refresh has it
 
 
 def recompressed(body: bytes) -> bytes:
@@ -77,7 +78,7 @@ class World:
         body, headers = said if isinstance(said, tuple) else (said, {})
         headers = {"ETag": f'"{sha256_of(body)[:16]}"', **headers}
         if request.headers.get("If-None-Match") == headers["ETag"]:
-            return web.Response(status=304, headers={"ETag": headers["ETag"]})
+            return web.Response(status=304, headers=headers)
         return web.Response(body=body, headers=headers)
 
     def pictures(self, *numbers: int) -> None:
@@ -103,6 +104,7 @@ class World:
         columns: Mapping[str, Sequence[Any]] | None = None,
         let_in: tuple[str, ...] = (),
         shard_size: int = 4,
+        near: Near = NEAR,
         tracker: Tracker | None = None,
         **fetch: Any,
     ) -> Release:
@@ -143,7 +145,7 @@ class World:
             download=download,
             next=following,
             fetch=own,
-            near=Near(alike=1),
+            near=near,
             card=Card(licence="CC BY 4.0"),
             changes=known,
             takedowns=takedowns,

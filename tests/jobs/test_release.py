@@ -11,6 +11,7 @@ from jobs.taken import taken_of_images
 from tests.jobs.downloading import Listener
 from tests.jobs.refreshing import (
     HOST,
+    NEAR,
     World,
     changes_of,
     contents,
@@ -24,6 +25,7 @@ from tests.jobs.refreshing import (
 )
 from tests.vlp_core.web.site import picture
 from vlp_core.curation.hashes import phash, thumbnail
+from vlp_core.curation.settings import Near
 from vlp_core.data.releases import newest, numbers, read
 from vlp_core.data.takedowns import Takedowns
 from vlp_core.errors import UserError
@@ -218,16 +220,30 @@ def test_what_must_never_be_stored_goes_though_it_was_there_before_that_was_know
     assert {rows_of(release)[path]["error_message"] for path in ("0.jpg", "1.jpg")} == {"refused picture"}
 
 
+def test_what_opted_out_since_goes_though_its_link_says_that_it_has_not_changed(world: World) -> None:
+    world.pictures(0, 1)
+    world.refresh(numbered(0, 1))
+    world.says["1.jpg"] = (picture(80, 60, seed=1), {"X-Robots-Tag": "noai"})
+    release = world.refresh(numbered(0, 1), days=100)
+    assert changes_of(release) == {"1.jpg": "removed"} and contents(release).keys() == {"0.jpg"}
+    assert rows_of(release)["1.jpg"]["http_status"] == 304
+
+
 @pytest.mark.parametrize("change", ["colours", "shapes"])
-def test_nearly_the_same_is_what_agrees_in_shapes_and_in_colours(world: World, change: str) -> None:
-    """Neither the same scene in grey nor another scene in as pale colours."""
+@pytest.mark.parametrize(
+    ("near", "became"), [(NEAR, "quarantined"), (Near(bits=31, colour=255, alike=1), "changed")], ids=["near", "all"]
+)
+def test_nearly_the_same_is_what_agrees_in_shapes_and_in_colours(
+    world: World, change: str, near: Near, became: str
+) -> None:
+    """Neither the same scene in grey nor another scene in as pale colours, unless as much may differ."""
     first, other = picture(80, 60, seed=1), greyed(picture(80, 60, seed=1))
     if change == "shapes":
         first, other = (faded(picture(80, 60, seed=seed)) for seed in (1, 2))
     world.says |= {"1.jpg": first, "2.jpg": first}
     world.refresh(numbered(1, 2))
     world.says["1.jpg"] = other
-    assert changes_of(world.refresh(numbered(1, 2), days=100)) == {"1.jpg": "quarantined"}
+    assert changes_of(world.refresh(numbered(1, 2), days=100, near=near)) == {"1.jpg": became}
 
 
 @pytest.mark.parametrize("called", ["uid", "url", "sha256", "all"])
@@ -259,30 +275,38 @@ def test_a_picture_that_another_host_answered_with_goes_with_that_host(world: Wo
     assert contents(third).keys() == {"0.jpg"} and world.asked - asked == {"0.jpg": 1}
 
 
-def test_what_waits_is_not_let_in_where_the_host_that_answered_for_it_is_taken_down(world: World) -> None:
+@pytest.mark.parametrize("named", ["host", "sha256", "url"])
+@pytest.mark.parametrize("let_in", [(), ("all",)], ids=["waits", "let in"])
+def test_what_waits_is_gone_where_it_is_taken_down(world: World, named: str, let_in: tuple[str, ...]) -> None:
+    """By the host that answered for it, by itself, or by its link; also where somebody lets it in."""
     world.pictures(0, 1)
     world.refresh(numbered(0, 1))
-    world.says |= {"1.jpg": "http://elsewhere.test/moved.jpg", "moved.jpg": picture(80, 60, seed=99)}
+    other = picture(80, 60, seed=99)
+    world.says |= {"1.jpg": "http://elsewhere.test/moved.jpg", "moved.jpg": other}
     second = world.refresh(numbered(0, 1), days=100)
     assert quarantine_of(second).keys() == {"1.jpg"}
-    down = Takedowns.read(world.take_down(host="elsewhere.test"))
+    words = {"host": "elsewhere.test", "sha256": sha256_of(other), "url": f"{HOST}/1.jpg"}
+    down = Takedowns.read(world.take_down(**{named: words[named]}))
     assert taken_of_images(second.path, down).seen["uid"].to_pylist() == [rows_of(second)["1.jpg"]["uid"]]
-    third = world.refresh(numbered(0, 1), let_in=("all",))
+    third = world.refresh(numbered(0, 1), let_in=let_in)
     assert contents(third).keys() == {"0.jpg"} and not quarantine_of(third)
-    assert rows_of(third)["1.jpg"]["status"] == "taken_down"
+    assert [row["status"] for path, row in rows_of(third).items() if path != "0.jpg"] == ["taken_down"] * (
+        named != "url"
+    )
 
 
 def test_what_is_not_what_the_list_says_waits_unless_it_looks_like_it(world: World) -> None:
-    """A domain that changed hands since the list was made: by the list's sha256, then by its perceptual hash."""
+    """A domain that changed hands since the list was made: by the list's sha256, then by its perceptual hash, of which
+    so many bits may differ as is said."""
     world.pictures(*range(5))
     shown = [world.says[f"{number}.jpg"] for number in range(5)]
     hashes = [sha256_of(body) for body in shown if isinstance(body, bytes)]
-    looks = [f"{int(phash(thumbnail(body))):016x}" for body in shown if isinstance(body, bytes)]
+    looks = [int(phash(thumbnail(body))) for body in shown if isinstance(body, bytes)]
     columns = {
         "sha256": [hashes[0], "0" * 64, "0" * 64, "0" * 64, None],
-        "phash": [None, None, looks[2], looks[0], None],
+        "phash": [None, None, f"{looks[2] ^ 0xFF:016x}", f"{looks[3] ^ 0xFFFF:016x}", None],
     }
-    release = world.refresh(numbered(*range(5)), columns=columns)
+    release = world.refresh(numbered(*range(5)), columns=columns, near=Near(bits=12, alike=1))
     assert contents(release).keys() == {"0.jpg", "2.jpg", "4.jpg"}
     waiting = quarantine_of(release)
     assert waiting.keys() == {"1.jpg", "3.jpg"} and waiting["1.jpg"]["before_sha256"] is None

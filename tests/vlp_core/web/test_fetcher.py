@@ -368,6 +368,12 @@ def test_a_link_is_asked_for_only_if_it_has_changed_since(etag: str | None, date
     assert answer.last_modified == "Sat, 21 Nov 2026 10:00:00 GMT"
 
 
+def test_a_link_that_has_opted_out_since_says_so_though_it_has_not_changed() -> None:
+    with Site(always(b"", status=304, headers={"ETag": '"one"', "X-Robots-Tag": "noai"})) as site:
+        answer = get_all([Link(site.url("a"), etag='"one"')], allow_private=(site.address,))[0]
+    assert (answer.reason, answer.not_modified) == ("opted out: noai", False)
+
+
 @pytest.mark.parametrize(("contact", "said"), [("", "vlp/1.0"), ("a@b.example", "vlp/1.0 (+a@b.example)")])
 def test_who_asks_says_so_and_where_to_be_found(contact: str, said: str) -> None:
     agents = []
