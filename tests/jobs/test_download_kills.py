@@ -100,6 +100,21 @@ def test_killed_while_it_publishes_it_asks_for_nothing(site: Site, tmp_path: Pat
     assert {name: body for name, body in contents(out).items() if name != "failures.png"} == made
 
 
+def test_a_picture_that_is_spoilt_meanwhile_is_asked_for_again_and_no_other(site: Site, tmp_path: Path) -> None:
+    """As after a power cut, which may leave anything."""
+    pairs, out = write_pairs(tmp_path / "pairs", LISTS[0]), tmp_path / "out"
+    process = FORKS.Process(target=_dying, args=(pairs, out, settings(site), 0))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    with (out / "_work" / "00000" / "spill").open("r+b") as spill:
+        spill.write(b"rot")
+    site.seen.clear()
+    fetched(pairs, out, settings(site))
+    assert site.seen.total() == 1
+    assert contents(out) == contents(fetched(pairs, tmp_path / "whole", settings(site)))
+
+
 def test_a_worker_that_is_lost_is_replaced_and_goes_on(site: Site, tmp_path: Path, cluster: str) -> None:
     """Two share the list; what the dead one had is finished from its journals."""
     pairs, out = write_pairs(tmp_path / "pairs", *LISTS), tmp_path / "out"

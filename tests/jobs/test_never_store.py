@@ -7,9 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
+from jobs import download
 from jobs.journal import Journal
 from jobs.never_store import read_never_store
 from pipelines.data import Curate, check_data
+from pipelines.workflow.outside import Digests
+from pipelines.workflow.step import identify, step
 from tests.jobs.downloading import answer, body_of, fetched, names, settings, write_pairs
 from tests.vlp_core.web.site import Site
 from vlp_core.curation.hashes import phash, thumbnail
@@ -101,3 +104,12 @@ def test_several_files_are_one_list_and_an_empty_one_says_nothing(tmp_path: Path
     (tmp_path / "zeros").write_text(f"{'ab' * 31}00\n{'0' * 64}\n")
     zeros = read_never_store([tmp_path / "zeros"])
     assert zeros.has("ab" * 31 + "00") and zeros.has("0" * 64) and not zeros.has("ab" * 30 + "0000")
+
+
+def test_a_download_is_known_by_what_is_in_them_and_not_by_what_they_are_called(tmp_path: Path) -> None:
+    def fingerprint(name: str, text: str) -> str:
+        (tmp_path / name).write_text(text)
+        given = step("download", download.run, fetch=Fetch(never_store=(tmp_path / name,)))
+        return identify(given, lambda _: {}, Digests(tmp_path / "digests.json").of).fingerprint
+
+    assert fingerprint("one", SHA) == fingerprint("its copy", SHA) != fingerprint("other", sha256_of(b"y"))
