@@ -95,6 +95,27 @@ def test_what_is_taken_down_while_a_refresh_is_under_way_is_left_out_and_nothing
     assert tars and not any(shunned in tar for tar in tars), "stored, though it is taken down"
 
 
+@pytest.mark.usefixtures("cluster", "handlers")
+def test_the_first_release_where_something_is_taken_down_does_not_ask_for_it(data: Data) -> None:
+    """Of whatever name: tombstones are those of a root."""
+    data.pictures(0, 1)
+    data.lists("0.jpg", "1.jpg")
+    data.take_down(url=f"{HOST}/1.jpg")
+    assert data.main() == 0
+    assert data.asked.keys() == contents(read(data.root, "photos", 1)).keys() == {"0.jpg"}
+
+
+@pytest.mark.usefixtures("cluster", "handlers")
+def test_the_first_release_is_of_the_download_that_another_pipeline_has_made(data: Data) -> None:
+    data.pictures(0, 1)
+    data.lists("0.jpg", "1.jpg")
+    named = [word for word in data.flags() if word not in ("--into", "photos")]
+    named += ["--root", str(data.root), "--until", "download"]
+    assert run_pipeline("pretrain-clip", PretrainClip, build, arguments=named) == 0
+    assert data.main() == 0 and len(contents(read(data.root, "photos", 1))) == 2
+    assert data.asked == {"0.jpg": 1, "1.jpg": 1}
+
+
 def damage_release(data: Data) -> None:
     (data.root / read(data.root, "photos", 1).folder / "00000.parquet").write_bytes(b"")
 
