@@ -1,24 +1,34 @@
 """A root with two releases of a data set, and a selection, shards and a report that were made of the first."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs import adopt, dedup, filter, hash, matches, measure, near, report, select, shard
+import numpy as np
+import pyarrow as pa
+
+from jobs import adopt, capfilt, dedup, filter, hash, matches, measure, near, neighbours, report, select, shard
 from pipelines.workflow.record import Record
 from tests.jobs.refreshing import World
 from tests.pipelines.records import recorded
 from tests.vlp_core.web.site import picture
 from vlp_core.curation.quantities import JUDGES
+from vlp_core.curation.score_settings import Semantic
+from vlp_core.curation.scores import score_table
 from vlp_core.curation.settings import Filter, Near, Select
+from vlp_core.data.layout import CAPTIONED, shard_names
 from vlp_core.data.parts import digest, parts_of
 from vlp_core.data.releases import read
 from vlp_core.data.settings import Shard
+from vlp_core.data.stored import read_selection
 from vlp_core.evals.names import QUERIES
+from vlp_core.files import write_table
 from vlp_core.report.settings import Report
 from vlp_core.tracker import Silent
 
 COPY = "5.jpg"  # of 0.jpg, byte for byte
+SEMANTIC = Semantic(epsilon=0.05)
 
 
 @dataclass
@@ -65,6 +75,14 @@ def _derived(found: Purged, release: Path, others: Path) -> None:
         recorded(out, **{key: value for key, value in flat.items() if value is not None})
         return out
 
+    def told(step: str, tables: Mapping[str, pa.Table], **inputs: Path) -> Path:
+        """What a model would say."""
+        out = found.folders[step] = root / step / "0"
+        for name, table in tables.items():
+            write_table(out / f"{name}.parquet", table)
+        recorded(out, **{key: _reference(value) for key, value in inputs.items()})
+        return out
+
     def adopted(step: str, release: Path) -> Path:
         sources = (str(release),)
         return run(step, adopt, sources=sources, listing=digest(parts_of(sources[0])), caption_names=("caption",))
@@ -85,11 +103,35 @@ def _derived(found: Purged, release: Path, others: Path) -> None:
         run(f"shard-{kind}", shard, images=images, selection=selection, shard=Shard(format=kind, size=4))
     shown = {"images": images, "columns": (columns,), "verdicts": verdicts, "copies": copies, "selection": selection}
     run("report", report, **shown, report=Report())
+    scores = told("score", {name: _scored(images, name) for name in shard_names(images)}, images=images)
+    run("neighbours", neighbours, scores=scores, semantic=SEMANTIC)
+    written = told("captions", {"00000": _captioned(selection)}, images=images, selection=selection)
+    run("capfilt", capfilt, images=images, selection=selection, captions=written, threshold=0.5)
     for end, scored_on in (("shown", "retrieval"), ("trained", "model")):  # on these pictures, or by what saw them
         out = found.folders[f"evaluate-{end}"] = root / "evaluate" / end
         out.mkdir(parents=True)
         (out / QUERIES).write_bytes(picture(kind="PNG"))
         recorded(out, **{scored_on: _reference(images)})
+
+
+def _scored(images: Path, name: str) -> pa.Table:
+    """Every other picture shows the same."""
+    rows = measure.fetched(images, name)
+    motifs = np.eye(2, dtype=np.float32)[np.arange(len(rows)) % 2]
+    return score_table(rows["uid"], rows["captions"].combine_chunks(), np.ones(len(rows), np.float32), motifs)
+
+
+def _captioned(selection: Path) -> pa.Table:
+    """All match, and so does what was written of each picture."""
+    chosen = read_selection(selection)
+    captions = chosen["captions"].to_pylist()
+    columns = {
+        "uid": chosen["uid"].cast(pa.string()),
+        "synthetic": [f"a {web[0]}" for web in captions],
+        "synthetic_match": [0.9] * len(captions),
+        "web_match": [[0.9] * len(web) for web in captions],
+    }
+    return pa.table(columns, schema=CAPTIONED)
 
 
 def _reference(value: Any) -> Any:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from jobs import adopt, changes, dedup, filter, near, report, select
+from jobs import adopt, capfilt, changes, dedup, filter, near, neighbours, report, select
 from jobs.changes import digest_of_list
 from jobs.journal import Journal, Outcome
 from jobs.purge_pages import blank_drawing
@@ -25,7 +25,7 @@ from pipelines.workflow.purging import check_no_purge
 from pipelines.workflow.record import Record, bad_files
 from tests.forks import each_write, killed
 from tests.jobs.refreshing import HOST, contents, rows_of
-from tests.pipelines.purging import COPY, Purged, made
+from tests.pipelines.purging import COPY, SEMANTIC, Purged, made
 from tests.pipelines.records import recorded
 from tests.vlp_core.web.site import picture
 from vlp_core.curation.settings import Filter, Near, Select
@@ -153,8 +153,9 @@ def test_nothing_of_it_is_left_anywhere_and_what_is_left_is_trusted(
     page = (data.folders["report"] / "report.html").read_text()
     assert "data-uid" in page and not any(uid_of(f"{HOST}/{path}") in page for path in gone)
     assert (sha256_of((data.folders["dedup"] / "copies.png").read_bytes()) == grid) == (named == "url")
-    drawn = [(data.folders[f"evaluate-{end}"] / QUERIES).read_bytes() for end in ("shown", "trained")]
-    assert [body == blank_drawing() for body in drawn] == [True, False]
+    drawings = {"capfilt": capfilt.PICTURE, "evaluate-shown": QUERIES, "evaluate-trained": QUERIES}
+    drawn = [(data.folders[name] / file).read_bytes() for name, file in drawings.items()]
+    assert [body == blank_drawing() for body in drawn] == [True, True, False]
     (audited,) = [json.loads(line) for line in (data.root / "purges.jsonl").read_text().splitlines()]
     assert (audited["links"], audited["pictures"]) == (len(gone), 1) and audited["results"]["release/photos-1"]
     assert run(data, "--purge") == 0 and "nothing to purge" in capsys.readouterr().out.splitlines()[-1]
@@ -177,7 +178,10 @@ def test_stages_go_on_with_what_is_left_as_with_what_they_made_of_it_themselves(
 
     alike = again("near", near, hashes=hashes, near=Near())
     assert tables(alike) == tables(of["near"]) and len(tables(alike)["groups.parquet"]) == 6
-    assert (alike / "pictures.json").read_text() == (of["near"] / "pictures.json").read_text()
+    motifs = again("neighbours", neighbours, scores=of["score"], semantic=SEMANTIC)
+    assert tables(motifs) == tables(of["neighbours"]) and tables(motifs)["00000.parquet"]
+    for name, made_again in (("near", alike), ("neighbours", motifs)):
+        assert (made_again / "pictures.json").read_text() == (of[name] / "pictures.json").read_text()
     verdicts = again("filter", filter, images=images, columns=columns, filter=Filter(rules=("words>1",)))
     assert tables(verdicts) == tables(of["filter"])
     copies = again("dedup", dedup, images=images, near=of["near"], verdicts=of["filter"], scores=())
