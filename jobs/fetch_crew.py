@@ -73,14 +73,15 @@ class _Room:
 
 
 def _room(fetch: Fetch, shards: int, rows: int) -> _Room:
-    """A worker for as many CPUs as it has threads: what else it does, one thread at a time, they leave room for."""
+    """A worker for as many CPUs as it has threads: what else it does, one thread at a time, they leave room for. One
+    that finds no room on the cluster would be waited for for ever."""
     import ray
 
     nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
     nodes = [cpus for cpus in nodes if cpus >= 1]
     cpus = min([float(fetch.threads), *nodes])
     fit = sum(int(node // cpus) for node in nodes)
-    return _Room(workers=max(1, min(fetch.workers or min(fit, -(-rows // ROWS)), shards)), cpus=cpus)
+    return _Room(workers=max(1, min(fetch.workers or -(-rows // ROWS), fit, shards)), cpus=cpus)
 
 
 def _in_actors(shards: Sequence[Shard], fetch: Fetch, *, rows: int, here: bool, listen: Listen) -> None:

@@ -91,7 +91,7 @@ def _fetching(current: Step, seen: Measured) -> tuple[float, float, float]:
 def _fetchers(fetch: Fetch, links: int, seen: Measured) -> int:
     """How many there are for so many links."""
     fit = max(1, seen.rehearsed.cpus // max(1, min(fetch.threads, seen.rehearsed.cpus)))
-    return max(1, min(fetch.workers or min(fit, -(-links // ROWS)), -(-links // seen.shard_size)))
+    return max(1, min(fetch.workers or -(-links // ROWS), fit, -(-links // seen.shard_size)))
 
 
 def _by_rows(current: Step, took: float, seen: Measured) -> tuple[float, float, float]:

@@ -183,6 +183,22 @@ def test_a_shard_that_was_published_while_it_was_opened_is_not_asked_for_again(
     assert not site.seen and not list(out.glob(f"{WORK}/*"))
 
 
+def test_links_that_one_shard_waits_for_keep_nobody_from_the_next(site: Site, tmp_path: Path) -> None:
+    last = asyncio.Event()
+
+    async def waiting(request: web.Request) -> web.StreamResponse:
+        if request.path == "/1.jpg":
+            await last.wait()
+        if request.path == "/9.jpg":
+            last.set()
+        return await _answer(request)
+
+    site.handler = waiting
+    pairs = write_pairs(tmp_path / "pairs", *(names(range(first, first + 3)) for first in (1, 4, 7)))
+    out = fetched(pairs, tmp_path / "out", settings(site, deadline_s=5.0, retries=0))
+    assert read_shards(out, ["status"])["status"].to_pylist() == [SUCCESS] * 9
+
+
 def test_the_ledger_says_what_came_of_each_link_and_the_record_does_not_say_how_it_came(
     site: Site, tmp_path: Path
 ) -> None:

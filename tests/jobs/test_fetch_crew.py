@@ -1,15 +1,18 @@
-"""What workers tell of their progress while they fetch."""
+"""Workers on a cluster: how many there are, that they share what they know of hosts, and what they tell meanwhile."""
 
 import time
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
+from jobs import fetch_crew
 from jobs.fetch_crew import fetch_shards
 from jobs.fetch_worker import FetchWorker, News
 from tests.jobs.downloading import answer, names, settings, shards_of, write_pairs
 from tests.vlp_core.web.site import Site
 from vlp_core.data.layout import shard_names
+from vlp_core.web.settings import Fetch
 
 
 class _Late(FetchWorker):
@@ -36,3 +39,38 @@ def test_news_that_come_late_are_heard_and_leave_none_out(
     for name in shard_names(pairs):
         said = [news[name] for news in heard if name in news]
         assert said == sorted(said) and said[-1] == (10, 1), name
+
+
+def test_workers_ask_a_host_no_faster_together_than_one_may(cluster: str, tmp_path: Path) -> None:
+    """And read its robots.txt once."""
+    times: list[float] = []
+
+    async def timed(request: web.Request) -> web.StreamResponse:
+        times.append(time.monotonic())
+        return await answer(request)
+
+    with Site(timed) as site:
+        lists = [[f"dead{shard}-{row}" for row in range(10)] for shard in range(6)]
+        pairs, out = write_pairs(tmp_path / "pairs", *lists), tmp_path / "out"
+        fetch = settings(site, workers=2, lookahead=10, per_host_rate=30.0, threads=1)  # neither takes all shards
+        fetch_shards(shards_of(pairs, out), fetch, rows=60, here=False, listen=lambda _: None)
+    assert (len(times), len(site.robots_asked)) == (60, 1)
+    assert times[-1] - times[0] >= 59 / 30 - 0.1
+
+
+def test_there_are_no_more_workers_than_have_room_and_something_to_do(cluster: str) -> None:
+    """One too many would wait for ever, or start for a few links."""
+    asked: dict[tuple[int | None, int, int], int] = {
+        (None, 99, 5000): 1,
+        (None, 99, 5001): 2,
+        (None, 99, 10**9): 3,
+        (None, 2, 10**9): 2,
+        (2, 99, 9): 2,
+        (9, 99, 9): 3,
+        (9, 2, 9): 2,
+    }
+    found = {
+        (workers, shards, rows): fetch_crew._room(Fetch(workers=workers, threads=2), shards, rows).workers
+        for workers, shards, rows in asked
+    }
+    assert found == asked, "of 6 CPUs a worker has 2"

@@ -1,23 +1,27 @@
 """Forecasts: what a sample tells of the whole, by arithmetic on recorded figures."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from jobs import download, ingest, repeat, sample
+from pipelines.forecasting import yields
 from pipelines.forecasting.costs import Measured, loads_of
 from pipelines.forecasting.fetching import busiest_of, pace_of
 from pipelines.forecasting.figures import Figures
-from pipelines.forecasting.forecast import run_or_forecast
+from pipelines.forecasting.forecast import Forecast, run_or_forecast
 from pipelines.forecasting.rehearsal import Cost, Rehearsed
+from pipelines.forecasting.room import KINDS
 from pipelines.forecasting.sampled import keeps_decoded, selecting
-from pipelines.forecasting.settings import Forecasting
+from pipelines.forecasting.settings import Forecasting, Sample
 from pipelines.forecasting.timeline import Load, Span, busy, timeline
 from pipelines.forecasting.training import steps_of
 from pipelines.forecasting.warned import warnings_of
@@ -25,8 +29,10 @@ from pipelines.forecasting.yields import Drawn, Yields
 from pipelines.pretrain import build
 from pipelines.pretrain_clip import PretrainClip
 from pipelines.workflow.cli import Invocation
-from pipelines.workflow.step import step
-from vlp_core.curation.settings import Ingest, Select
+from pipelines.workflow.step import step, walk
+from pipelines.workflow.tracking import store_of
+from tests.pipelines.conftest import root_with
+from vlp_core.curation.settings import Filter, Ingest, Select
 from vlp_core.curation.unseen import Estimate, copies_of_whole
 from vlp_core.data.layout import LEDGER, LEDGER_FOLDER, PAIRS, SELECTION, read_shards
 from vlp_core.data.settings import Data
@@ -143,8 +149,8 @@ def _listed(folder: Path, urls: Sequence[str]) -> Path:
 
 @pytest.mark.parametrize(
     ("rate", "workers", "work"),
-    [(10.0, 1, 10_000.0), (0.0, 1, 1000.0), (0.0, 4, 250.0)],
-    ids=["a host that has most of the links", "no limit", "more fetchers for more links"],
+    [(10.0, 1, 10_000.0), (0.0, 1, 1000.0), (0.0, 4, 250.0), (0.0, 99, 250.0)],
+    ids=["a host that has most of the links", "no limit", "more fetchers for more links", "no more than have room"],
 )
 def test_late_answers_are_no_rate_and_the_busiest_host_sets_the_least_time(
     rate: float, workers: int, work: float, tmp_path: Path
@@ -235,29 +241,103 @@ def test_what_does_not_grow_with_the_links_is_set_for_the_sample(tmp_path: Path)
     assert not keeps_decoded(replace(once, steps=100_000), Data(), 224, pictures=1e7, width=256, height=256)
 
 
+def test_caps_and_balancing_are_applied_to_the_whole() -> None:
+    passed, copies = Estimate(value=1000, low=900, high=1100), Estimate(value=100, low=50, high=150)
+    left, capped, few = (yields._selected(passed, (copies,), 0.5, most) for most in (None, 440, 10))
+    assert left.low < 440 < left.value == 450 < left.high
+    assert capped == Estimate(value=440, low=left.low, high=440)
+    assert few == Estimate(value=10, low=10, high=10)
+
+
+def _figures(within: Mapping[str, tuple[float, float]], **details: Any) -> Figures:
+    """Of a hundred of everything, which is sure where it is not said between what it lies."""
+    known = {each.name: within.get(each.name, (100, 100)) for each in fields(Yields)}
+    return Figures(
+        yields=Yields(**{name: Estimate(value=100, low=low, high=high) for name, (low, high) in known.items()}),
+        room={**dict.fromkeys(KINDS, 0), "pictures": 5000},
+        seconds={},
+        details={"training": {}, "asked": {}, **details},
+    )
+
+
 @pytest.mark.parametrize(
-    ("told", "fetched", "spread", "free"),
+    ("told", "within", "spread", "free"),
     [
-        ("", (90, 110), 0.02, None),
-        ("how many pictures there will be cannot be told from so few links", (60, 140), 0.02, None),
-        ("train: its steps took so differently", (90, 110), 0.2, None),
-        ("the whole takes 5 GB and 3 GB are free", (90, 110), 0.02, 3 * 10**9),
+        ("", {"fetched": (90, 110), "copies": (90, 110)}, 0.02, None),
+        ("how many pictures there will be cannot be told from so few links", {"fetched": (60, 140)}, 0.02, None),
+        ("how many copies there are cannot be told from so few links", {"copies": (60, 140)}, 0.02, None),
+        ("train: its steps took so differently", {}, 0.2, None),
+        ("the whole takes 5 kB and 3 kB are free", {}, 0.02, 3000),
     ],
 )
 def test_what_a_sample_is_too_small_to_tell_is_told_in_a_line(
-    told: str, fetched: tuple[float, float], spread: float, free: int | None
+    told: str, within: Mapping[str, tuple[float, float]], spread: float, free: int | None
 ) -> None:
-    sure = Estimate(value=100, low=100, high=100)
-    yields = {each.name: sure for each in fields(Yields)}
-    yields["fetched"] = Estimate(value=100, low=fetched[0], high=fetched[1])
-    figures = Figures(
-        yields=Yields(**yields),
-        room={"pictures": 5 * 10**9},
-        seconds={},
-        details={"training": {"train": {"spread": spread}}, "asked": {}},
-    )
+    figures = _figures(within, training={"train": {"spread": spread}})
     warnings = list(warnings_of(figures, [], free))
     assert len(warnings) == bool(told) and all(told in warning for warning in warnings)
+
+
+def _of_links(folder: Path, **settings: Any) -> PretrainClip:
+    (folder / "list.csv").write_text("url,caption\nhttp://a.test/1.jpg,a dog\n")
+    return PretrainClip(source=(str(folder / "list.csv"),), **settings)
+
+
+def test_what_no_sample_shows_of_the_whole_is_told_in_a_line_each(tmp_path: Path) -> None:
+    """A host that has many links and holds them up, and what counts who else has a caption, or matches an entry."""
+    (tmp_path / "entries.txt").write_text("dog\n")
+    asking = {"select": Select(balance=tmp_path / "entries.txt"), "filter": Filter(rules=("shared<=10",))}
+    lines = ["most.test has 1,001 of 4,000 links", "'shared' counts who else has a caption", "balancing is by how many"]
+    for settings, links, told in (({}, 1000, []), (asking, 1001, lines)):
+        busiest = {"download": {"host": "most.test", "links": links}}
+        figures = _figures({}, asked={"download": {"listed": 4000}}, busiest_hosts=busiest)
+        warnings = list(warnings_of(figures, walk(build(_of_links(tmp_path, **settings))), None))
+        assert len(warnings) == len(told)
+        assert all(text in warning for text, warning in zip(told, warnings, strict=True))
+
+
+def _forecast_of(config: PretrainClip, root: Path) -> Invocation:
+    return Invocation("pretrain-clip", config, Forecasting(forecast=True), build, (), root)
+
+
+def test_a_forecast_says_what_is_left_of_the_disk_and_is_a_run_in_mlflow(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import mlflow
+
+    root = root_with(store, tmp_path / "root")
+    Forecast(_forecast_of(PretrainClip(), root), Sample(links=20, steps=10))._tell(_figures({}), None, [])
+    printed = capsys.readouterr().out
+    assert "leaves " in printed and f"that are free in {root}\n" in printed
+    client = mlflow.MlflowClient(store_of(root))
+    experiment = client.get_experiment_by_name("pretrain-clip")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.`vlp.forecast` = 'true'")
+    assert (run.data.metrics["forecast/selected"], run.data.metrics["forecast/disk_bytes/pictures"]) == (100, 5000)
+    assert "| links of the list | 100 |" in run.data.tags["mlflow.note.content"]
+
+
+def test_unless_told_otherwise_a_thousand_links_are_asked_and_fifty_steps_trained() -> None:
+    usual = Forecasting(forecast=True)
+    assert (usual.forecast_links, usual.forecast_steps) == (1000, 50)
+
+
+def test_the_models_of_a_sample_go_to_a_store_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    team = "sqlite:///team.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", team)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", team)
+    stores: dict[Path, tuple[str, str | None]] = {}
+
+    def make(_: Forecast, root: Path, *__: object) -> int:
+        stores[root] = store_of(root), os.environ.get("MLFLOW_REGISTRY_URI")
+        return int(root != tmp_path)  # of a sample that fails nothing is told
+
+    monkeypatch.setattr(Forecast, "_make", make)
+    monkeypatch.setattr(Forecast, "_drawn", lambda *_: Drawn(asked=20, listed=20))
+    assert run_or_forecast(_forecast_of(_of_links(tmp_path), tmp_path)) == 1
+    own = tmp_path / "forecast"
+    assert stores == {tmp_path: (team, team), own: (f"sqlite:///{own}/mlflow.db", None)}
+    assert (store_of(own), os.environ["MLFLOW_REGISTRY_URI"]) == (team, team)
 
 
 def test_what_no_forecast_can_do_is_told_in_a_line(tmp_path: Path) -> None:
@@ -274,5 +354,5 @@ def test_what_no_forecast_can_do_is_told_in_a_line(tmp_path: Path) -> None:
     config = PretrainClip(source=(str(tmp_path / "photos"),))
     root = tmp_path / "root"
     with pytest.raises(UserError, match="there are none to ask"):
-        run_or_forecast(Invocation("pretrain-clip", config, Forecasting(forecast=True), build, (), root))
+        run_or_forecast(_forecast_of(config, root))
     assert not root.exists()

@@ -83,6 +83,17 @@ def test_what_another_recipe_has_trained_is_refused_by_name_before_anything_is_f
     assert "a vilt is no dual encoder of open_clip's" in capsys.readouterr().err
 
 
+def test_any_recipe_has_forecasts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of links: of pictures that are there already there is nothing to ask."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "list.csv").write_text("file_name,caption\na.jpg,a dog\n")
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"")
+    flags = ["--source", str(tmp_path / "photos"), "--root", str(tmp_path / "root")]
+    assert main(["vilt", "--forecast", *flags]) == 2
+    assert "asks a sample of links, and there are none to ask" in capsys.readouterr().err
+    assert not list((tmp_path / "root").iterdir())
+
+
 @pytest.mark.parametrize("size", [("--size", "paper"), ("--size=paper",)], ids=" ".join)
 def test_the_size_may_stand_anywhere(size: tuple[str, ...]) -> None:
     flags = ["--explain", "--train.steps", "3"]

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.pretrain import build
 from pipelines.pretrain_clip import PretrainClip
+from pipelines.refresh_data import Refresh
 from pipelines.series import Series
 from pipelines.workflow.cli import run_pipeline
 from tests.jobs.refreshing import HOST, changes_of, contents
@@ -114,6 +115,10 @@ def test_the_first_release_is_of_the_download_that_another_pipeline_has_made(dat
     assert run_pipeline("pretrain-clip", PretrainClip, build, arguments=named) == 0
     assert data.main() == 0 and len(contents(read(data.root, "photos", 1))) == 2
     assert data.asked == {"0.jpg": 1, "1.jpg": 1}
+
+
+def test_unless_told_otherwise_what_answered_for_good_is_asked_again_after_90_days() -> None:
+    assert Refresh().recheck_days == 90
 
 
 def damage_release(data: Data) -> None:

@@ -77,7 +77,8 @@ class Fetch:
     threads: int = execution(2)
     """Threads that decode, shrink and encode in one fetcher, which is given as many CPUs."""
     workers: int | None = execution(None)
-    """Fetchers, each a process; 0: in the step's own. Default: as many as the list has work, the cluster room for."""
+    """Fetchers, each a process, at most those that the cluster has room for; 0: in the step's own. Default: as many as
+    the list has work for."""
 
     def __post_init__(self) -> None:
         for text in self.allow_private:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipelines.schedule import _Room, main
+from pipelines.schedule import Schedule, _Room, main, plan_of
+from pipelines.scheduling import telling
 from pipelines.scheduling.cron import Cron
 from pipelines.scheduling.desk import Desk, Firing, Outcome
 from pipelines.scheduling.scheduler import Plan, Scheduler
@@ -62,6 +63,23 @@ def test_one_line_for_what_is_wrong(
     assert error.count("\n") == 1
 
 
+def test_by_default_a_day_is_caught_up_on_a_failure_tried_twice_again_and_an_overlap_skipped(pipeline: Path) -> None:
+    plan = plan_of(Schedule(cron="0 3 * * *"), [str(pipeline)])
+    assert (plan.grace, plan.retries, plan.pause, plan.overlap) == (timedelta(days=1), 2, timedelta(minutes=10), "skip")
+
+
+def test_by_hand_beside_a_run_that_is_going_it_is_skipped_in_a_line(
+    pipeline: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = root_with(store, tmp_path / "runs")
+    going = Desk(root, "photos").lane
+    assert going.take()
+    assert main(["--once", "--name", "photos", "--root", str(root), "--", str(pipeline), "0"]) == 0
+    printed = capsys.readouterr().out
+    assert "skipped: another run of it is still going" in printed and printed.count("\n") == 1
+    assert not (root / "began").exists()
+
+
 def test_the_next_times_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--cron", "30 4 * * *", "--timezone", "Asia/Taipei", "--next", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -96,6 +114,13 @@ def test_a_failure_is_in_mlflow_and_told_to_a_command_and_a_web_hook_of_which_on
     ]
     assert main(["--list", "--root", str(root)]) == 0
     assert "photos: by hand · last" in capsys.readouterr().out
+
+
+def test_a_command_that_hangs_is_ended_and_only_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "COMMAND_WITHIN_S", 0.2)
+    said: list[str] = []
+    Hooks(said.append, "sleep 20").tell({})
+    assert len(said) == 1 and said[0].startswith("warning: --on-failure was not told")
 
 
 def client(root: Path) -> Any:

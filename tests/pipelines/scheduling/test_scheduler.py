@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.scheduling.cron import Cron
+from pipelines.scheduling.cron import Cron, duration
 from pipelines.scheduling.desk import Desk, Firing, Outcome
 from pipelines.scheduling.scheduler import Plan, Scheduler
 
@@ -129,6 +129,14 @@ def test_of_what_was_missed_the_last_is_caught_up_on_once_or_not_at_all(
         assert [(outcome.state, outcome.times) for outcome in night.told] == [("missed", 4)]
     night.tick(later + HOUR)
     assert len(night.began) == catches_up and len(night.told) == 1 + catches_up
+
+
+def test_without_grace_nothing_is_caught_up_on_and_what_is_seconds_late_runs(night: Night) -> None:
+    night.start(NIGHT - HOUR, grace=duration("0", "--misfire-grace"))
+    night.tick(NIGHT + timedelta(seconds=5))
+    night.end(NIGHT + HOUR)
+    night.tick(NIGHT + DAY + timedelta(minutes=2))
+    assert night.outcomes == [("done", 21), ("missed", 22)] and len(night.began) == 1
 
 
 def test_a_schedule_that_is_new_or_at_other_times_has_missed_nothing(night: Night) -> None:

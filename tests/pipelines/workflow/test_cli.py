@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
+from pipelines.workflow.cli import run_pipeline
 from pipelines.workflow.lock import Lock
+from pipelines.workflow.purging import PLAN_FILE
 from pipelines.workflow.record import RECORD
 from pipelines.workflow.results import Results
+from pipelines.workflow.step import Step
 from pipelines.workflow.tracking import KILLED, store_of
 from tests.pipelines.conftest import PROJECT, Command, root_with
+from tests.pipelines.workflow.toy import Toy, build
+from vlp_core.files import write_text
 
 HERE = Path(__file__).parent
 TOY = HERE / "toy.py"
@@ -135,6 +140,28 @@ def test_a_root_that_cannot_be_made_is_one_line(tmp_path: Path, cluster: str) ->
     (tmp_path / "file").write_text("")
     printed = Command(TOY, tmp_path / "file" / "root", cluster)(code=2)
     assert "--root" in printed and len(printed.strip().splitlines()) == 1
+
+
+def test_while_a_purge_is_half_done_no_pipeline_starts(toy: Command) -> None:
+    write_text(toy.root / PLAN_FILE, "{}")
+    for flags in ((), ("--explain",)):
+        assert "pictures are being purged" in toy(*flags, code=2)
+    assert not (toy.root / "write").exists()
+
+
+@pytest.mark.usefixtures("cluster", "handlers")
+def test_a_purge_that_begins_while_a_pipeline_is_planned_is_seen_before_anything_is_made(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = root_with(store, tmp_path / "root")
+
+    def slow(config: Toy) -> list[Step]:
+        write_text(root / PLAN_FILE, "{}")
+        return build(config)
+
+    assert run_pipeline("toy", Toy, slow, arguments=["--root", str(root)]) == 2
+    assert "pictures are being purged" in capsys.readouterr().err
+    assert not (root / "write").exists()
 
 
 def test_two_runs_at_once_make_each_step_once(toy: Command) -> None:

@@ -81,6 +81,19 @@ def test_turns_are_as_far_apart_as_the_rate_and_the_crawl_delay_want(rate: float
     assert apart >= max(delay, 1 / (rate or 9e9))
 
 
+@pytest.mark.parametrize(("given_back", "most"), [(False, 4), (True, 10)], ids=["at once", "in a second"])
+def test_by_default_a_host_has_4_requests_at_once_and_10_in_a_second(given_back: bool, most: int) -> None:
+    usual, asked = Fetch(), 0
+    desk = Desk(per_host=usual.per_host, per_host_rate=usual.per_host_rate)
+    for _ in range(1000):
+        leases = desk.ask(turns=9).leases
+        asked += len(leases)
+        for lease in leases if given_back else ():
+            desk.came(lease)
+        desk.now += 0.001
+    assert asked == most
+
+
 def test_both_ports_of_a_host_share_its_limits() -> None:
     desk = Desk(per_host_rate=10.0)
     assert desk.ask().leases

@@ -1,6 +1,7 @@
 """robots.txt, by RFC 9309: what it says to us, what its absence means, and how it is fetched."""
 
 import asyncio
+import time
 import tracemalloc
 from collections import Counter
 
@@ -204,6 +205,19 @@ def test_robots_txt_is_read_once_and_its_redirects_are_followed_and_checked() ->
         "b.test/robots.txt": 2,
         "c.test/robots.txt": 1,
     }
+
+
+def test_a_crawl_delay_is_kept() -> None:
+    times: list[float] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        times.append(time.monotonic())
+        return web.Response(body=BODY)
+
+    with Site(handler) as site:
+        site.robots = 200, b"User-agent: *\nCrawl-delay: 0.3"
+        get_all([Link(site.url(f"{number}.jpg")) for number in range(4)], allow_private=(site.address,))
+    assert len(times) == 4 and times[-1] - times[0] >= 3 * 0.3 - 0.1
 
 
 def test_a_redirect_is_asked_of_the_robots_txt_of_the_host_it_leads_to() -> None:
