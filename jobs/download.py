@@ -88,6 +88,11 @@ def _is_whole(out: Path, name: str, pairs: Path, tracker: Tracker) -> bool:
     return False
 
 
+def has_answers(out: Path) -> bool:
+    """Whether there are answers in `out` that need not be asked for again."""
+    return any(out.glob("[0-9]*.parquet")) or any(path.stat().st_size for path in out.glob(f"{WORK}/*/journal"))
+
+
 @contextmanager
 def _served(fetch: Fetch, folder: Path | None) -> Iterator[Fetch]:
     """The settings with which `folder`, where there is one, is fetched while it is served."""

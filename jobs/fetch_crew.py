@@ -72,12 +72,13 @@ class _Room:
     cpus: float
 
 
-def _room(fetch: Fetch, shards: int, rows: int) -> _Room:
+def _room(fetch: Fetch, shards: int, rows: int, alone: str | None = None) -> _Room:
     """A worker for as many CPUs as it has threads: what else it does, one thread at a time, they leave room for. One
-    that finds no room on the cluster would be waited for for ever."""
+    that finds no room on the cluster, or on the one node that may be used, would be waited for for ever."""
     import ray
 
-    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    alive = [node for node in ray.nodes() if node["Alive"] and alone in (None, node["NodeID"])]
+    nodes = [node["Resources"].get("CPU", 0.0) for node in alive]
     nodes = [cpus for cpus in nodes if cpus >= 1]
     cpus = min([float(fetch.threads), *nodes])
     fit = sum(int(node // cpus) for node in nodes)
@@ -87,13 +88,13 @@ def _room(fetch: Fetch, shards: int, rows: int) -> _Room:
 def _in_actors(shards: Sequence[Shard], fetch: Fetch, *, rows: int, here: bool, listen: Listen) -> None:
     import ray
 
-    room = _room(fetch, len(shards), rows)
+    node = ray.get_runtime_context().get_node_id() if here else None
+    room = _room(fetch, len(shards), rows, node)
     options: dict[str, Any] = {"num_cpus": room.cpus, "max_concurrency": 2}
     options |= {"max_restarts": RETRIES, "max_task_retries": RETRIES}
-    if here:
+    if node is not None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        node = ray.get_runtime_context().get_node_id()
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
     kind: Any = ray.remote(**options)(FetchWorker)
     actors: list[Any] = []

@@ -5,7 +5,7 @@ A result stands on those that its record names by their content, and an images f
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipelines.words import bytes_told
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.open_runs import FOLDER as RUNS
 from pipelines.workflow.record import BEGUN, RECORD, CorruptRecordError, Record
@@ -83,10 +84,10 @@ def collect(root: Path, name: str, keep: int, *, look_only: bool) -> Iterator[st
             total += size
             if not look_only:
                 _remove(result)
-            yield f"{'would remove' if look_only else 'removes'} {result}, {_told(size)}"
+            yield f"{'would remove' if look_only else 'removes'} {result}, {bytes_told(size)}"
     if not look_only:
         begun.unlink()
-    yield f"--keep {keep}: {_told(total)} in {len(going)} results{' would go' if look_only else ' are gone'}"
+    yield f"--keep {keep}: {bytes_told(total)} in {len(going)} results{' would go' if look_only else ' are gone'}"
 
 
 def _old(root: Path, name: str, keep: int) -> list[int]:
@@ -94,11 +95,13 @@ def _old(root: Path, name: str, keep: int) -> list[int]:
     knows better when each link was asked."""
     there = numbers(root, name)
     differ: list[int] = []
-    stood_for = False
+    stood_for = False  # by the one after it
     for number in reversed(there):
         if not stood_for:
             differ.append(number)
-        stood_for = not brought_changes(read(root, name, number).path)
+        stood_for = False
+        with suppress(UserError, KeyError):  # of one whose folder is gone nobody knows: it may have
+            stood_for = not brought_changes(read(root, name, number).path)
     kept = {*there[-keep:], *differ[:keep]}
     return [number for number in there if number not in kept]
 
@@ -152,9 +155,10 @@ def _going(root: Path, name: str, old: list[int], begun: Path, used: set[Result]
     with suppress(FileNotFoundError):
         left = set(json.loads(begun.read_text()))
         with_them |= {result for result in graph.stands_on if str(result) in left}
-    stay = {result for result in graph.stands_on if result not in with_them or _is_model(result.step)}
-    stay |= {result for result in graph.stands_on if result.folder in kept} | used
-    return graph.in_order(with_them - graph.all_under(stay, rather_not=with_them))
+    models = {result for result in graph.stands_on if _is_model(result.step)}
+    stay = {result for result in graph.stands_on if result not in with_them or result.folder in kept} | used
+    needed = graph.all_under(stay - models, rather_not=with_them) | graph.all_under_exactly(models)
+    return graph.in_order(with_them - needed)
 
 
 def _is_model(step: str) -> bool:
@@ -176,6 +180,8 @@ class Graph:
     """Of each result of a root those that it needs, one of each set: several may have the content that it names."""
 
     needs: Mapping[Result, tuple[frozenset[Result], ...]]
+    made_of: Mapping[Result, frozenset[Result]]
+    """Of those the ones that it was made of, where that is known."""
 
     @cached_property
     def stands_on(self) -> Mapping[Result, frozenset[Result]]:
@@ -197,24 +203,36 @@ class Graph:
         by_folder = {result.folder.resolve(): result for result in records}
         for result, record in records.items():
             by_content.setdefault((record.step, record.content), set()).add(result)
-        found = {}
+        found, made_of = {}, {}
         for result, record in records.items():
+            made_of[result] = _results(root, Results(root).run_of(record).get("inputs", ()))
             named = [by_content.get(key, set()) for key in _named({**record.inputs, **record.extends})]
             read = [{by_folder[folder]} for folder in _folders(record, result.folder) if folder in by_folder]
             found[result] = tuple(frozenset(some - {result}) for some in (*named, *read) if some - {result})
         for folder in (path.parent for path in root.glob(f"[!.]*/[!.]*.partial/{BEGUN}") if begun):
-            said = json.loads((folder / BEGUN).read_text())
-            if _is_model(said["step"]):
-                named = [by_content.get(key, set()) for key in _named(said)]
-                found[Result(said["step"], folder)] = tuple(frozenset(some) for some in named if some)
-        return Graph(found)
+            with suppress(FileNotFoundError):  # it is whole by now
+                said = json.loads((folder / BEGUN).read_text())
+                if _is_model(said["step"]):
+                    result, named = Result(said["step"], folder), [by_content.get(key, set()) for key in _named(said)]
+                    found[result] = tuple(frozenset(some) for some in named if some)
+                    made_of[result] = _results(root, said["made_of"])
+        return Graph(found, made_of)
 
     def all_under(self, results: set[Result], rather_not: Set[Result] = frozenset()) -> set[Result]:
         """These, and all that they stand on; of several that have what one needs those that are not `rather_not`."""
+        return self._under(results, lambda _, some: some - rather_not)
+
+    def all_under_exactly(self, results: set[Result]) -> set[Result]:
+        """These, and all that they were made of, though something else may have just that too."""
+        return self._under(results, lambda result, some: some & self.made_of[result])
+
+    def _under(
+        self, results: set[Result], choose: Callable[[Result, frozenset[Result]], frozenset[Result]]
+    ) -> set[Result]:
         found, waiting = set(results), list(results)
         while waiting:
-            needed = self.needs[waiting.pop()]
-            new = set().union(*(some - rather_not or some for some in needed)) - found
+            result = waiting.pop()
+            new = set[Result]().union(*(choose(result, some) or some for some in self.needs[result])) - found
             found |= new
             waiting += new
         return found
@@ -254,6 +272,11 @@ def _named(value: Any) -> Iterator[tuple[str, str]]:
             yield from _named(item)
 
 
+def _results(root: Path, named: Iterable[str]) -> frozenset[Result]:
+    """Of words such as step/fingerprint."""
+    return frozenset(Result(name.partition("/")[0], root / name) for name in named)
+
+
 def _folders(record: Record, folder: Path) -> set[Path]:
     """Folders whose files a result reads in place, and those of which it was made by path: by one name each, for a root
     may be reached by several."""
@@ -277,11 +300,3 @@ def _remove(result: Result) -> None:
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _told(size: float) -> str:
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
-        size /= 1000
-    raise AssertionError

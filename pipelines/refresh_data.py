@@ -21,7 +21,7 @@ from pipelines.sources import sort_out
 from pipelines.workflow.cli import open_root, parse, run_pipeline
 from pipelines.workflow.ending import OK, disk_faults, ended
 from pipelines.workflow.outside import Digests
-from pipelines.workflow.plan import folders_made, steps_begun
+from pipelines.workflow.plan import folders_begun, folders_made
 from pipelines.workflow.purging import check_no_purge
 from pipelines.workflow.step import Step, step, walk
 from vlp_core.curation.settings import Ingest, Near
@@ -50,8 +50,9 @@ class Refresh:
     near: Near = Near(alike=1)
     """How near a picture that changed must be to what was there (bits and colour)."""
     keep: int | None = execution(None)
-    """Then keep the last so many releases of this name, and remove the others with all results that nothing else
-    needs: no other release, no model. With --explain, only say what would go."""
+    """Then keep the last so many releases of this name, and the last so many that differ in pictures or captions, and
+    remove the others with all results that nothing else needs: no other release, no model. With --explain, only say
+    what would go."""
     discard: bool = execution(False)
     """Leave a refresh that was begun with other lists as it is, and begin anew with those of today: for a wrong list.
     What it has fetched is in no release, and is asked again where it is wanted."""
@@ -142,6 +143,8 @@ def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only
     wrong = config.discard and turn.earlier is not None and turn.named is None
     if wrong or not _goes_on(config, turn, series.root):
         turn = series.turn(lists, config.let_in, look_only=look_only, anew=True)
+    if turn.named is not None and series.wanted is not None:
+        raise UserError(f"--into {turn.next.title}: taken, though not brought to its end; leave the number out")
     if turn.earlier is not None and series.wanted is not None:
         raise UserError(
             f"--into {turn.next.title}: was begun with other lists; leave the number out to bring it to its end first,"
@@ -155,8 +158,7 @@ def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only
         code = _run(words, series, turn)
         if code != OK or not whole:  # what it has asked for is not lost: the same again goes on from there
             return code
-        left = tuple(name for name in config.let_in if name not in turn.let_in)
-        turn = series.turn(lists, left, anew=True)
+        turn = series.turn(lists, config.let_in, done=turn.let_in, anew=True)
     code = _run(words, series, turn)
     if code == OK and whole and not look_only:
         series.end()
@@ -172,7 +174,10 @@ def _goes_on(config: Refresh, turn: Turn, root: Path) -> bool:
     with other flags neither goes on from there."""
     if turn.named is not None:
         return folders_made(walk(build(config, turn, root)), root).get(STEP) == turn.named.path
-    return turn.earlier is None or "download" in steps_begun(walk(build(config, turn, root)), root)
+    if turn.earlier is None:
+        return True
+    fetched = folders_begun(walk(build(config, turn, root)), root).get("download")
+    return fetched is not None and download.has_answers(fetched)
 
 
 def _run(words: Sequence[str], series: Series, turn: Turn) -> int:

@@ -9,6 +9,7 @@ pipelines/schedule.py --list --root /data/runs
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -219,7 +220,8 @@ def _scheduled(config: Schedule, plan: Plan, gate: Gate, root: Path) -> int:
     desk = Desk(root, plan.name)
 
     def say(text: str) -> None:
-        print(f"{_now():%Y-%m-%d %H:%M:%S} UTC  {plan.name}: {text}", flush=True)
+        with suppress(OSError):  # a log that takes no more is no reason to stop
+            print(f"{_now():%Y-%m-%d %H:%M:%S} UTC  {plan.name}: {text}", flush=True)
 
     hooks = Hooks(say, config.on_failure, config.web_hook, gate)
     scheduler, room = Scheduler(plan, desk, Teller(plan, desk, hooks, say), say), _Room(root, plan, hooks)

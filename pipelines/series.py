@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -55,6 +55,8 @@ class _Begun:
     as_of: str
     lists: Lists
     let_in: tuple[str, ...]
+    given: tuple[str, ...]
+    """What it was told to let in, of which the refresh before may have done some."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,17 @@ class Series:
         finally:
             lock.release()
 
-    def turn(self, lists: Lists, let_in: tuple[str, ...] = (), *, look_only: bool = False, anew: bool = False) -> Turn:
-        """The refresh that a kill left under way, unless it is to begin anew; or a new one, of these lists.
+    def turn(
+        self,
+        lists: Lists,
+        let_in: tuple[str, ...] = (),
+        *,
+        done: tuple[str, ...] = (),
+        look_only: bool = False,
+        anew: bool = False,
+    ) -> Turn:
+        """The refresh that a kill left under way, unless it is to begin anew; or a new one, of these lists, which lets
+        in what it is told to and the one before has not `done`.
 
         UserError where the release before is damaged.
         """
@@ -105,24 +116,33 @@ class Series:
         if last is not None:
             checked(last, remember=not look_only)
         digest, folder = (None, None) if before is None else (before.digest, before.path)
-        as_of = self._begin(number, digest, lists, let_in, look_only) if found is None else found.as_of
+        begun = found or _Begun(
+            number=number,
+            before=digest,
+            as_of=datetime.now(UTC).replace(microsecond=0).isoformat(),
+            lists=lists,
+            let_in=tuple(name for name in let_in if name not in done),
+            given=let_in,
+        )
+        if found is None and not look_only:
+            self._begin(begun)
         kept, hashes = self.folder / f"_{TAKEDOWNS_FILE}", self.folder / NEVER_STORE_FILE
         if look_only and found is None:
             kept, hashes = self.root / TAKEDOWNS_FILE, Path()
-        other = None if found is None or found.lists == lists else found
+        same = begun.lists == lists
         return Turn(
             next=Next(
                 name=self.name,
                 number=number,
-                as_of=as_of,
+                as_of=begun.as_of,
                 before=digest,
                 folder=folder,
                 takedowns=self.root / TAKEDOWNS_FILE,
             ),
             takedowns=kept if kept.exists() else None,
             never_store=hashes if hashes.is_file() else None,
-            let_in=let_in if other is None else other.let_in,
-            earlier=None if other is None else tuple(Remembered(*item) for item in other.lists),
+            let_in=let_in if same and begun.given != let_in else begun.let_in,
+            earlier=None if same else tuple(Remembered(*item) for item in begun.lists),
             named=None if before is last else last,
         )
 
@@ -146,21 +166,16 @@ class Series:
         try:
             said = json.loads((self.folder / BEGUN_FILE).read_text())
             lists = [(str(name), str(digest)) for name, digest in said["lists"]]
-            let_in = tuple(map(str, said["let_in"]))
-            return _Begun(
-                number=said["number"], before=said["before"], as_of=str(said["as_of"]), lists=lists, let_in=let_in
-            )
+            let_in, given = (tuple(map(str, said.get(name, ()))) for name in ("let_in", "given"))
+            number, before, as_of = said["number"], said["before"], str(said["as_of"])
+            return _Begun(number=number, before=before, as_of=as_of, lists=lists, let_in=let_in, given=given)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _begin(self, number: int, before: str | None, lists: Lists, let_in: tuple[str, ...], look_only: bool) -> str:
-        as_of = datetime.now(UTC).replace(microsecond=0).isoformat()
-        if not look_only:
-            self.end()  # a kill here leaves none that goes on with other tombstones than it began with
-            self._keep_takedowns()
-            said = {"number": number, "before": before, "as_of": as_of, "lists": lists, "let_in": let_in}
-            write_text(self.folder / BEGUN_FILE, canonical_json(said) + "\n")
-        return as_of
+    def _begin(self, begun: _Begun) -> None:
+        self.end()  # a kill here leaves none that goes on with other tombstones than it began with
+        self._keep_takedowns()
+        write_text(self.folder / BEGUN_FILE, canonical_json(asdict(begun)) + "\n")
 
     def _keep_takedowns(self) -> None:
         """A copy of the tombstones as they are now."""

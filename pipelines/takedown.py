@@ -4,6 +4,7 @@
 pipelines/takedown.py https://example.org/1.jpg example.net --reason 'mail of 2026-03-01' --root /data/runs
 pipelines/takedown.py notices.csv --by legal --root /data/runs      # columns url, host, sha256; or a value a line
 pipelines/takedown.py --purge --root /data/runs                     # and their bytes out of all that is there
+pipelines/takedown.py example.net --explain --root /data/runs       # what that would take out; nothing is done
 pipelines/takedown.py --list --root /data/runs                      # what was ever taken down
 """
 

@@ -1,4 +1,4 @@
-"""Command lines of words and a few flags, whose faults are told in one line as those of pipelines are."""
+"""Words of commands: lines of a few flags, whose faults are told in one line as those of pipelines are, and bytes."""
 
 import argparse
 from typing import NoReturn
@@ -11,3 +11,12 @@ class Words(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; {self.prog} --help says more")
+
+
+def bytes_told(value: float) -> str:
+    """Bytes, for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:,.3g} {unit}"
+        value /= 1000
+    return f"{value:,.4g} TB"

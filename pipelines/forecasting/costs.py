@@ -89,7 +89,9 @@ def _fetching(current: Step, seen: Measured) -> tuple[float, float, float]:
 
 
 def _fetchers(fetch: Fetch, links: int, seen: Measured) -> int:
-    """How many there are for so many links."""
+    """How many there are for so many links; 0 stands for one in the step's own process."""
+    if fetch.workers == 0:
+        return 1
     fit = max(1, seen.rehearsed.cpus // max(1, min(fetch.threads, seen.rehearsed.cpus)))
     return max(1, min(fetch.workers or -(-links // ROWS), fit, -(-links // seen.shard_size)))
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipelines.forecasting.yields import Yields
+from pipelines.words import bytes_told
 from pipelines.workflow.progress import clock
 from vlp_core.curation.unseen import Estimate
 
@@ -69,11 +70,11 @@ def rows_of(forecast: Figures, made: Figures | None) -> list[tuple[str, str, str
     rows = []
     for name, title in _YIELDS.items():
         rows.append((title, *_estimate(getattr(forecast.yields, name), _count), _made(made, name, _count)))
-    rows.append(("transferred", *_estimate(forecast.yields.transfer, told), _made(made, "transfer", told)))
+    rows.append(("transferred", *_estimate(forecast.yields.transfer, bytes_told), _made(made, "transfer", bytes_told)))
     rooms = {**{name: forecast.room[name] for name in _ROOM if forecast.room[name]}, "all": forecast.disk}
     for name, value in rooms.items():
-        there = "" if made is None else told(made.disk if name == "all" else made.room[name])
-        rows.append((f"disk, {_ROOM.get(name, 'all')}", told(value), "", there))
+        there = "" if made is None else bytes_told(made.disk if name == "all" else made.room[name])
+        rows.append((f"disk, {_ROOM.get(name, 'all')}", bytes_told(value), "", there))
     for name in (*PHASES, "all"):
         if name in forecast.seconds:
             fixed = forecast.fixed.get(name, 0.0)
@@ -115,12 +116,3 @@ def _made(made: Figures | None, name: str, shown: Shown) -> str:
 
 def _count(value: float) -> str:
     return f"{value:,.0f}"
-
-
-def told(value: float) -> str:
-    """Bytes, for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:,.3g} {unit}"
-        value /= 1000
-    return f"{value:,.4g} TB"

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from jobs import download, train
 from pipelines.forecasting.costs import Measured, loads_of, phase_of, times_of
 from pipelines.forecasting.fetching import busiest_of, pace_of
-from pipelines.forecasting.figures import PHASES, Figures, markdown, rows_of, table, told
+from pipelines.forecasting.figures import PHASES, Figures, markdown, rows_of, table
 from pipelines.forecasting.rehearsal import Rehearsed, rehearse
 from pipelines.forecasting.room import made_room, room_of
 from pipelines.forecasting.sampled import DOWNLOAD, is_whole, keeps_decoded, lists_in, sampled
@@ -24,6 +24,7 @@ from pipelines.forecasting.timeline import Load, Span, busy, timeline
 from pipelines.forecasting.training import Steps, steps_of
 from pipelines.forecasting.warned import warnings_of
 from pipelines.forecasting.yields import Drawn, made_of, yields_of
+from pipelines.words import bytes_told
 from pipelines.workflow.cli import Invocation, Workflow
 from pipelines.workflow.ending import OK
 from pipelines.workflow.plan import folders_made
@@ -189,7 +190,7 @@ class Forecast:
         write_text(self.root / FORECAST_FILE, json.dumps(said | {"warnings": warnings}, indent=1, default=float) + "\n")
         print(f"\n{table(rows)}\n")
         if made is None and figures.disk <= free:
-            print(f"leaves {told(free - figures.disk)} of {told(free)} that are free in {root}")
+            print(f"leaves {bytes_told(free - figures.disk)} of {bytes_told(free)} that are free in {root}")
         for warning in warnings:
             print(f"! {warning}")
         print(f"forecast of {self.ask.links:,} links a list and {self.ask.steps} steps: {self.root / FORECAST_FILE}")

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from jobs import download, filter, select
-from pipelines.forecasting.figures import Figures, told
+from pipelines.forecasting.figures import Figures
+from pipelines.words import bytes_told
 from pipelines.workflow.step import Step
 
 _MANY = 1000  # links below which no host is worth a word
@@ -15,7 +16,7 @@ _UNSTEADY = 0.1  # standard error of a step's seconds, as a share of them
 def warnings_of(figures: Figures, steps: Sequence[Step], free: int | None) -> Iterator[str]:
     """`free` are the bytes that the disk has left, where the whole is still to be put there."""
     if free is not None and figures.disk > free:
-        takes = f"the whole takes {told(figures.disk)} and {told(free)} are free"
+        takes = f"the whole takes {bytes_told(figures.disk)} and {bytes_told(free)} are free"
         yield f"does not fit: {takes}; give --root on another disk"
     copies, passed, fetched = figures.yields.copies, figures.yields.passed.value, figures.yields.fetched
     if fetched.high - fetched.low > _VAGUE * max(fetched.value, 1.0):

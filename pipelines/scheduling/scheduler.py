@@ -133,9 +133,9 @@ class Scheduler:
         why = "" if code == OK else _why(code, self._attempt.last_line())
         if code != OK and going.attempt <= self.plan.retries:
             again = now + self.plan.pause * 2 ** (going.attempt - 1)
-            self._say(f"the run of {self.plan.shown(going.planned)} failed ({why}); again at {self.plan.shown(again)}")
             self.desk.set(going=replace(going, again=again))
             self._attempt = None
+            self._say(f"the run of {self.plan.shown(going.planned)} failed ({why}); again at {self.plan.shown(again)}")
             return
         outcome = _outcome(going.planned, now, "done" if code == OK else "failed", why)
         self.ended = replace(outcome, started=going.started, attempts=going.attempt)

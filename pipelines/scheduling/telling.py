@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,10 +41,18 @@ class Hooks:
 
     def _run(self, command: str, body: bytes) -> str | None:
         try:
-            done = subprocess.run(command, shell=True, input=body, timeout=COMMAND_WITHIN_S)
-        except (OSError, subprocess.TimeoutExpired) as error:
+            told = subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, start_new_session=True)
+        except OSError as error:
             return first_line(error)
-        return f"exit code {done.returncode}" if done.returncode else None
+        try:
+            told.communicate(body, COMMAND_WITHIN_S)
+        except subprocess.TimeoutExpired as error:
+            return first_line(error)
+        finally:
+            if told.returncode is None:
+                os.killpg(told.pid, signal.SIGKILL)  # with all that its shell has begun
+                told.wait()
+        return f"exit code {told.returncode}" if told.returncode else None
 
     def _warn(self, flag: str, trouble: str | None) -> None:
         if trouble is not None:

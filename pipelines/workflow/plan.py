@@ -147,15 +147,17 @@ def folders_made(steps: list[Step], root: Path) -> dict[str, Path]:
     return {step.name: planner.folder_of(step) for step in steps if planner.decide(step).reused}
 
 
-def steps_begun(steps: list[Step], root: Path) -> set[str]:
-    """The names of those steps that are made, or have a part of what they make: these go on from there."""
+def folders_begun(steps: list[Step], root: Path) -> dict[str, Path]:
+    """The folders of those steps that are made, or have a part of what they make: these go on from there."""
     planner = Planner(Results(root), Digests(root / ".digests.json"), repair=False)
-    found = set()
+    found = {}
     for step in steps:
         decision = planner.decide(step)
-        known = decision.identity
-        if decision.reused or (known is not None and planner.results.partial(step.name, known.fingerprint).exists()):
-            found.add(step.name)
+        if decision.reused:
+            found[step.name] = planner.folder_of(step)
+        elif decision.identity is not None:
+            partial = planner.results.partial(step.name, decision.identity.fingerprint)
+            found |= {step.name: partial} if partial.exists() else {}
     return found
 
 

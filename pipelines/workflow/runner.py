@@ -249,7 +249,8 @@ class Runner:
             shutil.rmtree(out, ignore_errors=True)
         if step.resumable:
             out.mkdir(parents=True, exist_ok=True)
-            stands_on = {"step": step.name, "inputs": identity.inputs, "extends": identity.extends}
+            made_of = [f"{record.step}/{record.fingerprint}" for record in self._inputs_of(step)]
+            stands_on = {"step": step.name, "inputs": identity.inputs, "extends": identity.extends, "made_of": made_of}
             write_text(out / BEGUN, json.dumps(stands_on) + "\n")
         inputs = {key: resolve(value, self.planner.folder_of) for key, value in step.inputs.items()}
         if step.accepts("previous"):

@@ -146,11 +146,11 @@ def test_shards_that_wait_for_slow_answers_are_bounded(
         if quick == 5 * (rows - 1):
             all_quick.set()
         if is_slow:
-            await asyncio.wait_for(all_quick.wait(), 30)
+            await asyncio.wait_for(all_quick.wait(), 50)
         return await _answer(request)
 
     site.handler = slow
-    fetched(pairs, out, settings(site, honour_robots=False))
+    fetched(pairs, out, settings(site, honour_robots=False, deadline_s=60.0, retries=0))
     assert len(list(out.glob("*_stats.json"))) == 40 and not list(out.glob(f"{WORK}/*"))
     assert len(held) == 40 * rows and max(held) == 5
     assert set(read_shards(out)["error_message"].to_pylist()) == {"http 404"}
@@ -195,7 +195,7 @@ def test_links_that_one_shard_waits_for_keep_nobody_from_the_next(site: Site, tm
 
     site.handler = waiting
     pairs = write_pairs(tmp_path / "pairs", *(names(range(first, first + 3)) for first in (1, 4, 7)))
-    out = fetched(pairs, tmp_path / "out", settings(site, deadline_s=5.0, retries=0))
+    out = fetched(pairs, tmp_path / "out", settings(site, deadline_s=60.0, retries=0))
     assert read_shards(out, ["status"])["status"].to_pylist() == [SUCCESS] * 9
 
 

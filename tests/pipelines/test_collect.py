@@ -1,6 +1,7 @@
 """What --keep removes: whole results, and never what a kept release, a registered model or anybody else needs."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 
 from pipelines.collect import collect
 from pipelines.workflow.open_runs import hold
-from pipelines.workflow.record import BEGUN, Record
+from pipelines.workflow.record import BEGUN, RUN, Record
 from pipelines.workflow.results import Results
 from tests.pipelines.records import recorded
 from vlp_core.data.adopted import Place, write_place
 from vlp_core.data.releases import CHANGE, QUARANTINE, QUARANTINE_FILE, Release, enter, numbers
+from vlp_core.files import write_text
 
 
 class Root:
@@ -92,9 +94,9 @@ def test_what_old_releases_alone_need_goes_whole_and_what_was_made_of_them(root:
     gone = {f"{step}/{n}" for step in ("release", "publish", "ingest", "changes") for n in (1, 2)}
     assert before - root.left() == gone | {"download/1", "adopt/1", "hash/1"}
     assert numbers(root.path, "photos") == [3] and "removes photos@2" in told
-    assert "KB in 11 results are gone" in told[-1]
+    assert "kB in 11 results are gone" in told[-1]
     assert not list(root.path.rglob("*.old"))
-    assert "0 bytes in 0 results" in list(collect(named, "photos", 1, look_only=False))[-1]
+    assert "0 B in 0 results" in list(collect(named, "photos", 1, look_only=False))[-1]
 
 
 def test_the_picture_that_one_in_quarantine_is_compared_with_stays(root: Root) -> None:
@@ -145,9 +147,8 @@ def test_a_model_of_any_kind_keeps_what_it_stands_on_also_one_whose_training_was
     if whole:
         root.made(step, adopted)
     else:
-        begun = root.path / step / "0.partial" / BEGUN
-        begun.parent.mkdir(parents=True)
-        begun.write_text(json.dumps({"step": step, "inputs": {"on": on}, "extends": {"steps": 9}}))
+        begun = {"step": step, "inputs": {"on": on}, "extends": {"steps": 9}, "made_of": []}
+        write_text(root.path / step / "0.partial" / BEGUN, json.dumps(begun))
     list(collect(root.path, "photos", 1, look_only=False))
     assert numbers(root.path, "photos") == [1, 3] and "adopt/1" in root.left()
 
@@ -161,6 +162,33 @@ def test_what_was_made_of_pictures_that_a_later_release_has_just_so_stays(root: 
     list(collect(root.path, "photos", 1, look_only=False))
     assert numbers(root.path, "photos") == [3] and {"adopt/2", "hash/1"} <= root.left()
     assert "adopt/1" not in root.left()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_model_keeps_the_release_that_it_was_trained_on_though_another_has_just_its_pictures(
+    root: Root, whole: bool
+) -> None:
+    """Else the command that trains it would find no such release."""
+    releases = three(root)
+    first, last = (root.adopted(release, body="the same") for release in (releases[0], releases[2]))
+    selected = root.made("select", first)
+    write_text(root.folder(selected) / RUN, json.dumps({"inputs": [f"adopt/{first.fingerprint}"]}))
+    made_of = [f"select/{selected.fingerprint}"]
+    on = [{"step": "select", "content": selected.content}]
+    if whole:
+        write_text(root.folder(root.made("train", selected)) / RUN, json.dumps({"inputs": made_of}))
+    else:
+        begun = {"step": "train", "inputs": {"on": on}, "extends": {}, "made_of": made_of}
+        write_text(root.path / "train" / "0.partial" / BEGUN, json.dumps(begun))
+    assert first.content == last.content
+    list(collect(root.path, "photos", 1, look_only=False))
+    assert numbers(root.path, "photos") == [1, 3] and {"adopt/1", "select/1"} <= root.left()
+
+
+def test_a_release_whose_folder_is_gone_hinders_nobody(root: Root) -> None:
+    shutil.rmtree(root.folder(three(root)[1]))
+    list(collect(root.path, "photos", 1, look_only=False))
+    assert numbers(root.path, "photos") == [2, 3] and "release/1" not in root.left()
 
 
 def test_what_is_in_use_stays_and_nothing_goes_while_another_pipeline_is_at_work(root: Root) -> None:

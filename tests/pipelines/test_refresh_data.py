@@ -247,6 +247,26 @@ def test_a_refresh_of_earlier_lists_lets_in_what_it_was_told_to(data: Data, agai
     assert data.asked - asked == {"2.jpg": 1, "3.jpg": 1}
 
 
+@pytest.mark.usefixtures("cluster", "handlers")
+def test_a_first_list_without_a_picture_is_not_gone_on_with(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing of it is kept: what it asked for would be asked for again each time, and today's list never."""
+    data.pictures(1)
+    data.says["0.jpg"] = 404
+    data.lists("0.jpg")
+    assert data.main() == 2 and "every link failed" in capsys.readouterr().err
+    data.lists("1.jpg")
+    assert data.main() == 0 and data.asked == {"0.jpg": 1, "1.jpg": 1}
+
+
+def test_what_the_refresh_before_has_let_in_is_not_let_in_again_after_a_kill(data: Data) -> None:
+    """By the same words; by others it is as they say."""
+    series, lists = Series(data.root, "photos"), [("list", "0" * 64)]
+    assert series.turn(lists, ("a", "b"), done=("a",)).let_in == ("b",)
+    assert series.turn(lists, ("a", "b")).let_in == ("b",)
+    assert series.turn(lists, ("a",)).let_in == ("a",)
+    assert series.turn([("other", "1" * 64)], ("a",)).let_in == ("b",)
+
+
 def test_a_kill_before_anything_is_asked_leaves_no_refresh_with_other_tombstones(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -153,6 +153,8 @@ class _Crawl(Generic[Key]):
                 grants = await self._book.ask([self._ask(origin, share) for origin in due])
                 for origin, grant in zip(due, grants, strict=True):
                     self._granted(origin, grant)
+                    if self._loop.time() - now > _STRETCH_S:  # many rules of many hosts hold nobody else up
+                        await asyncio.sleep(0)
             await self._until_something_is_up(has_room=free > len(due))
         await self._tell()
 

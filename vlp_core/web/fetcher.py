@@ -17,6 +17,7 @@ from yarl import URL
 from vlp_core.web.addresses import Gate
 from vlp_core.web.link import Answer, Link, parsed
 from vlp_core.web.optout import opted_out, reserved
+from vlp_core.web.reasons import NO_SOCKET
 from vlp_core.web.resolver import Checked, RefusedAddressError, found_addresses
 from vlp_core.web.retry import retry_after, worth_retrying
 from vlp_core.web.room import Claim
@@ -196,7 +197,7 @@ async def _bounded(response: aiohttp.ClientResponse, sink: _Sink, wbits: int | N
 def _failure(error: Exception) -> tuple[How, str, bool]:
     """How a request failed, a short stable reason (see `reasons`), and whether asking again may help."""
     if isinstance(error, OSError) and error.errno in _NO_SOCKET:
-        return "unused", "no socket left", True
+        return "unused", NO_SOCKET, True
     if isinstance(error, RefusedAddressError):
         return "unused", "refused address", False
     if isinstance(error, aiohttp.ConnectionTimeoutError):

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from itertools import count
 
+from vlp_core.web.reasons import NO_SOCKET
 from vlp_core.web.retry import pause_before
 from vlp_core.web.robots import KEPT_S
 from vlp_core.web.settings import Fetch
@@ -195,7 +196,8 @@ class Book:
             self._texts_size += len(packed)
         origin.rules = self._texts.setdefault(packed, packed)
         origin.delay, origin.failed = report.delay_s, report.failed
-        origin.known_until = now + KEPT_S
+        ours = report.failed is not None and report.failed.endswith(NO_SOCKET)
+        origin.known_until, origin.reading_until = now + (self._patience if ours else KEPT_S), 0.0
 
     def _forget_texts(self) -> None:
         """There is no more room: what is asked on has its robots.txt read once more."""

@@ -6,6 +6,9 @@ from vlp_core.web.retry import worth_retrying
 
 UNFORESEEN = "unforeseen"
 
+NO_SOCKET = "no socket left"
+"""This machine's own want, which says nothing of the host."""
+
 # What img2dataset writes down.
 _OF_URLLIB = ("<urlopen error", "[Errno ", "timed out", "The read operation timed out", "Remote end closed")
 
@@ -16,7 +19,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
         "name not found",
         "name server does not answer",
         "no connection",
-        "no socket left",
+        NO_SOCKET,
         "connection lost",
         "tls",
         *_OF_URLLIB,
@@ -43,7 +46,7 @@ def class_of(reason: str) -> str:
 # What may be otherwise in a later run; all else is final: 404, what is no image, what its owner wants left out.
 _PASSING = (
     *("time-out", "name not found", "name server does not answer"),
-    *("no connection", "no socket left", "connection lost"),
+    *("no connection", NO_SOCKET, "connection lost"),
     "robots.txt: ",
     "error: ",  # of this program
 )

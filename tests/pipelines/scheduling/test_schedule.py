@@ -20,6 +20,7 @@ from pipelines.scheduling.telling import Hooks, Teller
 from pipelines.workflow.firings import token
 from pipelines.workflow.tracking import BEGUN_BY, FINISHED, Tracking, store_of
 from tests.pipelines.conftest import PROJECT, Command, missed_by, root_with
+from tests.pipelines.refreshing import until
 from tests.vlp_core.web.site import Site
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -116,11 +117,14 @@ def test_a_failure_is_in_mlflow_and_told_to_a_command_and_a_web_hook_of_which_on
     assert "photos: by hand · last" in capsys.readouterr().out
 
 
-def test_a_command_that_hangs_is_ended_and_only_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "COMMAND_WITHIN_S", 0.2)
+def test_a_command_that_hangs_is_ended_and_only_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all that it has begun."""
+    monkeypatch.setattr(telling, "COMMAND_WITHIN_S", 0.5)
     said: list[str] = []
-    Hooks(said.append, "sleep 20").tell({})
+    Hooks(said.append, f"sleep 60 & echo $! > {tmp_path}/pid; wait").tell({})
     assert len(said) == 1 and said[0].startswith("warning: --on-failure was not told")
+    state = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    until(lambda: not state.exists() or state.read_text().split()[2] == "Z")
 
 
 def client(root: Path) -> Any:
@@ -164,10 +168,7 @@ def test_a_full_disk_is_told_once_and_ends_no_schedule(
     room.tick(scheduler)
     with monkeypatch.context() as full:
         full.setattr("pipelines.scheduling.desk.write_text", no_room)
-        deadline = time.monotonic() + 30
-        while not failure.exists():
-            assert time.monotonic() < deadline
-            room.tick(scheduler)
+        until(lambda: room.tick(scheduler) and failure.exists())
         room.tick(scheduler)
     assert [line for line in told if "no space left" in line] and not ended
     assert json.loads(failure.read_text())["schedule"] == "photos", "told more than once"

@@ -94,6 +94,16 @@ def test_by_default_a_host_has_4_requests_at_once_and_10_in_a_second(given_back:
     assert asked == most
 
 
+@pytest.mark.parametrize(("failed", "again"), [("robots.txt: no socket left", True), ("robots.txt: http 503", False)])
+def test_a_robots_txt_that_this_machine_had_no_socket_for_is_soon_read_again(failed: str, again: bool) -> None:
+    desk = Desk(budget_s=60.0, robots=True)
+    assert desk.ask().errand == "robots"
+    desk.tell(RobotsRead(ORIGIN, failed=failed))
+    assert desk.ask().refused == failed
+    desk.now += 61.0
+    assert (desk.ask().errand == "robots") == again
+
+
 def test_both_ports_of_a_host_share_its_limits() -> None:
     desk = Desk(per_host_rate=10.0)
     assert desk.ask().leases
