@@ -143,12 +143,11 @@ def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only
     wrong = config.discard and turn.earlier is not None and turn.named is None
     if wrong or not _goes_on(config, turn, series.root):
         turn = series.turn(lists, config.let_in, look_only=look_only, anew=True)
-    if turn.named is not None and series.wanted is not None:
-        raise UserError(f"--into {turn.next.title}: taken, though not brought to its end; leave the number out")
     if turn.earlier is not None and series.wanted is not None:
+        way = "" if turn.named else ", or give --discard to leave it"
         raise UserError(
-            f"--into {turn.next.title}: was begun with other lists; leave the number out to bring it to its end first,"
-            " or give --discard to leave it"
+            f"--into {turn.next.title}: was begun with other lists; leave the number out to bring it to its end first"
+            + way
         )
     if turn.earlier is not None and not look_only:
         print(
