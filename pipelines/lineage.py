@@ -21,7 +21,7 @@ from jobs.select import SUMMARY_FILE
 from jobs.taken import is_of_images
 from pipelines.purge_plan import folders_of
 from pipelines.words import Words
-from pipelines.workflow.cli import open_root
+from pipelines.workflow.cli import existing_root
 from pipelines.workflow.ending import OK, ended
 from pipelines.workflow.model_versions import versions_of
 from vlp_core.data.layout import SELECTION_FILE
@@ -47,9 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _asked(given: argparse.Namespace) -> int:
-    root = open_root(given.root, look_only=True)
-    if not root.is_dir():
-        raise UserError(f"--root {root}: there is no such folder; give the one that the releases are in")
+    root = existing_root(given.root)
     if not given.names:
         print(_table(("release", "begun", "pictures", "changes"), releases_of(root)))
         return OK

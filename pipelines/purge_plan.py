@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from jobs.purge_tables import Rows
 from jobs.taken import Taken, digest_places, is_of_images, is_of_links, taken_of_images, taken_of_links
-from pipelines.collect import Graph, Result
+from pipelines.graph import Graph, Result
 from pipelines.workflow.purging import FOLDER, PLAN_FILE
 from pipelines.workflow.record import Record
 from vlp_core.data.layout import iterate_shards

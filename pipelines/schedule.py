@@ -11,21 +11,21 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 from pipelines.scheduling.attempt import command_of
 from pipelines.scheduling.cron import Cron, duration
 from pipelines.scheduling.desk import Desk, names
-from pipelines.scheduling.scheduler import IDLE, Overlap, Plan, Scheduler
+from pipelines.scheduling.room import Room
+from pipelines.scheduling.scheduler import Overlap, Plan, Scheduler
 from pipelines.scheduling.submission import submit
 from pipelines.scheduling.telling import Hooks, Teller
 from pipelines.workflow.cli import Interruption, open_root, parse
 from pipelines.workflow.ending import FAULT, OK, disk_faults, ended
 from vlp_core.data.releases import parted
 from vlp_core.errors import UserError
-from vlp_core.files import full_disk, no_space
 from vlp_core.web.addresses import Gate
 from vlp_core.web.hook import check_hook
 
@@ -152,37 +152,13 @@ def _shown(root: Path) -> int:
     return OK
 
 
-@dataclass
-class _Room:
-    """Whether the disk takes what a schedule writes: of one that is full it is told once, and tried again."""
-
-    root: Path
-    plan: Plan
-    hooks: Hooks
-    told: bool = False
-
-    def tick(self, scheduler: Scheduler) -> timedelta:
-        try:
-            wait = scheduler.tick(_now())
-        except OSError as error:
-            if not full_disk(error) or self.plan.cron is None:
-                raise
-            if not self.told:
-                self.hooks.say(no_space(self.root))
-                self.hooks.tell({"schedule": self.plan.name, "state": "failed", "error": no_space(self.root)})
-            self.told = True
-            return IDLE
-        self.told = False
-        return wait
-
-
-def _keep_at_it(scheduler: Scheduler, room: _Room, *, once: bool) -> int:
+def _keep_at_it(scheduler: Scheduler, room: Room, *, once: bool) -> int:
     """Tick until it is over, which but for a run by hand it never is, or until Ctrl-C or SIGTERM."""
     interruption = Interruption()
     interruption.defer()
     try:
         while not (once and not scheduler.at_work):
-            until = time.monotonic() + room.tick(scheduler).total_seconds()
+            until = time.monotonic() + room.tick(scheduler, _now()).total_seconds()
             while not interruption.asked() and (left := until - time.monotonic()) > 0:
                 time.sleep(min(0.5, left))
             if interruption.asked():
@@ -192,7 +168,7 @@ def _keep_at_it(scheduler: Scheduler, room: _Room, *, once: bool) -> int:
     return OK if scheduler.ended is None or scheduler.ended.state == "done" else FAULT
 
 
-def _once(scheduler: Scheduler, plan: Plan, room: _Room) -> int:
+def _once(scheduler: Scheduler, plan: Plan, room: Room) -> int:
     while not scheduler.fire(_now()):
         if plan.overlap == "skip":
             scheduler.skip(_now())
@@ -224,7 +200,7 @@ def _scheduled(config: Schedule, plan: Plan, gate: Gate, root: Path) -> int:
             print(f"{_now():%Y-%m-%d %H:%M:%S} UTC  {plan.name}: {text}", flush=True)
 
     hooks = Hooks(say, config.on_failure, config.web_hook, gate)
-    scheduler, room = Scheduler(plan, desk, Teller(plan, desk, hooks, say), say), _Room(root, plan, hooks)
+    scheduler, room = Scheduler(plan, desk, Teller(plan, desk, hooks, say), say), Room(root, plan, hooks)
     if config.once:
         return _once(scheduler, plan, room)
     with desk.alone():

@@ -21,7 +21,7 @@ from jobs.known import Known, bodies_of
 from pipelines.purge import purge, rehearse
 from pipelines.purge_plan import folders_of
 from pipelines.words import Words
-from pipelines.workflow.cli import open_root
+from pipelines.workflow.cli import existing_root, open_root
 from pipelines.workflow.ending import OK, disk_faults, ended
 from vlp_core.data.releases import Release, every
 from vlp_core.data.takedowns import TAKEDOWNS_FILE, Takedowns
@@ -55,9 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 def _asked(given: argparse.Namespace) -> int:
     if not given.list and not given.purge and not given.tell:
         raise UserError("nothing to take down: give urls, hosts, sha256 or a file of them, or --purge")
-    root = open_root(given.root, look_only=given.explain or not given.anyway)
-    if not root.is_dir():
-        raise UserError(f"--root {root}: there is no such folder; give the one that the releases are in")
+    root = open_root(given.root) if given.anyway and not given.explain else existing_root(given.root)
     down = read_tombstones(root)
     if given.tell:
         for row in down.sort_by("since").to_pylist():

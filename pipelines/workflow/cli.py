@@ -247,6 +247,14 @@ def open_root(given: Path | None, *, look_only: bool = False) -> Path:
     return root
 
 
+def existing_root(given: Path | None) -> Path:
+    """The absolute folder of results, which is not made. UserError where there is none."""
+    root = open_root(given, look_only=True)
+    if not root.is_dir():
+        raise UserError(f"--root {root}: there is no such folder; give the one that the releases are in")
+    return root
+
+
 def parse(config_type: type[Any], arguments: list[str], name: str, common: type[Any] = Workflow) -> tuple[Any, Any]:
     """The configuration and the flags that all have: the workflow's, or what takes their place.
 

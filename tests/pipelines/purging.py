@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from jobs import adopt, capfilt, dedup, filter, hash, matches, measure, near, neighbours, report, select, shard
-from pipelines.workflow.record import Record
+from pipelines.workflow.record import Record, bad_files
 from tests.jobs.refreshing import World
 from tests.pipelines.records import recorded
 from tests.vlp_core.web.site import picture
@@ -141,3 +142,35 @@ def _reference(value: Any) -> Any:
     if isinstance(value, tuple):
         return [item if isinstance(item, str) else _reference(item) for item in value if isinstance(item, str | Path)]
     return None
+
+
+def traces(root: Path, *needles: bytes) -> set[str]:
+    """The files of a root that hold any of these, as they lie or in a cell of a table."""
+    found = set()
+    for path in root.rglob("*"):
+        if path.is_file() and path.name != "takedowns.parquet":
+            body = path.read_bytes()
+            if path.suffix == ".parquet":
+                body += repr(pq.ParquetFile(path).read().to_pylist()).encode()
+            if any(needle in body for needle in needles):
+                found.add(str(path.relative_to(root)))
+    return found
+
+
+def check_records(root: Path) -> int:
+    """Every file is as a later run expects it."""
+    records = [path.parent for path in root.glob("*/*/_RECORD.json")]
+    for folder in records:
+        record = Record.read(folder)
+        assert record is not None and not bad_files(folder, record, whole=True, remember=False), folder
+    return len(records)
+
+
+def contents_of(root: Path) -> dict[str, Any]:
+    """All that is in a root but times and tokens."""
+    passed = {"purges.jsonl", "_PURGED.json", "_STAMPS.json", "takedowns.parquet"}
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name not in passed and not path.name.endswith(".lock")
+    }

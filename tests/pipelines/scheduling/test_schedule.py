@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipelines.schedule import Schedule, _Room, main, plan_of
+from pipelines.schedule import Schedule, main, plan_of
 from pipelines.scheduling import telling
 from pipelines.scheduling.cron import Cron
 from pipelines.scheduling.desk import Desk, Firing, Outcome
+from pipelines.scheduling.room import Room
 from pipelines.scheduling.scheduler import Plan, Scheduler
 from pipelines.scheduling.telling import Hooks, Teller
 from pipelines.workflow.firings import token
@@ -164,15 +165,15 @@ def test_a_full_disk_is_told_once_and_ends_no_schedule(
     scheduler = Scheduler(plan, desk, lambda outcome: ended.append(outcome.state) or "run", told.append)
     scheduler.begin(NOW)
     desk.set(going=Firing(planned=NOW, started=NOW))
-    room = _Room(tmp_path / "runs", plan, hooks)
-    room.tick(scheduler)
+    room = Room(tmp_path / "runs", plan, hooks)
+    room.tick(scheduler, datetime.now(UTC))
     with monkeypatch.context() as full:
         full.setattr("pipelines.scheduling.desk.write_text", no_room)
-        until(lambda: room.tick(scheduler) and failure.exists())
-        room.tick(scheduler)
+        until(lambda: room.tick(scheduler, datetime.now(UTC)) and failure.exists())
+        room.tick(scheduler, datetime.now(UTC))
     assert [line for line in told if "no space left" in line] and not ended
     assert json.loads(failure.read_text())["schedule"] == "photos", "told more than once"
-    room.tick(scheduler)
+    room.tick(scheduler, datetime.now(UTC))
     assert ended == ["done"] and desk.state().going is None
 
 

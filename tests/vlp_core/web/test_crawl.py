@@ -52,46 +52,47 @@ def test_a_crawl_hands_over_every_link_once_and_keeps_its_bounds() -> None:
     assert (most["all"], most["a.test"], most["b.test"] <= 4) == (6, 4, True)
 
 
+class Done:
+    """How many links have come with a picture."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def handle(self, _: int, answer: Answer) -> None:
+        assert answer.body == BODY
+        self.count += 1
+
+
 def test_links_are_drawn_as_others_are_finished() -> None:
     """So that a list of any length takes no memory, and the next shard begins while the last one waits."""
-    drawn, done = 0, 0
-    furthest = 0
+    done = Done()
+    drawn, furthest = 0, 0
 
     def links() -> Iterator[tuple[int, Link]]:
         nonlocal drawn, furthest
         for number in range(200):
             drawn += 1
-            furthest = max(furthest, drawn - done)
+            furthest = max(furthest, drawn - done.count)
             yield number, Link(f"http://a.test/{number}")
-
-    def handle(key: int, answer: Answer) -> None:
-        nonlocal done
-        assert answer.body == BODY
-        done += 1
 
     with Site(always()) as site:
         fetch = Fetch(resolve=(f"*.test={site.address}",), lookahead=20, threads=1, per_host_rate=0.0)
-        crawl(links(), fetch, handle)
-    assert done == 200 and 2 <= furthest <= 21
+        crawl(links(), fetch, done.handle)
+    assert done.count == 200 and 2 <= furthest <= 21
 
 
 def test_a_source_that_has_no_link_for_now_is_drawn_from_when_one_is_done() -> None:
-    done = 0
+    done = Done()
 
     def links() -> Iterator[tuple[int, Link] | None]:
         for number in range(30):
-            while number - done >= 3:
+            while number - done.count >= 3:
                 yield None
             yield number, Link(f"http://a.test/{number}")
 
-    def handle(key: int, answer: Answer) -> None:
-        nonlocal done
-        assert answer.body == BODY
-        done += 1
-
     with Site(always()) as site:
-        crawl(links(), Fetch(resolve=(f"*.test={site.address}",), threads=1, per_host_rate=0.0), handle)
-    assert done == 30
+        crawl(links(), Fetch(resolve=(f"*.test={site.address}",), threads=1, per_host_rate=0.0), done.handle)
+    assert done.count == 30
 
 
 def test_links_go_past_hosts_that_keep_silent_or_must_wait() -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp import web
-from multidict import CIMultiDict
 
 from tests.vlp_core.web.fetching import BODY, always, get, get_all, nobody
 from tests.vlp_core.web.site import Canary, Handler, Site
@@ -296,52 +295,6 @@ def test_a_host_that_wants_to_be_left_alone_beyond_the_budget_is_left_alone() ->
         answers = get_all(links, allow_private=(site.address,), per_host=1)
     assert [(answer.reason, answer.attempts) for answer in answers] == [("http 503", n) for n in (1, 0, 0)]
     assert site.seen.total() == 1
-
-
-@pytest.mark.parametrize(
-    ("headers", "reason"),
-    [
-        ([("X-Robots-Tag", "otherbot: noindex"), ("X-Robots-Tag", "nofollow, noai")], "opted out: noai"),
-        ([("X-Robots-Tag", "unavailable_after: Sat, 01 Jan 2000 00:00:00 GMT")], "opted out: unavailable_after"),
-        ([("tdm-reservation", "1")], "opted out: tdm-reservation"),
-        ([("TDM-Reservation", "0"), ("X-Robots-Tag", "vlp: none")], "opted out: none"),
-        ([("tdm-reservation", "0"), ("X-Robots-Tag", "otherbot: noai")], None),
-    ],
-)
-@pytest.mark.parametrize("honour", [True, False])
-def test_opt_outs_in_headers_are_honoured_and_named(
-    honour: bool, headers: list[tuple[str, str]], reason: str | None
-) -> None:
-    async def handler(request: web.Request) -> web.StreamResponse:
-        return web.Response(body=BODY, headers=CIMultiDict(headers))
-
-    with Site(handler) as site:
-        answer = get(site.url(""), allow_private=(site.address,), honour_opt_out=honour)
-    assert (answer.reason, answer.body) == ((reason, None) if honour and reason else (None, BODY))
-
-
-@pytest.mark.parametrize(
-    ("headers", "reason"),
-    [
-        ([("X-Robots-Tag", "noai")], "opted out: noai"),
-        ([("tdm-reservation", "1")], "opted out: tdm-reservation"),
-        ([("X-Robots-Tag", "otherbot: noai")], None),
-    ],
-)
-@pytest.mark.parametrize("honour", [True, False])
-def test_opt_outs_of_who_leads_to_a_picture_are_honoured_though_its_server_says_nothing(
-    honour: bool, headers: list[tuple[str, str]], reason: str | None
-) -> None:
-    async def handler(request: web.Request) -> web.StreamResponse:
-        if request.path == "/there":
-            return web.Response(body=BODY)
-        return web.Response(status=302, headers=CIMultiDict([("Location", "/there"), *headers]))
-
-    with Site(handler) as site:
-        answer = get(site.url("here"), allow_private=(site.address,), honour_opt_out=honour)
-    left_out = honour and reason is not None
-    assert (answer.reason, answer.body) == ((reason, None) if left_out else (None, BODY))
-    assert (answer.http_status, site.seen["there"]) == ((302, 0) if left_out else (200, 1))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,13 @@
+"""What owners say in headers: how it is read, and that it is honoured, against a real server on loopback."""
+
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
+from tests.vlp_core.web.fetching import BODY, get
+from tests.vlp_core.web.site import Site
 from vlp_core.web.optout import opted_out, reserved
 
 SUMMER_2020 = 1_593_000_000
@@ -120,3 +126,49 @@ def test_whatever_stands_in_a_header_is_read_without_an_error(text: str) -> None
 )
 def test_a_reservation_of_mining_is_a_one_in_any_header(headers: list[str], found: bool) -> None:
     assert reserved(headers) is found
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ([("X-Robots-Tag", "otherbot: noindex"), ("X-Robots-Tag", "nofollow, noai")], "opted out: noai"),
+        ([("X-Robots-Tag", "unavailable_after: Sat, 01 Jan 2000 00:00:00 GMT")], "opted out: unavailable_after"),
+        ([("tdm-reservation", "1")], "opted out: tdm-reservation"),
+        ([("TDM-Reservation", "0"), ("X-Robots-Tag", "vlp: none")], "opted out: none"),
+        ([("tdm-reservation", "0"), ("X-Robots-Tag", "otherbot: noai")], None),
+    ],
+)
+@pytest.mark.parametrize("honour", [True, False])
+def test_opt_outs_in_headers_are_honoured_and_named(
+    honour: bool, headers: list[tuple[str, str]], reason: str | None
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=BODY, headers=CIMultiDict(headers))
+
+    with Site(handler) as site:
+        answer = get(site.url(""), allow_private=(site.address,), honour_opt_out=honour)
+    assert (answer.reason, answer.body) == ((reason, None) if honour and reason else (None, BODY))
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ([("X-Robots-Tag", "noai")], "opted out: noai"),
+        ([("tdm-reservation", "1")], "opted out: tdm-reservation"),
+        ([("X-Robots-Tag", "otherbot: noai")], None),
+    ],
+)
+@pytest.mark.parametrize("honour", [True, False])
+def test_opt_outs_of_who_leads_to_a_picture_are_honoured_though_its_server_says_nothing(
+    honour: bool, headers: list[tuple[str, str]], reason: str | None
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == "/there":
+            return web.Response(body=BODY)
+        return web.Response(status=302, headers=CIMultiDict([("Location", "/there"), *headers]))
+
+    with Site(handler) as site:
+        answer = get(site.url("here"), allow_private=(site.address,), honour_opt_out=honour)
+    left_out = honour and reason is not None
+    assert (answer.reason, answer.body) == ((reason, None) if left_out else (None, BODY))
+    assert (answer.http_status, site.seen["there"]) == ((302, 0) if left_out else (200, 1))
