@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.download_shard import Shard
 from jobs.fetch_worker import FetchWorker, News
-from jobs.host_book import start_book
+from jobs.host_book import There
 from jobs.shards import result_of
 from vlp_core.errors import UserError
 from vlp_core.web.settings import Fetch
@@ -97,21 +97,20 @@ def _in_actors(shards: Sequence[Shard], fetch: Fetch, *, rows: int, here: bool, 
 
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
     kind: Any = ray.remote(**options)(FetchWorker)
-    actors: list[Any] = []
+    book = There(fetch)
+    actors: list[Any] = [kind.remote(fetch, book) for _ in range(room.workers)]
     try:
         if room.workers == 1:
-            actors.append(kind.remote(fetch))
             running = {actors[0].run.remote(shards): actors[0]}
         else:
             dealer: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Dealer).remote(shards)
-            keeper, book = start_book(fetch)
-            workers = [kind.remote(fetch, book) for _ in range(room.workers)]
-            actors += [dealer, keeper, *workers]
-            running = {worker.run.remote(Dealt(dealer, number)): worker for number, worker in enumerate(workers)}
+            running = {worker.run.remote(Dealt(dealer, number)): worker for number, worker in enumerate(actors)}
+            actors.append(dealer)
         _wait(running, listen)
     finally:
         for actor in actors:
             ray.kill(actor)
+        book.leave()
 
 
 def _wait(running: dict[Any, Any], listen: Listen) -> None:

@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+from tests.waiting import until
 from vlp_core.files import locked, write_text
 
 CPUS = 6  # more than there may be: a test that waits must not keep another from starting
-STARTS_WITHIN_S = 120.0
 
 
 def shared(folder: Path, owner: int) -> str:
@@ -19,10 +19,7 @@ def shared(folder: Path, owner: int) -> str:
     with locked(folder / "ray-address.lock"):
         if not address.exists():
             process = subprocess.Popen([sys.executable, "-m", "tests.cluster", str(owner), str(address)])
-            give_up = time.monotonic() + STARTS_WITHIN_S
-            while not address.exists():
-                assert process.poll() is None and time.monotonic() < give_up, "the tests' Ray cluster does not start"
-                time.sleep(0.1)
+            until(address.exists, process, every_s=0.1)
     return address.read_text()
 
 

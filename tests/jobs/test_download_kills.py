@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from jobs.journal import Journal
 from tests.forks import FORKS
 from tests.jobs.downloading import answer, contents, fetched, known_paths, names, settings, write_pairs
 from tests.vlp_core.web.site import Site
+from tests.waiting import until
 from vlp_core.data.layout import LEDGER_FOLDER, read_shards
 from vlp_core.tracker import Silent
 from vlp_core.web.crawl import crawl
@@ -36,13 +37,6 @@ def site() -> Iterator[Site]:
         yield site
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.002)
-
-
 def test_killed_at_any_time_it_asks_for_nothing_that_is_known(site: Site, tmp_path: Path) -> None:
     pairs, out = write_pairs(tmp_path / "pairs", *LISTS), tmp_path / "out"
     fetch = settings(site, connections=6, threads=1)
@@ -50,7 +44,7 @@ def test_killed_at_any_time_it_asks_for_nothing_that_is_known(site: Site, tmp_pa
     for enough in (4, 25, 45):
         process = FORKS.Process(target=fetched, args=(pairs, out, fetch))
         process.start()
-        _until(lambda enough=enough: len(known_paths(pairs, out)) >= enough)
+        until(lambda enough=enough: len(known_paths(pairs, out)) >= enough, every_s=0.002)
         process.kill()
         process.join()
         settled = {path: site.seen[path] for path in known_paths(pairs, out)} | settled
@@ -121,7 +115,7 @@ def test_a_worker_that_is_lost_is_replaced_and_goes_on(site: Site, tmp_path: Pat
     settled: set[str] = set()
 
     def kill_one() -> None:
-        _until(lambda: len(known_paths(pairs, out)) >= 20)
+        until(lambda: len(known_paths(pairs, out)) >= 20, every_s=0.002)
         settled.update(known_paths(pairs, out))
         os.kill(next(filter(None, map(_holder, out.glob("_work/*/journal")))), signal.SIGKILL)
 

@@ -1,36 +1,117 @@
+"""One book of hosts for all downloads of a cluster that ask hosts in the same way."""
+
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from jobs.host_book import start_book
-from tests.jobs.downloading import answer, settings
+import pytest
+from aiohttp import web
+
+from jobs.fetch_crew import fetch_shards
+from jobs.host_book import NAMESPACE, HostBook, There, name_of_book
+from tests.jobs.downloading import answer, settings, shards_of, write_pairs
 from tests.vlp_core.web.site import Site
-from vlp_core.web.crawl import crawl
-from vlp_core.web.link import Answer, Link
+from tests.waiting import until
+from vlp_core.web.settings import Fetch
+
+DOWNLOADS, LINKS = ("pairs", "retrieval"), 30
 
 
-def test_fetchers_that_share_a_book_ask_a_host_no_faster_together_than_one_may(cluster: str) -> None:
-    """And read its robots.txt once."""
+@dataclass(frozen=True)
+class Timed:
+    """A site that keeps the time of each request, and the flags to ask it at 20 a second."""
+
+    site: Site
+    times: list[float]
+    fetch: Fetch
+
+
+@pytest.fixture
+def slowly() -> Iterator[Timed]:
+    times: list[float] = []
+
+    async def timed(request: web.Request) -> web.StreamResponse:
+        times.append(time.monotonic())
+        return await answer(request)
+
+    with Site(timed) as site:
+        yield Timed(site, times, settings(site, workers=1, per_host_rate=20.0, threads=1))
+
+
+def downloads(folder: Path, fetch: Fetch) -> list[threading.Thread]:
+    """Two at once, with links of one host, as the list and an evaluation set of it may have."""
+    begun = []
+    for name in DOWNLOADS:
+        pairs = write_pairs(folder / name, [f"dead-{name}-{row}" for row in range(LINKS)])
+        shards, words = shards_of(pairs, folder / f"{name}-out"), {"rows": LINKS, "here": False}
+        begun.append(threading.Thread(target=fetch_shards, args=(shards, fetch), kwargs=words | {"listen": _ignore}))
+        begun[-1].start()
+    return begun
+
+
+def _ignore(_: Any) -> None:
+    pass
+
+
+def books() -> list[str]:
     import ray
 
-    answers: list[Answer] = []
-    with Site(answer) as site:
-        fetch = settings(site, per_host_rate=20.0)
-        actor, book = start_book(fetch)
+    return [book["name"] for book in ray.util.list_named_actors(all_namespaces=True) if book["namespace"] == NAMESPACE]
 
-        def fetcher(name: str) -> None:
-            links = ((number, Link(f"http://one.test/dead-{name}-{number}")) for number in range(15))
-            crawl(links, fetch, lambda _, answer: answers.append(answer), book=book)
 
+def test_downloads_at_once_ask_a_host_no_faster_together_than_one_may(
+    cluster: str, slowly: Timed, tmp_path: Path
+) -> None:
+    """Each has a fetcher of its own; they read its robots.txt once, and the book ends with the last of them."""
+    for download in downloads(tmp_path, slowly.fetch):
+        download.join()
+    assert len(slowly.times) == 2 * LINKS and len(slowly.site.robots_asked) == 1
+    assert slowly.times[-1] - slowly.times[0] >= (2 * LINKS - 1) / 20 - 0.1
+    until(lambda: name_of_book(slowly.fetch) not in books())
+
+
+def test_a_book_that_is_lost_begins_anew_for_all_of_them(cluster: str, slowly: Timed, tmp_path: Path) -> None:
+    import ray
+
+    both = downloads(tmp_path, slowly.fetch)
+    until(lambda: len(slowly.times) > LINKS / 2)
+    ray.kill(ray.get_actor(name_of_book(slowly.fetch), NAMESPACE))
+    for download in both:
+        download.join()
+    asked = {path: times for path, times in slowly.site.seen.items() if "dead" in path}
+    assert len(asked) == 2 * LINKS and set(asked.values()) == {1}, "what was answered is not asked again"
+    until(lambda: name_of_book(slowly.fetch) not in books())
+
+
+def test_a_book_ends_that_nobody_asks_any_more(cluster: str) -> None:
+    """Its download was killed, and so could not leave."""
+    import ray
+
+    kind: Any = ray.remote(num_cpus=0)(HostBook)
+    actor = kind.remote(Fetch(), idle_s=0.5)
+    ray.get(actor.join.remote("killed"))
+
+    def gone() -> bool:
         try:
-            fetchers = [threading.Thread(target=fetcher, args=(name,)) for name in "ab"]
-            started = time.monotonic()
-            for thread in fetchers:
-                thread.start()
-            for thread in fetchers:
-                thread.join(60)
-            seconds = time.monotonic() - started
-        finally:
-            ray.kill(actor)
-        assert [answer.http_status for answer in answers] == [404] * 30
-        assert len(site.robots_asked) == 1
-        assert seconds >= 29 / 20
+            ray.get(actor.tell.remote([]))
+        except ray.exceptions.RayActorError:
+            return True
+        return False
+
+    until(gone, every_s=2.0)
+
+
+def test_what_is_not_asked_in_the_same_way_has_a_book_of_its_own() -> None:
+    same = (Fetch(), Fetch(threads=1, workers=3, image_size=64, contact="https://example.org"))
+    other = (Fetch(per_host_rate=1.0), Fetch(user_agent="other"), Fetch(resolve=("*.test=127.0.0.1:1",)))
+    assert len({name_of_book(fetch) for fetch in same}) == 1
+    assert len({name_of_book(fetch) for fetch in (*same, *other)}) == 4
+
+
+def test_leaving_where_there_is_no_book_starts_none(cluster: str) -> None:
+    fetch = Fetch(per_host=77)
+    There(fetch).leave()
+    assert name_of_book(fetch) not in books()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.scheduling.desk import Desk
+from tests.waiting import HANGS_S
 
 PROJECT = Path(__file__).parents[2]
 
@@ -27,7 +28,7 @@ class Command:
     def line(self, *flags: str) -> list[str]:
         return [sys.executable, str(self.file), "--root", str(self.root), *self.flags, *flags]
 
-    def __call__(self, *flags: str, code: int = 0, timeout: float = 300, **environment: str) -> str:
+    def __call__(self, *flags: str, code: int = 0, timeout: float = HANGS_S, **environment: str) -> str:
         """Run to the end; returns what was printed."""
         done = subprocess.run(
             self.line(*flags),

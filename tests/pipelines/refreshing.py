@@ -1,7 +1,6 @@
 """A list of links of a site that changes, refreshed as a user does."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +53,3 @@ def runs(root: Path, experiment: str, query: str) -> list[Any]:
     found = client.get_experiment_by_name(experiment)
     assert found is not None
     return list(client.search_runs([found.experiment_id], query, order_by=["attributes.start_time"]))
-
-
-def until(is_so: Callable[[], Any], *, every_s: float = 0.02, within_s: float = 120) -> None:
-    give_up = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < give_up
-        time.sleep(every_s)

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from pipelines.workflow.tracking import store_of
 from tests.pipelines.conftest import PROJECT, Command, root_with
 from tests.vlp_core.curation.drawings import blotches, jpeg
 from tests.vlp_core.evals.builders import model_folder
+from tests.waiting import until
 from vlp_core.curation.settings import Filter
 from vlp_core.errors import UserError
 from vlp_core.evals.settings import Register
@@ -240,7 +240,7 @@ def test_a_corrupt_shard_is_named_and_only_it_is_made_again(finished: Command, c
     assert other.stat().st_mtime_ns == stamp
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_killed_once_in_every_stage_it_ends_with_the_records_and_curve_of_an_undisturbed_run(
     finished: Command, tmp_path: Path, cluster: str, store: Path
 ) -> None:
@@ -268,10 +268,7 @@ def kill_in(command: Command, stage: str) -> set[str]:
         assert "done in" not in line and "error" not in line, f"{stage} was not reached: {line}"
         if line.startswith(f"▸ {stage} "):
             break
-    deadline = time.monotonic() + 120
-    while not written(command, stage) and not made(command, stage):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.005)
+    until(lambda: written(command, stage) or made(command, stage), process, every_s=0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pipelines.scheduling.desk import Desk
 from pipelines.workflow.record import RECORD
 from tests.pipelines.conftest import PROJECT, missed_by, root_with
 from tests.pipelines.test_pretrain_clip import SMALL
+from tests.waiting import HANGS_S, until
 
 RAY = Path(sys.executable).with_name("ray")
 
@@ -30,7 +30,7 @@ class Head:
 
     def submit(self, *arguments: str) -> str:
         line = [str(RAY), "job", "submit", *arguments]
-        done = subprocess.run(line, cwd=PROJECT, env=self.environment, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(line, cwd=PROJECT, env=self.environment, capture_output=True, text=True, timeout=HANGS_S)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -55,7 +55,8 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}",
         "VLP_ROOT": str(results),
     }
-    subprocess.run([RAY, "get-auth-token", "--generate"], env=environment, check=True, capture_output=True, timeout=60)
+    line = [str(RAY), "get-auth-token", "--generate"]
+    subprocess.run(line, env=environment, check=True, capture_output=True, timeout=HANGS_S)
     places = {"port": gcs, "dashboard-port": dashboard, "dashboard-agent-listen-port": agent}
     line = [str(RAY), "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=2"]
     line += [f"--{name}={port}" for name, port in {**places, "ray-client-server-port": client}.items()]
@@ -70,10 +71,12 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
 
 
 def wait_for_dashboard(environment: dict[str, str], process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 90
-    while subprocess.run([RAY, "job", "list"], env=environment, capture_output=True, timeout=60).returncode:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(1)
+    line = [str(RAY), "job", "list"]
+
+    def answers() -> bool:
+        return not subprocess.run(line, env=environment, capture_output=True, timeout=HANGS_S).returncode
+
+    until(answers, process, every_s=1)
 
 
 def records(root: Path) -> set[str]:
@@ -107,8 +110,6 @@ def test_a_schedule_submits_itself_once_and_catches_up_there(head: Head, store: 
     job = first.stdout.partition("photos is job ")[2].partition(":")[0]
     assert second.returncode == 2
     assert second.stderr.startswith(f"error: --name photos: job {job} has this schedule already")
-    deadline = time.monotonic() + 90
-    while (last := desk.state().last) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    assert last.state == "done" and desk.log(last.planned).read_text().startswith("on ")
+    until(lambda: desk.state().last, every_s=0.2)
+    last = desk.state().last
+    assert last is not None and last.state == "done" and desk.log(last.planned).read_text().startswith("on ")

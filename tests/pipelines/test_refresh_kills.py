@@ -15,7 +15,8 @@ import pytest
 from pipelines.workflow.results import Results
 from tests.jobs.refreshing import changes_of, contents, counts_of, rows_of
 from tests.pipelines.conftest import Command
-from tests.pipelines.refreshing import PIPELINE, Data, until
+from tests.pipelines.refreshing import PIPELINE, Data
+from tests.waiting import HANGS_S, until
 from vlp_core.data.releases import Release, numbers, read
 
 # A refresh whose process is killed when a result is whole, or before `publish` has one: the release has its name then.
@@ -65,7 +66,7 @@ class Killed:
     def after(self, step: str) -> None:
         """When this step has its result; `publish`: just before."""
         line = [sys.executable, "-c", DYING, step, "--root", str(self.data.root), *self.data.flags()]
-        done = subprocess.run(line, env=self.command.environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(line, env=self.command.environment, capture_output=True, text=True, timeout=HANGS_S)
         assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
 
     def _shards(self, step: str) -> list[Path]:

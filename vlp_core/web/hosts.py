@@ -93,6 +93,17 @@ class Book:
                 case RobotsRead():
                     self._robots_read(report, now)
 
+    def give_another_chance(self) -> None:
+        """To hosts that were given up, and robots.txt that could not be had: another run begins. Pauses stay."""
+        for host in self._hosts.values():
+            if host.dead is not None:
+                host.dead = None
+                host.known_until = host.looking_until = 0.0
+        for origin in self._origins.values():
+            origin.dead, origin.strikes = None, 0
+            if origin.failed is not None:
+                origin.failed, origin.known_until = None, 0.0
+
     def _host(self, name: str) -> _Host:
         host = self._hosts.get(name)
         if host is None:

@@ -3,7 +3,6 @@
 import errno
 import json
 import subprocess
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from pipelines.scheduling.telling import Hooks, Teller
 from pipelines.workflow.firings import token
 from pipelines.workflow.tracking import BEGUN_BY, FINISHED, Tracking, store_of
 from tests.pipelines.conftest import PROJECT, Command, missed_by, root_with
-from tests.pipelines.refreshing import until
 from tests.vlp_core.web.site import Site
+from tests.waiting import HANGS_S, until
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -191,10 +190,8 @@ def test_a_scheduler_that_is_killed_takes_its_pipeline_along_and_goes_on_at_the_
     words = ["--cron", cron, "--name", "photos", "--", str(pipeline)]
 
     def begun(count: int) -> None:
-        path, deadline = root / "began", time.monotonic() + 60
-        while not path.exists() or path.read_text().count("\n") < count:
-            assert time.monotonic() < deadline and scheduler.poll() is None
-            time.sleep(0.05)
+        path = root / "began"
+        until(lambda: path.exists() and path.read_text().count("\n") >= count, scheduler)
 
     scheduler = line.start(*words, "120")
     request.addfinalizer(lambda: scheduler.kill())
@@ -206,11 +203,9 @@ def test_a_scheduler_that_is_killed_takes_its_pipeline_along_and_goes_on_at_the_
     scheduler.wait(10)
     scheduler = line.start(*words, "0")
     begun(2)  # not while the first one holds the lane, which would be for two minutes
-    deadline = time.monotonic() + 60
-    while (last := desk.state().last) is None or not last.run:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: desk.state().last and desk.state().last.run, scheduler)
+    last = desk.state().last
     scheduler.terminate()
-    said, _ = scheduler.communicate(timeout=30)
+    said, _ = scheduler.communicate(timeout=HANGS_S)
     assert scheduler.returncode == 130 and "stopped; the same command goes on from here" in said
     assert "was cut short; it goes on" in said and last.state == "done" and desk.state().going is None

@@ -18,8 +18,9 @@ from pipelines.scheduling.telling import Hooks, Teller
 from tests.jobs.downloading import known_paths
 from tests.jobs.refreshing import changes_of, contents, ledger_of, quarantine_of, recompressed, rows_of
 from tests.pipelines.conftest import PROJECT, root_with
-from tests.pipelines.refreshing import PIPELINE, Data, runs, until
+from tests.pipelines.refreshing import PIPELINE, Data, runs
 from tests.vlp_core.web.site import picture
+from tests.waiting import until
 from vlp_core.data.releases import newest, read
 
 NIGHT = datetime(2026, 11, 21, 3, tzinfo=UTC)

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from pipelines.scheduling.cron import Cron, duration
 from pipelines.scheduling.desk import Desk, Firing, Outcome
 from pipelines.scheduling.scheduler import Plan, Scheduler
+from tests.waiting import until
 
 PIPELINE = """
 import os, sys, time
@@ -57,7 +56,7 @@ class Night:
         """The pipeline at work ends, and the scheduler looks after it at that time."""
         before = len(self.told)
         (self.folder / "end").write_text(str(code))
-        _wait_until(lambda: self.tick(now) and (len(self.told) > before or self.again))
+        until(lambda: self.tick(now) and (len(self.told) > before or self.again))
         (self.folder / "end").unlink()
 
     @property
@@ -70,7 +69,7 @@ class Night:
         """The planned times of the runs that began."""
         path, going = self.folder / "began", self.desk.state().going
         if going is not None:
-            _wait_until(lambda: path.exists() and f"{going.planned:%Y-%m-%dT%H:%M:%SZ}\n" in path.read_text())
+            until(lambda: path.exists() and f"{going.planned:%Y-%m-%dT%H:%M:%SZ}\n" in path.read_text())
         return [line.split()[2] for line in path.read_text().splitlines()] if path.exists() else []
 
     @property
@@ -80,13 +79,6 @@ class Night:
     def _tell(self, outcome: Outcome) -> str:
         self.told.append(outcome)
         return "run"
-
-
-def _wait_until(is_so: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -222,6 +214,6 @@ def test_by_hand_beside_a_scheduler_there_is_one_run_at_a_time(night: Night) -> 
     night.tick(NIGHT)
     assert night.outcomes == [("skipped", 21)]
     (night.folder / "end").write_text("0")
-    _wait_until(lambda: hand.tick(NIGHT) and hand.ended)
+    until(lambda: hand.tick(NIGHT) and hand.ended)
     night.tick(NIGHT + HOUR)
     assert night.outcomes[1:] == [("done", 21)] and not hand.at_work and len(night.began) == 1

@@ -19,6 +19,7 @@ from pipelines.workflow.step import Step
 from pipelines.workflow.tracking import KILLED, store_of
 from tests.pipelines.conftest import PROJECT, Command, root_with
 from tests.pipelines.workflow.toy import Toy, build
+from tests.waiting import HANGS_S
 from vlp_core.files import write_text
 
 HERE = Path(__file__).parent
@@ -168,7 +169,7 @@ def test_two_runs_at_once_make_each_step_once(toy: Command) -> None:
     toy("--until", "count")  # so that both find a store
     one = toy.start("--text.pause-s", "4")
     other = toy.start("--text.pause-s", "4")
-    said = [process.communicate(timeout=120)[0] for process in (one, other)]
+    said = [process.communicate(timeout=HANGS_S)[0] for process in (one, other)]
     assert [one.returncode, other.returncode] == [0, 0], said
     assert sum("✓ write" in text for text in said) == 1
     assert sum("= write" in text for text in said) == 1
@@ -177,7 +178,7 @@ def test_two_runs_at_once_make_each_step_once(toy: Command) -> None:
 def test_two_first_runs_at_once_share_an_empty_root(tmp_path: Path, cluster: str) -> None:
     toy = Command(TOY, tmp_path / "root", cluster)
     runs = [toy.start("--until", "write"), toy.start("--until", "count")]
-    said = [process.communicate(timeout=120)[0] for process in runs]
+    said = [process.communicate(timeout=HANGS_S)[0] for process in runs]
     assert [process.returncode for process in runs] == [0, 0], said
     assert len(runs_of(toy.root, "tags.`vlp.command` != ''")) == 2
 
@@ -191,7 +192,7 @@ def test_a_result_that_is_being_read_is_not_replaced(toy: Command) -> None:
     wait_for(process, "… write: ")
     assert process.poll() is None
     reader.release()
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate(timeout=HANGS_S)[0]
     assert process.returncode == 0 and "✓ write" in said
 
 
@@ -201,7 +202,7 @@ def test_a_file_that_vanishes_ends_the_step_that_reads_it_and_no_other(toy: Comm
     process = toy.start("--text.pause-s", "3", "--file", str(file))
     wait_for(process, "▸ write")
     file.unlink()
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate(timeout=HANGS_S)[0]
     assert process.returncode == 2
     assert "✓ shout" in said and "✓ count" in said
     assert said.strip().splitlines()[-1] == f"error: add: {file}: no such file; check the path"
@@ -245,7 +246,7 @@ def test_sigterm_leaves_a_closed_run_that_goes_on(toy: Command) -> None:
     process = toy.start("--text.pause-s", "60")
     wait_for(process, "▸ write")
     process.terminate()
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate(timeout=HANGS_S)[0]
     assert process.returncode == 130 and "goes on from here" in said
     assert not runs_of(toy.root, "attributes.status = 'RUNNING'")
 

@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from pipelines.workflow.worker import Assignment, Mailbox, perform
 from tests.jobs import foreign
 from tests.jobs.test_compare import write_arms
 from tests.pipelines.conftest import PROJECT
+from tests.waiting import until
 from vlp_core.curation.lists import CAPTION_NAMES
 from vlp_core.data.parts import digest, parts_of
 
@@ -71,10 +71,7 @@ def kill_amid(work: Assignment, cluster: str) -> None:
     assert process.stdin is not None
     with process.stdin as pipe:
         pipe.write(pickle.dumps(work))
-    deadline = time.monotonic() + 120
-    while not (written(work.out) if work.fresh else whole_shards(work.out)):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.002)
+    until(lambda: written(work.out) if work.fresh else whole_shards(work.out), process, every_s=0.002)
     process.kill()
     process.wait()
 

@@ -201,6 +201,29 @@ def test_a_host_that_does_not_answer_is_given_up_sooner_if_it_never_did(
     assert desk.ask(origin="https://a.example:443").refused is None, "another port may have somebody behind it"
 
 
+def test_another_run_asks_again_what_was_given_up_but_keeps_to_the_pauses() -> None:
+    unknown, silent, busy = Desk(lookup=True), Desk(), Desk()
+    assert unknown.ask().errand == "lookup"
+    unknown.tell(Looked(HOST, failed="name not found"))
+    for _ in range(2):
+        silent.came(silent.ask().leases[0], "silent")
+    busy.came(busy.ask().leases[0], "busy", 30.0)
+    closed = Desk(robots=True)
+    assert closed.ask().errand == "robots"
+    closed.tell(RobotsRead(ORIGIN, failed="robots.txt: http 503"))
+    assert [desk.ask().refused for desk in (unknown, silent, closed)] == [
+        "name not found",
+        "time-out",
+        "robots.txt: http 503",
+    ]
+    for desk in (unknown, silent, busy, closed):
+        desk.book.give_another_chance()
+    assert unknown.ask().errand == "lookup" and closed.ask().errand == "robots"
+    silent.came(silent.ask().leases[0], "silent")
+    assert silent.ask().leases, "it is as one that was never asked"
+    assert not busy.ask().leases and busy.ask().wait_s == pytest.approx(30.0)
+
+
 def test_an_answer_makes_a_host_that_was_silent_as_good_as_others() -> None:
     desk = Desk()
     for how in [*["silent"], "answered", *["silent"] * 7, "answered", *["silent"] * 7]:
