@@ -55,7 +55,9 @@ def _of_file(path: Path) -> pa.Table:
         columns = {kind: found["value"].filter(pc.equal(found["kind"], kind)) for kind in KINDS}
     here = [kind for kind in KINDS if kind in columns]
     if not here and len(columns) == 1:
-        return _of_values([text or "" for text in next(iter(columns.values())).to_pylist()], f"{path}, row ")
+        values = [text or "" for text in next(iter(columns.values())).to_pylist()]
+        first = table.column_names[0]  # of a file without a header, its first line
+        return _of_values([first, *values] if kind_of(first.strip()) else values, f"{path}, row ")
     if not here:
         raise UserError(f"{path}: no column {', '.join(KINDS)}; name the columns so")
     return pa.concat_tables(

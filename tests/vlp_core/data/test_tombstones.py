@@ -20,15 +20,26 @@ def rows(named: pa.Table) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["words", "text", "values.csv", "columns.csv", "columns.tsv", "kinds.parquet", "rows.parquet"]
+    "kind",
+    [
+        "words",
+        "text",
+        "values.csv",
+        "headed.csv",
+        "values.tsv",
+        "columns.csv",
+        "columns.tsv",
+        "kinds.parquet",
+        "rows.parquet",
+    ],
 )
 def test_a_list_may_be_words_text_csv_or_parquet(tmp_path: Path, kind: str) -> None:
     path = tmp_path / kind
     values = [URL, HOST, SHA]
     if kind == "text":
         path.write_text("# notices\n\n" + "".join(f"  {value} \n" for value in values))
-    elif kind == "values.csv":
-        path.write_text("what\n" + "\n".join(values))
+    elif kind.startswith(("values", "headed")):
+        path.write_text("\n".join([*(["what"] if kind == "headed.csv" else []), *values]))
     elif kind.startswith("columns"):
         between = "," if kind.endswith("csv") else "\t"
         path.write_text("\n".join(between.join(row) for row in (["URL", "host", "sha256", "note"], [*values, "x"])))
