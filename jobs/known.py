@@ -19,6 +19,7 @@ from vlp_core.data.takedowns import Takedowns, canonical_urls
 from vlp_core.identity import sha256_of
 
 _THREADS = 4
+_INDEXED = ("sha256", "offset", "length")
 
 
 @dataclass(kw_only=True)
@@ -79,25 +80,46 @@ def shard_digests(folder: Path) -> dict[str, str]:
     return {name: file["sha256"] for name, file in (files | purged_files(folder)).items()}
 
 
-def bodies_of(folders: Iterable[Path], stored: frozenset[str]) -> dict[str, str]:
-    """By the sha256 of pictures as they are stored, that of the bodies they were made of: reads and hashes every
-    picture, each file once."""
+def bodies_of(folders: Iterable[Path], stored: frozenset[str]) -> dict[str, set[str]]:
+    """By the sha256 of pictures as they are stored, those of the bodies they were made of.
+
+    Where each is the sha256 of a body too, only pictures of their lengths are read and hashed, else every one; each
+    file once.
+    """
     shards = [(folder, name) for folder in folders if is_of_images(folder) for name in shard_names(folder)]
     ours = {folder for folder, _ in shards}
-    found: dict[str, str] = {}
-
-    def look(shard: tuple[Path, str]) -> None:
-        file, index = index_shard(*shard, columns=("sha256", "offset", "length"))
-        reader = Reader(open_files=1)
-        for row in index.to_pylist():
-            digest = sha256_of(reader.read(file, row["offset"], row["length"]))
-            if digest in stored:
-                found[digest] = row["sha256"]
-        reader.close()
-
+    shards = [shard for shard in shards if not _is_elsewhere(*shard, ours)]
+    found: dict[str, set[str]] = {}
     with ThreadPoolExecutor(_THREADS) as threads:
-        list(threads.map(look, [shard for shard in shards if not _is_elsewhere(*shard, ours)]))
+        lengths = _lengths_of(stored, threads.map(_index_of, shards))
+
+        def look(shard: tuple[Path, str]) -> None:
+            file, index = index_shard(*shard, columns=_INDEXED)
+            if lengths is not None:
+                index = index.filter(pc.is_in(index["length"], value_set=pa.array(lengths, index["length"].type)))
+            reader = Reader(open_files=1)
+            for row in index.to_pylist():
+                digest = sha256_of(reader.read(file, row["offset"], row["length"]))
+                if digest in stored:
+                    found.setdefault(digest, set()).add(row["sha256"])
+            reader.close()
+
+        list(threads.map(look, shards))
     return found
+
+
+def _index_of(shard: tuple[Path, str]) -> pa.Table:
+    return index_shard(*shard, columns=_INDEXED)[1]
+
+
+def _lengths_of(bodies: frozenset[str], indexes: Iterable[pa.Table]) -> list[int] | None:
+    """How long the pictures are that are stored of these bodies, in bytes; None where one is no body's."""
+    left, lengths = set(bodies), set()
+    for index in indexes:
+        of_these = index.filter(pc.is_in(index["sha256"], value_set=pa.array(bodies, pa.string())))
+        left -= set(of_these["sha256"].to_pylist())
+        lengths |= set(of_these["length"].to_pylist())
+    return None if left else sorted(lengths)
 
 
 def _is_elsewhere(folder: Path, name: str, ours: set[Path]) -> bool:

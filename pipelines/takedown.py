@@ -92,9 +92,10 @@ def found_in(root: Path, listed: pa.Table, *, anyway: bool) -> pa.Table:
     """
     named, releases = with_keys(listed), every(root)
     known, pictures = _known(root, named, releases)
-    bodies = _bodies(root, named.filter(pc.invert(pa.array(known))))
+    bodies = _bodies(root, named, known)
     if bodies:
-        more = pa.table({"kind": ["sha256"] * len(bodies), "value": pa.array(bodies.values(), pa.string())})
+        values = sorted({body for some in bodies.values() for body in some})
+        more = pa.table({"kind": ["sha256"] * len(values), "value": pa.array(values, pa.string())})
         named = with_keys(pa.concat_tables([named.select(["kind", "value"]), more]))
         known, pictures = _known(root, named, releases)
         known = [there or key in bodies for there, key in zip(known, named["key"].to_pylist(), strict=True)]
@@ -124,11 +125,13 @@ def _known(root: Path, named: pa.Table, releases: Sequence[Release]) -> tuple[li
     return [there or key in before for there, key in zip(known.has(named), keys, strict=True)], pictures
 
 
-def _bodies(root: Path, unknown: pa.Table) -> dict[str, str]:
-    """Of sha256 that no body has, those that pictures have as they are stored, with the sha256 of their bodies."""
-    wanted = frozenset(unknown["key"].filter(pc.equal(unknown["kind"], "sha256")).to_pylist())
-    if wanted:
-        print(f"{len(wanted):,} sha256 are no body's; looking among the pictures as they are stored", flush=True)
+def _bodies(root: Path, named: pa.Table, known: Sequence[bool]) -> dict[str, set[str]]:
+    """Of the sha256 that are named those that pictures have as they are stored, with the sha256 of their bodies."""
+    hashes = pc.equal(named["kind"], "sha256")
+    wanted = frozenset(named["key"].filter(hashes).to_pylist())
+    unknown = pc.sum(pc.and_not(hashes, pa.array(known)), min_count=0).as_py()
+    if unknown:
+        print(f"{unknown:,} sha256 are no body's; looking among the pictures as they are stored", flush=True)
     return bodies_of(folders_of(root), wanted) if wanted else {}
 
 
