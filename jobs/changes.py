@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jobs.download_shard import CONDITIONS
-from jobs.held import BEFORE, BEFORE_FOLDER, DOWN, Held
+from jobs.held import BEFORE, BEFORE_FOLDER, DOWN, IN_QUARANTINE, PICTURE, Held
 from vlp_core.curation.pairs import shards
-from vlp_core.data.layout import MAY_PASS, iterate_shards, shard_name, shard_names
+from vlp_core.data.layout import MAY_PASS, UNCHANGED, iterate_shards, shard_name, shard_names
 from vlp_core.data.purged import TAKEN_URL, purged_files, sha256_as_made
 from vlp_core.data.releases import Next, read_info
 from vlp_core.data.spread import Buckets, bucket_count, read_bucket
@@ -34,6 +34,7 @@ CHANGES_INFO = "changes.json"
 _DAY_S = 86_400
 _FEW = 0.5  # a list that keeps less of its links than this share was cut short, perhaps
 _BEFORE_BYTES = 600  # of a row of BEFORE in memory, roughly
+_OF_THE_BODY = ("not_an_image", "undecodable")  # classes of failures
 
 
 def run(
@@ -162,11 +163,21 @@ def _write(pairs: Path, held: Held, ask: Mask, at: NDArray[np.int64], size: int,
             bucket = number * size // each
             known = read_bucket(buckets.paths[bucket]).sort_by("rank")
         before = _aligned(known, number * size, len(table))
+        standing = _stands_while_unchanged(before)
         for condition, known_as in zip(CONDITIONS, ("etag", "last_modified", "sha256"), strict=True):
-            table = table.append_column(condition, before[known_as])
+            table = table.append_column(condition, pc.if_else(standing, before[known_as], None))
         write_table(out / BEFORE_FOLDER / f"{shard_name(number)}.parquet", before)
         write_table(out / f"{shard_name(number)}.parquet", table)
     shutil.rmtree(scratch)
+
+
+def _stands_while_unchanged(before: pa.Table) -> pa.ChunkedArray:
+    """Of which rows of BEFORE all stands while the body is the same: there is a picture, or the body is none. What was
+    left out for another reason, an opt-out or a limit of ours, may be let in since, and then has to come again."""
+    held = pc.is_in(before["status"], value_set=pa.array([PICTURE, IN_QUARANTINE], before["status"].type))
+    no_picture = pc.is_in(before["failure"], value_set=pa.array(_OF_THE_BODY, before["failure"].type))
+    confirmed = pc.fill_null(pc.equal(before["outcome"], UNCHANGED), False)
+    return pc.or_(held, pc.or_(no_picture, confirmed))
 
 
 def _asked(pairs: Path, ask: Mask, size: int) -> Iterator[pa.Table]:

@@ -127,6 +127,7 @@ def test_where_nothing_is_new_or_due_no_release_is_made(world: World) -> None:
     release = world.refresh(rows, days=91)
     assert release.number == 2 and world.asked == dict.fromkeys(rows, 2) and not changes_of(release)
     assert ledger_of(release)["page.jpg"]["outcome"] == "unchanged"
+    assert ledger_of(world.refresh(rows, days=182))["page.jpg"]["outcome"] == "unchanged"
     assert {path: row["error_message"] for path, row in rows_of(release).items()} == {
         path: row["error_message"] for path, row in before.items()
     }
@@ -227,6 +228,22 @@ def test_what_opted_out_since_goes_though_its_link_says_that_it_has_not_changed(
     release = world.refresh(numbered(0, 1), days=100)
     assert changes_of(release) == {"1.jpg": "removed"} and contents(release).keys() == {"0.jpg"}
     assert rows_of(release)["1.jpg"]["http_status"] == 304
+
+
+def test_what_had_no_picture_is_asked_as_a_new_link_is(world: World) -> None:
+    """What left it out may be so no longer: that its body is the one of then would leave it out for good."""
+    world.pictures(0, 1, 2)
+    body = picture(80, 60, seed=1)
+    world.says["1.jpg"] = (body, {"X-Robots-Tag": "noai"})
+    first = world.refresh(numbered(0, 1, 2), max_pixels=80 * 60)
+    assert contents(first).keys() == {"0.jpg", "2.jpg"}
+    world.says["1.jpg"] = body
+    world.says["3.jpg"] = picture(90, 60, seed=3)
+    second = world.refresh(numbered(*range(4)), max_pixels=80 * 60)
+    assert rows_of(second)["3.jpg"]["status"] == "failed_to_resize"
+    third = world.refresh(numbered(*range(4)), days=100)
+    assert changes_of(third) == {"1.jpg": "added", "3.jpg": "added"}
+    assert contents(third).keys() == {f"{number}.jpg" for number in range(4)}
 
 
 @pytest.mark.parametrize("change", ["colours", "shapes"])
