@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vlp_core.data.adopted import Place, find_place, read_place
 from vlp_core.data.layout import LEDGER, SUCCESS, shard_names
-from vlp_core.data.releases import LEDGER_FOLDER, QUARANTINE, QUARANTINE_FILE, QUARANTINED, TAKEN_DOWN
+from vlp_core.data.releases import QUARANTINE, QUARANTINE_FILE, QUARANTINED, RELEASE_LEDGER_FOLDER, TAKEN_DOWN
 from vlp_core.data.spread import select_as
 from vlp_core.data.takedowns import Mask, Takedowns
 from vlp_core.errors import UserError, first_line
@@ -85,7 +85,7 @@ class Held:
 
     def ledger(self, name: str, columns: Sequence[str] = tuple(LEDGER.names)) -> pa.Table:
         assert self.folder is not None
-        return read_as(self.folder / LEDGER_FOLDER / f"{name}.parquet", LEDGER, columns)
+        return read_as(self.folder / RELEASE_LEDGER_FOLDER / f"{name}.parquet", LEDGER, columns)
 
     def place(self, name: str) -> Place:
         """Where the pictures of a shard lie."""

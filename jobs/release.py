@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from jobs import judged, release_shards
 from jobs.changes import digest_of_list, read_changes
+from jobs.download_shard import WORK
 from jobs.held import Held
 from jobs.release_card import Card, write_card
 from jobs.release_plan import Asked, Plan
@@ -29,7 +30,6 @@ from vlp_core.web.settings import Fetch
 VERSION = "1"
 RESUMABLE = False
 
-_WORK = "_work"
 _TIMES_LARGER = 4  # a list in memory than its Parquet files
 
 
@@ -63,7 +63,7 @@ def run(
     if said["nothing"]:
         write_text(out / INFO_FILE, canonical_json({"title": next.title, "nothing": True}) + "\n")
         return Summary(counts={"rows": 0})
-    work = out / _WORK
+    work = out / WORK
     takedowns = _as_they_are(next.takedowns, work) or takedowns
     fetched = shard_names(download)
     tasks = [

@@ -59,9 +59,8 @@ def purged_card(card: str, pictures: int) -> str:
 
 
 def _rules(fetch: Fetch) -> Iterable[str]:
-    honoured = getattr(fetch, "honour_robots", False), fetch.honour_opt_out
-    yield f"robots.txt {'is' if honoured[0] else 'is not'} honoured"
-    yield f"X-Robots-Tag and tdm-reservation {'are' if honoured[1] else 'are not'} honoured"
+    yield f"robots.txt {'is' if fetch.honour_robots else 'is not'} honoured"
+    yield f"X-Robots-Tag and tdm-reservation {'are' if fetch.honour_opt_out else 'are not'} honoured"
     yield f"a body has at most {fetch.max_bytes:,} bytes, a picture at most {fetch.max_pixels:,} pixels"
     yield f"pictures become {fetch.image_size} pixels ({fetch.resize_mode}), JPEG quality {fetch.encode_quality}"
     yield "a picture that changed since is taken where it looks as before, else it waits in quarantine.parquet"

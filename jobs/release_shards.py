@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.download_shard import WORK
 from jobs.held import read_as, read_columns
 from vlp_core.data.adopted import Place, write_place
 from vlp_core.data.layout import IMAGES, INDEX, LEDGER, SUCCESS, shard_name
-from vlp_core.data.releases import CHANGES, LEDGER_FOLDER, QUARANTINED, TAKEN_DOWN
+from vlp_core.data.releases import CHANGES, QUARANTINED, RELEASE_LEDGER_FOLDER, TAKEN_DOWN
 from vlp_core.data.spread import read_bucket, select_as
 from vlp_core.errors import UserError
 from vlp_core.files import write_table
@@ -96,14 +97,14 @@ def _write(task: Task, target: Target, listed: pa.Table, asked: pa.Table, tally:
     shown = rows.filter(pc.equal(rows["status"], SUCCESS))
     index = _index(tar, shown)
     write_place(task.out, name, Place(file=target.tar, size=target.size))
-    write_table(task.out / LEDGER_FOLDER / f"{name}.parquet", _ledger(task, target, rows["uid"], asked))
+    write_table(task.out / RELEASE_LEDGER_FOLDER / f"{name}.parquet", _ledger(task, target, rows["uid"], asked))
     write_table(task.out / f"{name}_index.parquet", index)
     write_table(task.out / f"{name}.parquet", rows)
     if target.held is not None:
         other = _other_captions(task, target.held, shown)
         tally.other_captions += len(other)
         if len(other):
-            write_table(task.out / "_work" / CAPTIONS_FOLDER / f"{name}.parquet", other)
+            write_table(task.out / WORK / CAPTIONS_FOLDER / f"{name}.parquet", other)
     tally.digests[name] = [sha256_of_file(task.out / f"{name}{end}.parquet") for end in ("", "_index")]
     tally.rows += len(rows)
     tally.pictures += len(shown)
@@ -170,7 +171,7 @@ def _ledger(task: Task, target: Target, uids: pa.ChunkedArray, asked: pa.Table) 
     known: list[pa.Table] = [select_as(asked, LEDGER)]
     if target.held is not None:
         assert task.held is not None
-        known.append(read_as(task.held / LEDGER_FOLDER / f"{target.held}.parquet", LEDGER))
+        known.append(read_as(task.held / RELEASE_LEDGER_FOLDER / f"{target.held}.parquet", LEDGER))
     if target.judged is not None:
         known.append(read_as(task.judged / f"{target.judged}.parquet", LEDGER))
     whole = pa.concat_tables(known)

@@ -14,7 +14,7 @@ from jobs.held import read_columns
 from vlp_core.data.adopted import find_place, read_place
 from vlp_core.data.layout import SUCCESS, shard_names
 from vlp_core.data.purged import SEEN
-from vlp_core.data.releases import CHANGES_FILE, LEDGER_FOLDER, QUARANTINE_FILE, QUARANTINED
+from vlp_core.data.releases import CHANGES_FILE, QUARANTINE_FILE, QUARANTINED, RELEASE_LEDGER_FOLDER
 from vlp_core.data.takedowns import Mask, Takedowns, canonical_urls
 from vlp_core.identity import uid_of
 
@@ -81,7 +81,7 @@ def _mask(folder: Path, name: str, rows: pa.Table, down: Takedowns) -> Mask:
         gone |= down.of_urls(rows["final_url"])
     if "sha256" in rows.column_names:
         gone |= down.of_pictures(rows["sha256"])
-    ledger = folder / LEDGER_FOLDER / f"{name}.parquet"
+    ledger = folder / RELEASE_LEDGER_FOLDER / f"{name}.parquet"
     waits = pc.fill_null(pc.equal(rows["status"], QUARANTINED), False).to_numpy()
     if waits.any() and ledger.exists():  # of a picture that waits the row says nothing
         told = read_columns(ledger, ["final_url", "sha256"])

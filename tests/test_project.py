@@ -58,7 +58,7 @@ def test_every_direct_dependency_is_pinned_to_what_it_asks_for(requirement: Requ
     assert all(requirement.specifier.contains(version, prereleases=True) for version in versions)
 
 
-def test_files_hold_one_idea_each() -> None:
+def test_no_file_is_too_long_to_be_read_in_one_go() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SOURCES}
     assert not {path: lines for path, lines in lengths.items() if lines > 400}
 

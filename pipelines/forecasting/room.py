@@ -10,7 +10,7 @@ from pipelines.forecasting.costs import stands_on
 from pipelines.forecasting.training import saves
 from pipelines.forecasting.yields import Drawn, Yields
 from pipelines.workflow.step import Step
-from vlp_core.data.stored import selection_count
+from vlp_core.data.stored import selection_count, stored_count
 from vlp_core.train.checkpoint import FOLDER as CHECKPOINTS
 
 _BY_ROWS = (".tar", ".parquet", "_stats.json")
@@ -107,11 +107,5 @@ def _rewritten(current: Step, sample: Mapping[str, Path], yields: Yields) -> int
         auto and yields.selected.value / max(yields.fetched.value, 1) >= settings.sparse_below
     ):
         return size(sample[current.name] / "manifest.json")
-    a_picture = size(sample["download"]) / max(yields.fetched.value * _asked(yields, sample), 1)
+    a_picture = size(sample["download"]) / max(stored_count(sample["download"]), 1)
     return round(a_picture * yields.selected.value)
-
-
-def _asked(yields: Yields, sample: Mapping[str, Path]) -> float:
-    from vlp_core.data.stored import stored_count
-
-    return stored_count(sample["download"]) / max(yields.fetched.value, 1)

@@ -17,7 +17,7 @@ from jobs.release_card import Card
 from tests.jobs.downloading import fetched, settings
 from tests.vlp_core.web.site import Site, picture
 from vlp_core.curation.settings import Ingest, Near
-from vlp_core.data.releases import LEDGER_FOLDER, QUARANTINE_FILE, Next, Release, newest, read_info
+from vlp_core.data.releases import QUARANTINE_FILE, RELEASE_LEDGER_FOLDER, Next, Release, newest, read_info
 from vlp_core.data.samples import Samples
 from vlp_core.data.takedowns import TAKEDOWNS
 from vlp_core.identity import sha256_of
@@ -195,7 +195,7 @@ def rows_of(release: Release) -> dict[str, dict[str, Any]]:
 
 def ledger_of(release: Release) -> dict[str, dict[str, Any]]:
     urls = {row["uid"]: path for path, row in rows_of(release).items()}
-    tables = [pq.read_table(path) for path in sorted((release.path / LEDGER_FOLDER).glob("*.parquet"))]
+    tables = [pq.read_table(path) for path in sorted((release.path / RELEASE_LEDGER_FOLDER).glob("*.parquet"))]
     return {urls[row["uid"]]: row for table in tables for row in table.to_pylist()}
 
 

@@ -26,7 +26,7 @@ from vlp_core.settings import execution
 SCHEME = "releases:"
 FOLDER, STEP = "releases", "release"
 INFO_FILE, CARD_FILE, CHANGES_FILE, QUARANTINE_FILE = "release.json", "card.md", "changes.parquet", "quarantine.parquet"
-LEDGER_FOLDER = "ledger"
+RELEASE_LEDGER_FOLDER = "ledger"
 DATA_SETS_FILE = "_DATASETS.json"
 """What a stage leaves of the releases that it made or read: a list of `data_set_of`, each with its `context`."""
 

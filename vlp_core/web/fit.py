@@ -19,15 +19,8 @@ class Fit:
 
     def keeps(self, width: int, height: int) -> bool:
         """Whether a picture of this size already fits."""
-        return (
-            (width, height) == (self.width, self.height)
-            and self.square in (None, width)
-            and self.square
-            in (
-                None,
-                height,
-            )
-        )
+        squared = self.square is None or (width, height) == (self.square, self.square)
+        return squared and (width, height) == (self.width, self.height)
 
     def is_too_large(self, max_pixels: int) -> bool:
         """A line of 1 × 10,000 pixels that is made larger grows beyond all bounds."""
