@@ -65,32 +65,36 @@ def _in_this_process(shards: Sequence[Shard], fetch: Fetch, listen: Listen) -> N
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Room:
+class Crew:
     """How many workers there are, with so many CPUs each."""
 
     workers: int
     cpus: float
 
 
-def _room(fetch: Fetch, shards: int, rows: int, alone: str | None = None) -> _Room:
-    """A worker for as many CPUs as it has threads: what else it does, one thread at a time, they leave room for. One
-    that finds no room on the cluster, or on the one node that may be used, would be waited for for ever."""
-    import ray
-
-    alive = [node for node in ray.nodes() if node["Alive"] and alone in (None, node["NodeID"])]
-    nodes = [node["Resources"].get("CPU", 0.0) for node in alive]
+def crew_of(fetch: Fetch, nodes: Sequence[float], *, shards: int, rows: int) -> Crew:
+    """Who fetches a list on nodes of so many CPUs: a worker for as many as it has threads, as what else it does, one
+    thread at a time, they leave room for. One that finds no room would be waited for for ever."""
     nodes = [cpus for cpus in nodes if cpus >= 1]
     cpus = min([float(fetch.threads), *nodes])
     fit = sum(int(node // cpus) for node in nodes)
-    return _Room(workers=max(1, min(fetch.workers or -(-rows // ROWS), fit, shards)), cpus=cpus)
+    return Crew(workers=max(1, min(fetch.workers or -(-rows // ROWS), fit, shards)), cpus=cpus)
+
+
+def cpus_of_nodes(alone: str | None = None) -> list[float]:
+    """The CPUs of each node of the cluster that lives, or of one node by its id."""
+    import ray
+
+    alive = [node for node in ray.nodes() if node["Alive"] and alone in (None, node["NodeID"])]
+    return [node["Resources"].get("CPU", 0.0) for node in alive]
 
 
 def _in_actors(shards: Sequence[Shard], fetch: Fetch, *, rows: int, here: bool, listen: Listen) -> None:
     import ray
 
     node = ray.get_runtime_context().get_node_id() if here else None
-    room = _room(fetch, len(shards), rows, node)
-    options: dict[str, Any] = {"num_cpus": room.cpus, "max_concurrency": 2}
+    crew = crew_of(fetch, cpus_of_nodes(node), shards=len(shards), rows=rows)
+    options: dict[str, Any] = {"num_cpus": crew.cpus, "max_concurrency": 2}
     options |= {"max_restarts": RETRIES, "max_task_retries": RETRIES}
     if node is not None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -98,9 +102,9 @@ def _in_actors(shards: Sequence[Shard], fetch: Fetch, *, rows: int, here: bool, 
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
     kind: Any = ray.remote(**options)(FetchWorker)
     book = There(fetch)
-    actors: list[Any] = [kind.remote(fetch, book) for _ in range(room.workers)]
+    actors: list[Any] = [kind.remote(fetch, book) for _ in range(crew.workers)]
     try:
-        if room.workers == 1:
+        if crew.workers == 1:
             running = {actors[0].run.remote(shards): actors[0]}
         else:
             dealer: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Dealer).remote(shards)

@@ -20,7 +20,7 @@ from jobs import (
     shard,
     train,
 )
-from jobs.fetch_crew import ROWS
+from jobs.fetch_crew import crew_of
 from pipelines.forecasting.fetching import Busiest, Pace
 from pipelines.forecasting.rehearsal import Rehearsed
 from pipelines.forecasting.timeline import Load
@@ -92,8 +92,7 @@ def _fetchers(fetch: Fetch, links: int, seen: Measured) -> int:
     """How many there are for so many links; 0 stands for one in the step's own process."""
     if fetch.workers == 0:
         return 1
-    fit = max(1, seen.rehearsed.cpus // max(1, min(fetch.threads, seen.rehearsed.cpus)))
-    return max(1, min(fetch.workers or -(-links // ROWS), fit, -(-links // seen.shard_size)))
+    return crew_of(fetch, seen.rehearsed.nodes, shards=-(-links // seen.shard_size), rows=links).workers
 
 
 def _by_rows(current: Step, took: float, seen: Measured) -> tuple[float, float, float]:

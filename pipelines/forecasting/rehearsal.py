@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from jobs import evaluate, register, train
+from jobs.fetch_crew import cpus_of_nodes
 from pipelines.forecasting.sampled import DOWNLOAD
 from pipelines.workflow.cluster import start_ray
 from pipelines.workflow.step import Step, resolve
@@ -56,10 +57,14 @@ class _Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsed:
-    """What the stages cost, and the CPUs of the cluster that they were run on."""
+    """What the stages cost, and the CPUs of each node of the cluster that they were run on."""
 
-    cpus: int
+    nodes: tuple[float, ...]
     costs: dict[str, Cost]
+
+    @property
+    def cpus(self) -> int:
+        return max(1, int(sum(self.nodes)))
 
 
 def by_rows(steps: Sequence[Step]) -> list[Step]:
@@ -76,7 +81,7 @@ def by_rows(steps: Sequence[Step]) -> list[Step]:
 def rehearse(steps: Sequence[Step], folders: Mapping[str, Path], memory: Path) -> Rehearsed:
     """The costs of the steps of a sample that are made; once, and kept under `memory`."""
     timed = [current for current in by_rows(steps) if current.name in folders]
-    name = digest_of([str(folders[current.name]) for current in timed])[:20]
+    name = digest_of(["of nodes", *(str(folders[current.name]) for current in timed)])[:20]
     kept = memory / f"{name}.json"
     if not kept.exists():
         start_ray()
@@ -86,10 +91,10 @@ def rehearse(steps: Sequence[Step], folders: Mapping[str, Path], memory: Path) -
             stages = _stages(timed, folders, Path(scratch))
             task: Any = ray.remote(_timed).options(num_cpus=0)
             found = ray.get(task.remote(stages, folders[DOWNLOAD], Path(scratch)))
-        said = {"cpus": int(ray.cluster_resources().get("CPU", 1)), "costs": found}
+        said = {"nodes": cpus_of_nodes(), "costs": found}
         write_text(kept, json.dumps(said, indent=1, sort_keys=True))
     said = json.loads(kept.read_text())
-    return Rehearsed(cpus=said["cpus"], costs={name: Cost(**cost) for name, cost in said["costs"].items()})
+    return Rehearsed(nodes=tuple(said["nodes"]), costs={name: Cost(**cost) for name, cost in said["costs"].items()})
 
 
 def _stages(timed: Sequence[Step], folders: Mapping[str, Path], scratch: Path) -> list[_Stage]:

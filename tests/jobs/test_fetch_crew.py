@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from jobs import fetch_crew
-from jobs.fetch_crew import fetch_shards
+from jobs.fetch_crew import cpus_of_nodes, crew_of, fetch_shards
 from jobs.fetch_worker import FetchWorker, News
+from tests.cluster import CPUS
 from tests.jobs.downloading import answer, names, settings, shards_of, write_pairs
 from tests.vlp_core.web.site import Site
 from vlp_core.data.layout import shard_names
@@ -58,19 +58,27 @@ def test_workers_ask_a_host_no_faster_together_than_one_may(cluster: str, tmp_pa
     assert times[-1] - times[0] >= 59 / 30 - 0.1
 
 
-def test_there_are_no_more_workers_than_have_room_and_something_to_do(cluster: str) -> None:
-    """One too many would wait for ever, or start for a few links."""
-    asked: dict[tuple[int | None, int, int], int] = {
-        (None, 99, 5000): 1,
-        (None, 99, 5001): 2,
-        (None, 99, 10**9): 3,
-        (None, 2, 10**9): 2,
-        (2, 99, 9): 2,
-        (9, 99, 9): 3,
-        (9, 2, 9): 2,
-    }
-    found = {
-        (workers, shards, rows): fetch_crew._room(Fetch(workers=workers, threads=2), shards, rows).workers
-        for workers, shards, rows in asked
-    }
-    assert found == asked, "of 6 CPUs a worker has 2"
+@pytest.mark.parametrize(
+    ("nodes", "workers", "shards", "rows", "found"),
+    [
+        ((6.0,), None, 99, 5000, 1),
+        ((6.0,), None, 99, 5001, 2),
+        ((6.0,), None, 99, 10**9, 3),
+        ((6.0,), None, 2, 10**9, 2),
+        ((6.0,), 2, 99, 9, 2),
+        ((6.0,), 9, 99, 9, 3),
+        ((6.0,), 9, 2, 9, 2),
+        ((3.0, 3.0, 3.0), 9, 99, 9, 3),
+        ((0.0, 1.0, 6.0), 9, 99, 9, 7),
+        ((), 9, 99, 9, 1),
+    ],
+)
+def test_there_are_no_more_workers_than_have_room_and_something_to_do(
+    nodes: tuple[float, ...], workers: int | None, shards: int, rows: int, found: int
+) -> None:
+    """Of two threads each. One too many would wait for ever, or start for a few links."""
+    assert crew_of(Fetch(workers=workers, threads=2), nodes, shards=shards, rows=rows).workers == found
+
+
+def test_the_nodes_of_the_tests_cluster_have_its_cpus(cluster: str) -> None:
+    assert cpus_of_nodes() == [float(CPUS)]

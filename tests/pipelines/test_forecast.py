@@ -167,7 +167,7 @@ def test_late_answers_are_no_rate_and_the_busiest_host_sets_the_least_time(
     began = BEGAN.timestamp()
     seen = Measured(
         took={"download": (began - 5, began + 42)},
-        rehearsed=Rehearsed(cpus=8, costs={}),
+        rehearsed=Rehearsed(nodes=(8.0,), costs={}),
         drawn={"download": Drawn(asked=1000, listed=100_000)},
         paces={"download": pace},
         busiest={"download": replace(busiest, links=100_000)},
@@ -190,7 +190,7 @@ def test_a_stage_costs_its_start_once_and_its_rows_by_the_row() -> None:
     cost = Cost(part=0.2, sample=2.0, part_rows=100, sample_rows=1000)
     seen = Measured(
         took={"hash": (0.0, 7.0), "near": (7.0, 14.0)},
-        rehearsed=Rehearsed(cpus=4, costs={"hash": cost, "near": cost}),
+        rehearsed=Rehearsed(nodes=(4.0,), costs={"hash": cost, "near": cost}),
         drawn={"download": Drawn(asked=1000, listed=1_000_000)},
         paces={},
         busiest={},
