@@ -49,14 +49,7 @@ class Takedowns:
     @staticmethod
     def read(path: Path | None) -> "Takedowns":
         """Those of a file; none where there is no file. UserError where it cannot be read."""
-        if path is None or not path.exists():
-            return Takedowns.of(TAKEDOWNS.empty_table())
-        try:
-            return Takedowns.of(pq.read_table(path, columns=["kind", "value"]))
-        except (pa.ArrowException, OSError, KeyError) as error:
-            raise UserError(
-                f"{path}: not readable as a file of takedowns ({first_line(error)}); put it back as it was"
-            ) from error
+        return Takedowns.of(read_takedowns(path))
 
     @staticmethod
     def of(table: pa.Table) -> "Takedowns":
@@ -96,6 +89,18 @@ class Takedowns:
             down |= _mask(pc.is_in(left, value_set=self.hosts))
             left = pc.replace_substring_regex(left, r"^[^.]*\.?", "")
         return down[named.indices.to_numpy()] if len(named) else np.zeros(0, dtype=bool)
+
+
+def read_takedowns(path: Path | None) -> pa.Table:
+    """TAKEDOWNS of a file; empty where there is none. UserError where it cannot be read."""
+    if path is None or not path.exists():
+        return TAKEDOWNS.empty_table()
+    try:
+        return pq.read_table(path).select(TAKEDOWNS.names).cast(TAKEDOWNS)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise UserError(
+            f"{path}: not readable as a file of takedowns ({first_line(error)}); put it back as it was"
+        ) from error
 
 
 def canonical_urls(urls: Texts) -> tuple[pa.Array, pa.Array]:

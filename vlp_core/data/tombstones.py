@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from vlp_core.data.takedowns import KINDS, TAKEDOWNS, TAKEDOWNS_FILE, canonical_urls
+from vlp_core.data.takedowns import KINDS, TAKEDOWNS, TAKEDOWNS_FILE, canonical_urls, read_takedowns
 from vlp_core.errors import UserError, first_line
 from vlp_core.files import locked, write_table
 
@@ -138,12 +138,4 @@ def _new(named: pa.Table, there: pa.Table) -> pa.Table:
 
 def read_tombstones(root: Path) -> pa.Table:
     """TAKEDOWNS of a root; empty where there are none."""
-    path = root / TAKEDOWNS_FILE
-    if not path.exists():
-        return TAKEDOWNS.empty_table()
-    try:
-        return pq.read_table(path).select(TAKEDOWNS.names).cast(TAKEDOWNS)
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise UserError(
-            f"{path}: not readable as a file of takedowns ({first_line(error)}); put it back as it was"
-        ) from error
+    return read_takedowns(root / TAKEDOWNS_FILE)
