@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
+from vlp_core.web import jpeg_file, png_file
+from vlp_core.web.colours import as_srgb, from_inks
 from vlp_core.web.fit import jpeg_part
 from vlp_core.web.sniff import Header, NotAnImageError
 
@@ -18,11 +21,25 @@ warnings.filterwarnings("ignore", module="PIL")  # of tags and palettes of the w
 
 # What libjpeg says of files that are whole all the same; browsers show them as they are meant.
 _HARMLESS = ("extraneous bytes before marker", "unknown JFIF revision", "Unknown Adobe color transform")
+# A broken profile is no fault of its picture, which libjpeg and Pillow would refuse with it.
+_BROKEN_PROFILE = "bad ICC marker"
+_WITHOUT_PROFILE = {"jpeg": jpeg_file.without_profile, "png": png_file.without_profile}
 _WHITE_IS_ZERO = 0
 
 
-def decoded(body: bytes, header: Header, least: tuple[int, int]) -> np.ndarray:
+class Decoded(NamedTuple):
     """Pixels, not yet turned by EXIF (but for TIFF): uint8 (height, width, 3) in BGR, or (height, width).
+
+    Where there is a `profile`, it says what their colours are (`as_srgb`), which costs less once they are fewer; inks
+    are then left as they are: (height, width, 4), inverted.
+    """
+
+    pixels: np.ndarray
+    profile: bytes | None = None
+
+
+def decoded(body: bytes, header: Header, least: tuple[int, int]) -> Decoded:
+    """What a body shows.
 
     A JPEG may come smaller than it is, by a half, a quarter or an eighth, with no side below `least` (width, height).
     Alpha lies on white; of several frames it is the first. Raises NotAnImageError for what is cut short or broken.
@@ -49,7 +66,7 @@ def is_whole_jpeg(body: bytes, header: Header) -> bool:
     return True
 
 
-def _jpeg(body: bytes, header: Header, least: tuple[int, int]) -> np.ndarray:
+def _jpeg(body: bytes, header: Header, least: tuple[int, int]) -> Decoded:
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(body)
         if (width, height) != (header.width, header.height):
@@ -61,27 +78,28 @@ def _jpeg(body: bytes, header: Header, least: tuple[int, int]) -> np.ndarray:
     except ValueError as error:
         if any(text in str(error) for text in (*_HARMLESS, "subsampling level")):
             return _by_pillow(body, header)
+        if _BROKEN_PROFILE in str(error):
+            return _jpeg(jpeg_file.without_profile(body)[0], header, least)
         raise
-    if wanted == "CMYK":
-        return _from_cmyk(pixels)
-    return pixels[..., 0] if wanted == "GRAY" else pixels
+    profile = jpeg_file.profile_of(body)
+    if wanted == "CMYK" and profile is None:
+        return Decoded(from_inks(pixels))
+    return Decoded(pixels[..., 0] if wanted == "GRAY" else pixels, profile)
 
 
-def _from_cmyk(pixels: np.ndarray) -> np.ndarray:
-    """BGR of CMYK, inverted as Adobe's files have it; browsers show those without its mark in the same way."""
-    key = pixels[..., 3]
-    return cv2.merge([cv2.multiply(pixels[..., ink], key, scale=1 / 255) for ink in (2, 1, 0)])
-
-
-def _by_pillow(body: bytes, header: Header) -> np.ndarray:
+def _by_pillow(body: bytes, header: Header) -> Decoded:
+    profile = None
+    if header.kind in _WITHOUT_PROFILE:
+        body, profile = _WITHOUT_PROFILE[header.kind](body)
     with Image.open(io.BytesIO(body), formats=[header.kind.upper()]) as image:
         if image.width * image.height > header.width * header.height:
             raise NotAnImageError(f"broken header: {header.kind}")
         image.load()
-        pixels = _as_seen(image, header.depth)
+        given = image.info.get("icc_profile")
+        found = _as_seen(image, header.depth, profile or (given if isinstance(given, bytes) else None))
         if isinstance(image, GifImageFile) and image.dispose_extent is not None:
-            return _on_white(pixels, image.dispose_extent)
-        return pixels
+            return Decoded(_on_white(found.pixels, image.dispose_extent))
+        return found
 
 
 def _on_white(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
@@ -94,10 +112,10 @@ def _on_white(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     return white
 
 
-def _as_seen(image: Image.Image, depth: int) -> np.ndarray:
+def _as_seen(image: Image.Image, depth: int, profile: bytes | None) -> Decoded:
     """8 bits a channel, on white. Of numbers beyond 16 bits nobody says what is white: they are refused."""
     if image.mode.startswith("I;16"):
-        return _from_16_bits(image, depth)
+        return Decoded(_from_16_bits(image, depth), profile)
     if image.mode in ("I", "F"):
         raise ValueError(image.mode)
     if image.has_transparency_data:
@@ -107,12 +125,28 @@ def _as_seen(image: Image.Image, depth: int) -> np.ndarray:
         elif depth in (2, 4) and image.mode == "L" and isinstance(clear, int):  # the pixels are spread over eight bits
             most = 2**depth - 1
             image.info["transparency"] = (clear & most) * (255 // most)
-        image = image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=image.getchannel("A"))
-        image = white
+        image, profile = _on_white_as_seen(image, profile), None
+    if image.mode == "CMYK" and profile is not None:
+        return Decoded(255 - np.asarray(image), profile)
     if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"))
+        return Decoded(np.asarray(image.convert("L")), profile)
+    return Decoded(_bgr(image), profile)
+
+
+def _on_white_as_seen(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """RGB. What shines through mixes with white as it is seen, after its colours have become sRGB."""
+    grey = image.mode in ("1", "L", "LA")
+    image = image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    alpha = image.getchannel("A")
+    if profile is not None:
+        seen = as_srgb(np.asarray(image.getchannel("R")) if grey else _bgr(image), profile)
+        image = Image.fromarray(cv2.cvtColor(seen, cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB))
+    white.paste(image, mask=alpha)
+    return white
+
+
+def _bgr(image: Image.Image) -> np.ndarray:
     return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR)
 
 

@@ -1,7 +1,10 @@
-"""A JPEG file without what its picture does not need: EXIF, XMP, comments, thumbnails, whatever follows the picture."""
+"""A JPEG file without what its picture does not need (EXIF, XMP, comments, thumbnails, whatever follows the picture),
+and its colour profile."""
 
 import re
 import struct
+
+from vlp_core.web.sniff import segments
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, by Huffman codes: what every reader takes
@@ -40,6 +43,26 @@ def only_picture(body: bytes) -> bytes | None:
             at = end
     except (IndexError, struct.error):
         return None
+
+
+def profile_of(body: bytes) -> bytes | None:
+    """The ICC profile, put together as libjpeg does; None where there is none or a part is missing."""
+    parts: dict[int, bytes] = {}
+    counts: set[int] = set()
+    found = 0
+    for marker, at in segments(body):
+        if marker == _ICC[0] and body.startswith(_ICC[1], at + 4):
+            number, count = body[at + 16 : at + 18].ljust(2, b"\0")
+            parts[number] = body[at + 18 : at + 2 + int.from_bytes(body[at + 2 : at + 4])]
+            counts.add(count)
+            found += 1
+    whole = counts == {found} and parts.keys() == set(range(1, found + 1))
+    return b"".join(parts[number] for number in sorted(parts)) if whole else None
+
+
+def without_profile(body: bytes) -> tuple[bytes, bytes | None]:
+    """A file that decodes as if it had no ICC profile, and `profile_of`."""
+    return body.replace(_ICC[1], bytes(len(_ICC[1]))), profile_of(body)
 
 
 def _is_metadata(marker: int) -> bool:

@@ -100,13 +100,14 @@ def _kept(body: bytes, header: Header, wanted: Fit) -> Stored | None:
 
 
 def _made(body: bytes, header: Header, wanted: Fit, fetch: Fetch) -> Stored:
-    """Decoded, scaled, turned, cut or filled to a square, and encoded."""
+    """Decoded, scaled, brought to sRGB, turned, cut or filled to a square, and encoded."""
     import cv2
 
+    from vlp_core.web.colours import as_srgb
     from vlp_core.web.decode import decoded
 
     turned = header.orientation >= 5
-    pixels = decoded(body, header, _least(header, wanted))
+    pixels, profile = decoded(body, header, _least(header, wanted))
     if header.kind == "jpeg":
         original = _seen_size(header)
     else:  # what the header says may be of another page or a tile, or lie on its side
@@ -118,7 +119,7 @@ def _made(body: bytes, header: Header, wanted: Fit, fetch: Fetch) -> Stored:
     if size != (pixels.shape[1], pixels.shape[0]):
         smaller = wanted.width < original[0] or wanted.height < original[1]
         pixels = _smaller(pixels, size) if smaller else cv2.resize(pixels, size, interpolation=cv2.INTER_LANCZOS4)
-    pixels = _square(_turned(pixels, header.orientation), wanted.square)
+    pixels = _square(_turned(as_srgb(pixels, profile), header.orientation), wanted.square)
     return Stored(_jpeg(pixels, fetch.encode_quality), pixels.shape[1], pixels.shape[0], *original)
 
 

@@ -69,7 +69,7 @@ def refusal(header: Header, *, max_pixels: int, max_frames: int) -> str | None:
 def _jpeg(body: bytes) -> Header:
     """The first start-of-frame, and whether the first scan may be one of many."""
     frame, exif, has_others = None, b"", False
-    for marker, at in _segments(body):
+    for marker, at in segments(body):
         if frame is None and marker in _FRAMES:
             frame = marker, *struct.unpack_from(">BHHB", body, at + 4)
         elif marker == 0xE1 and body[at + 4 : at + 10] == _EXIF:
@@ -85,7 +85,7 @@ def _jpeg(body: bytes) -> Header:
     return Header("jpeg", width, height, 1, depth, _orientation(exif), has_others)
 
 
-def _segments(body: bytes) -> Iterator[tuple[int, int]]:
+def segments(body: bytes) -> Iterator[tuple[int, int]]:
     """Marker and start of each segment (ITU T.81, B.2) to the first scan, past stray bytes, as libjpeg reads them."""
     at = 2
     for _ in range(_MOST_PARTS):

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from tests.vlp_core.web.hand_made import grey_png, jpeg_in_scans, tiled_tiff
 from tests.vlp_core.web.site import picture
 from tests.vlp_core.web.test_sniff import png_claiming
-from vlp_core.web.decode import decoded
+from vlp_core.web.decode import Decoded, decoded
 from vlp_core.web.picture import Stored, make_store
 from vlp_core.web.reasons import class_of
 from vlp_core.web.settings import Fetch
@@ -316,7 +316,7 @@ def test_sizes_and_pixels_are_those_of_img2datasets_resizer(mode: Any, only_if_b
 @pytest.mark.parametrize("kind", ["JPEG", "JPEG, CMYK"])
 def test_a_jpeg_is_shrunk_while_it_is_decoded(kind: str, least: int, size: tuple[int, int]) -> None:
     body = picture(384, 256) if kind == "JPEG" else saved(LARGE.convert("CMYK"), "JPEG")
-    assert decoded(body, sniff(body), (least, least)).shape == (*size[::-1], 3)
+    assert decoded(body, sniff(body), (least, least)).pixels.shape == (*size[::-1], 3)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_jpegs_that_are_large_in_memory_are_decoded_one_at_a_time(
     """One scan is shrunk as it is read; of several all of the picture is there first."""
     both = Barrier(2, timeout=30 if at_once else 0.5)
 
-    def meeting(*words: Any) -> np.ndarray:
+    def meeting(*words: Any) -> Decoded:
         with suppress(BrokenBarrierError):
             both.wait()
         return decoded(*words)
