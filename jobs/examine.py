@@ -1,7 +1,6 @@
 """What an answer becomes: a picture as it is stored, or why there is none."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 from jobs.download_shard import NOT_FETCHED, NOT_STORED
@@ -10,20 +9,29 @@ from jobs.never_store import REASON, read_never_store
 from vlp_core.data.layout import SUCCESS, UNCHANGED
 from vlp_core.identity import sha256_of
 from vlp_core.web.link import Answer, Link
-from vlp_core.web.picture import make_store
+from vlp_core.web.picture import Stored, make_store
 from vlp_core.web.settings import Fetch
 from vlp_core.web.sniff import NotAnImageError, sniff
 
 _MOST_LETTERS = 1000  # of what a server calls its answer
-Examine = Callable[[Answer, Link, str | None], tuple[Outcome, bytes | None]]
 
 
-def examiner(fetch: Fetch) -> Examine:
-    """A function of an answer, its link, and the sha256 that an earlier body had, safe in threads: what became of it,
-    and the picture that is to be stored. UserError for files of `fetch` that cannot be read."""
-    store, never = make_store(fetch), read_never_store(fetch.never_store)
+class Examiner:
+    """What became of a link, and the picture that is to be stored. Safe in threads.
 
-    def examine(answer: Answer, link: Link, earlier_sha256: str | None) -> tuple[Outcome, bytes | None]:
+    UserError for files of `fetch` that cannot be read.
+    """
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._store, self._never = make_store(fetch), read_never_store(fetch.never_store)
+
+    @property
+    def looks(self) -> bool:
+        """Whether all pictures have to be looked at: that one has not changed says too little."""
+        return self._never.by_looks
+
+    def __call__(self, answer: Answer, link: Link, earlier_sha256: str | None) -> tuple[Outcome, bytes | None]:
+        """Of an answer, its link, and the sha256 that an earlier body had."""
         came = Outcome(
             status=NOT_FETCHED,
             error_message=answer.reason,
@@ -36,27 +44,31 @@ def examiner(fetch: Fetch) -> Examine:
         )
         refused = replace(came, error_message=REASON, etag=None, last_modified=None)
         if answer.not_modified:
-            if earlier_sha256 is not None and never.has(earlier_sha256):
+            if earlier_sha256 is not None and self._never.has(earlier_sha256):
                 return refused, None
             came = replace(came, etag=came.etag or link.etag, last_modified=came.last_modified or link.last_modified)
             return replace(came, status=UNCHANGED, error_message=None, sha256=earlier_sha256), None
         if answer.body is None:
             return came, None
         digest = sha256_of(answer.body)
-        if never.has(digest):
+        if self._never.has(digest):
             return refused, None
         came = replace(came, sha256=digest)
-        if digest == earlier_sha256:
-            return replace(came, status=UNCHANGED, error_message=None), None
+        same = digest == earlier_sha256
+        unchanged = replace(came, status=UNCHANGED, error_message=None)
+        if same and not self.looks:
+            return unchanged, None
         try:
             header = sniff(answer.body)
-            stored = store(answer.body, header)
+            stored = self._store(answer.body, header)
         except NotAnImageError as error:
             stored = str(error)
+        if isinstance(stored, Stored) and self._never.resembles(stored.jpeg):
+            return refused, None
+        if same:
+            return unchanged, None
         if isinstance(stored, str):
             return replace(came, status=NOT_STORED, error_message=stored), None
-        if never.resembles(stored.jpeg):
-            return refused, None
         found = replace(
             came,
             status=SUCCESS,
@@ -69,8 +81,6 @@ def examiner(fetch: Fetch) -> Examine:
             format=header.kind,
         )
         return found, stored.jpeg
-
-    return examine
 
 
 def _said(text: str | None) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from threading import Lock
 
 from jobs.download_shard import Shard
-from jobs.examine import Examine, examiner
+from jobs.examine import Examiner
 from jobs.open_shard import OpenShard, Row
 from jobs.quiet_codecs import quiet_codecs
 from vlp_core.web.link import Answer, Link
@@ -38,7 +38,7 @@ class FetchWorker:
         """
         from vlp_core.web.crawl import crawl
 
-        examine = examiner(self._fetch)
+        examine = Examiner(self._fetch)
         try:
             with quiet_codecs():
                 crawl(self._links(shards, examine), self._fetch, self._take, book=self._book)
@@ -52,7 +52,7 @@ class FetchWorker:
             whole, self._whole = self._whole, {}
             return whole | {name: opened.counts for name, opened in self._open.items()}
 
-    def _links(self, shards: Iterable[Shard], examine: Examine) -> Iterator[tuple[Row, Link] | None]:
+    def _links(self, shards: Iterable[Shard], examine: Examiner) -> Iterator[tuple[Row, Link] | None]:
         for shard in shards:
             opened = _opened(shard, examine)
             if opened is None:
@@ -77,7 +77,7 @@ class FetchWorker:
             self._whole[opened.shard.name] = opened.counts
 
 
-def _opened(shard: Shard, examine: Examine) -> OpenShard | None:
+def _opened(shard: Shard, examine: Examiner) -> OpenShard | None:
     """A shard to work on; None where it is published, by whoever has it or had it."""
     give_up = time.monotonic() + PREDECESSOR_S
     while not shard.is_published:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jobs.download_shard import CONDITIONS, Shard, write_shard
-from jobs.examine import Examine
+from jobs.examine import Examiner
 from jobs.journal import Journal, Outcome
 from vlp_core.data.layout import SUCCESS, UNCHANGED
 from vlp_core.web.link import Answer, Link
@@ -34,7 +34,7 @@ class OpenShard:
     `links` is for one thread, `take` for any. BlockingIOError where another worker has the shard.
     """
 
-    def __init__(self, shard: Shard, examine: Examine) -> None:
+    def __init__(self, shard: Shard, examine: Examiner) -> None:
         self.shard, self._examine, self._lock = shard, examine, Lock()
         self._journal = Journal(shard.work)
         uids = self._uids()
@@ -58,7 +58,7 @@ class OpenShard:
         for start in range(0, len(self._missing), _AT_ONCE):
             numbers = self._missing[start : start + _AT_ONCE]
             for number, row in zip(numbers, _rows(pairs, numbers).to_pylist(), strict=True):
-                link = Link(row["url"], row.get("etag"), row.get("last_modified"))
+                link = Link(row["url"], *(() if self._examine.looks else (row.get("etag"), row.get("last_modified"))))
                 yield Row(self, int(number), row["uid"], link, row.get("earlier_sha256")), link
 
     def take(self, row: Row, answer: Answer) -> bool:

@@ -22,7 +22,7 @@ from PIL import Image
 
 from jobs import download, journal
 from jobs.download_shard import WORK, Shard, shard_files
-from jobs.examine import Examine, examiner
+from jobs.examine import Examiner
 from jobs.open_shard import OpenShard
 from tests.forks import FORKS
 from tests.jobs.downloading import (
@@ -160,7 +160,7 @@ def test_a_shard_keeps_none_of_its_links_when_they_are_drawn(tmp_path: Path) -> 
     """It may wait long for the last of them, and so may many."""
     shard = shards_of(write_pairs(tmp_path / "pairs", names(range(2000))), tmp_path / "out")[0]
     before = pa.total_allocated_bytes()
-    opened = OpenShard(shard, examiner(Fetch()))
+    opened = OpenShard(shard, Examiner(Fetch()))
     assert len(list(opened.links())) == 2000
     assert pa.total_allocated_bytes() == before
     opened.close()
@@ -174,7 +174,7 @@ def test_a_shard_that_was_published_while_it_was_opened_is_not_asked_for_again(
     made = contents(fetched(pairs, tmp_path / "whole", settings(site)))
     site.seen.clear()
 
-    def late(shard: Shard, examine: Examine) -> OpenShard:
+    def late(shard: Shard, examine: Examiner) -> OpenShard:
         shutil.copytree(tmp_path / "whole", out, dirs_exist_ok=True)
         return OpenShard(shard, examine)
 

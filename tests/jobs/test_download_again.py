@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from jobs import download
-from tests.jobs.downloading import Listener, answer, body_of, names, settings, write_pairs
+from tests.jobs.downloading import Listener, answer, body_of, fetched, names, settings, write_pairs
 from tests.vlp_core.web.site import Site
 from vlp_core.data.layout import IMAGES
 from vlp_core.errors import UserError
@@ -69,6 +69,25 @@ def test_what_has_not_changed_since_is_a_row_without_a_picture(site: Site, tmp_p
     site.seen.clear()
     again = download.run(pairs=pairs, fetch=settings(site), out=out, tracker=Silent(), refresh=True)
     assert again == summary and not site.seen, "a shard without pictures is whole, too"
+
+
+@pytest.mark.parametrize(
+    ("line", "statuses"), [("0" * 64, [304, 304, 200]), (f"phash:{'01' * 8}", [200, 200, 200])], ids=["sha256", "phash"]
+)
+def test_a_picture_is_asked_for_whole_only_where_it_has_to_be_looked_at(
+    site: Site, tmp_path: Path, line: str, statuses: list[int]
+) -> None:
+    """It is as unchanged then as what its server says of it."""
+    paths = names([1, 2, 3])
+    known = {"etag": ['"one"', None, None], "last_modified": [None, SINCE, SINCE]}
+    shas = [sha256_of(body_of(path)) for path in paths]
+    pairs = write_pairs(tmp_path / "pairs", paths, **known, earlier_sha256=shas)
+    listed = tmp_path / "never.txt"
+    listed.write_text(line)
+    out = fetched(pairs, tmp_path / "out", settings(site, never_store=(listed,)))
+    rows = pq.read_table(out / "00000.parquet")
+    assert rows["status"].to_pylist() == ["unchanged"] * 3 and rows["sha256"].to_pylist() == shas
+    assert pq.read_table(out / "_ledger" / "00000.parquet")["http_status"].to_pylist() == statuses
 
 
 def test_a_refresh_may_have_nothing_to_ask_for_and_may_get_nothing(site: Site, tmp_path: Path) -> None:

@@ -208,17 +208,26 @@ def test_a_picture_that_changed_is_taken_where_it_is_nearly_the_same_else_neithe
     assert not quarantine_of(fourth)
 
 
-def test_what_must_never_be_stored_goes_though_it_was_there_before_that_was_known(world: World, tmp_path: Path) -> None:
-    """Whether its link says that it has not changed, or shows another that must not be stored either."""
-    world.pictures(0, 1, 2)
-    world.refresh(numbered(0, 1, 2))
-    old, new = picture(80, 60, seed=0), picture(80, 60, seed=9)
-    world.says["1.jpg"] = new
+@pytest.mark.parametrize("by", ["sha256", "phash"])
+def test_what_must_never_be_stored_goes_though_it_was_there_before_that_was_known(
+    world: World, tmp_path: Path, by: str
+) -> None:
+    """Whether its link says that it has not changed, gives the same bytes, or shows another that must not be stored
+    either; not where it was not asked, or did not answer."""
+    world.pictures(0, 1, 2, 3, 4)
+    before = world.refresh(numbered(0, 1, 2, 3, 4))
+    old, new, same, dead = (picture(80, 60, seed=seed) for seed in (0, 9, 3, 4))
+    world.says |= {"1.jpg": new, "3.jpg": (same, {"ETag": '"another"'}), "4.jpg": 404}
     listed = tmp_path / "never.txt"
-    listed.write_text(f"{sha256_of(old)}\n{sha256_of(new)}\n")
-    release = world.refresh(numbered(0, 1, 2), days=100, never_store=(listed,))
-    assert changes_of(release) == {"0.jpg": "removed", "1.jpg": "removed"} and contents(release).keys() == {"2.jpg"}
-    assert {rows_of(release)[path]["error_message"] for path in ("0.jpg", "1.jpg")} == {"refused picture"}
+    lines = [
+        f"phash:{phash(thumbnail(body)):016x}" if by == "phash" else sha256_of(body) for body in (old, new, same, dead)
+    ]
+    listed.write_text("\n".join(lines))
+    assert contents(world.refresh(numbered(0, 1, 2, 3, 4), days=50, never_store=(listed,))) == contents(before)
+    release = world.refresh(numbered(0, 1, 2, 3, 4), days=100, never_store=(listed,))
+    assert changes_of(release) == dict.fromkeys(("0.jpg", "1.jpg", "3.jpg"), "removed")
+    assert contents(release) == {path: contents(before)[path] for path in ("2.jpg", "4.jpg")}
+    assert {rows_of(release)[path]["error_message"] for path in changes_of(release)} == {"refused picture"}
 
 
 def test_what_opted_out_since_goes_though_its_link_says_that_it_has_not_changed(world: World) -> None:
