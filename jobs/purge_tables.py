@@ -1,6 +1,6 @@
 """Tables without what is purged: rows that others are counted by stay, with nothing in them; the rest goes."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from vlp_core.files import replacing
 
 Rows = NDArray[np.int64]
 
-_UIDS = ("uid", "kept_uid", "other_uid")
+_UIDS, _OTHER = ("uid", "kept_uid"), "other_uid"
 _ROWS = ("row", "kept_row", "left", "right")
 _GROUPS = ("same", "look")
 # What stays of a row that others are counted by, and what is said in it instead.
@@ -27,14 +27,24 @@ _SAID = {"url": TAKEN_URL, "status": TAKEN_DOWN, "error_message": TAKEN_REASON, 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Doomed:
-    """What goes from a result: links whose pictures it has, links of any result, and places among its pictures.
+    """What goes from a result: links whose pictures it has, those of pictures that these are compared with, links of
+    any result, and places among its pictures.
 
-    `own` and `every` are uids; `rows` int64 [R], ascending, is None for a result that names no pictures by place.
+    `own`, `others` and `every` are uids; `rows` int64 [R], ascending, is None for a result that names no pictures by
+    place.
     """
 
     own: pa.Array
+    others: pa.Array
     every: pa.Array
     rows: Rows | None = None
+
+    def by_column(self, names: Collection[str]) -> dict[str, pa.Array]:
+        """The uids that go from each column of uids of a table: a link may have a picture in one set, and another in
+        the set that it is compared with."""
+        own, others = (self.every, self.every) if _is_of_links(names) else (self.own, self.others)
+        columns = {**dict.fromkeys(_UIDS, own), _OTHER: others}
+        return {name: uids for name, uids in columns.items() if name in names}
 
 
 def purge_table(path: Path, doomed: Doomed, staged: Path) -> bool:
@@ -45,8 +55,7 @@ def purge_table(path: Path, doomed: Doomed, staged: Path) -> bool:
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         names = set(schema.names)
-        uids = doomed.every if _is_of_links(names) else doomed.own
-        remap = _Remap.of(names, doomed.rows)
+        uids, remap = doomed.by_column(names), _Remap.of(names, doomed.rows)
         if not remap and not _has_any(file, uids):
             return False
         groups = (file.read_row_group(number) for number in range(file.num_row_groups))
@@ -65,25 +74,21 @@ def purge_table(path: Path, doomed: Doomed, staged: Path) -> bool:
 
 
 def uids_in(path: Path) -> Iterator[pa.ChunkedArray]:
-    """The uids that a file names, a column of a row group after the other."""
+    """The uids of a result's own pictures that a file names, a column of a row group after the other."""
     with pq.ParquetFile(path) as file:
-        yield from _uids(file)
-
-
-def _uids(file: pq.ParquetFile) -> Iterator[pa.ChunkedArray]:
-    here = [name for name in _UIDS if name in file.schema_arrow.names]
-    for number in range(file.num_row_groups if here else 0):
-        yield from file.read_row_group(number, columns=here).columns
+        here = [name for name in _UIDS if name in file.schema_arrow.names]
+        for number in range(file.num_row_groups if here else 0):
+            yield from file.read_row_group(number, columns=here).columns
 
 
 def names_any(path: Path, uids: pa.Array) -> bool:
-    """Whether a file names one of these uids."""
-    with pq.ParquetFile(path) as file:
-        return _has_any(file, uids)
+    """Whether a file names one of these uids as those of a result's own pictures."""
+    return any(pc.any(among(column, uids), min_count=0).as_py() for column in uids_in(path))
 
 
-def _has_any(file: pq.ParquetFile, uids: pa.Array) -> bool:
-    return any(pc.any(among(column, uids), min_count=0).as_py() for column in _uids(file))
+def _has_any(file: pq.ParquetFile, uids: Mapping[str, pa.Array]) -> bool:
+    groups = (file.read_row_group(number, columns=[*uids]) for number in range(file.num_row_groups if uids else 0))
+    return any(pc.any(among(table[name], gone), min_count=0).as_py() for table in groups for name, gone in uids.items())
 
 
 def among(column: pa.ChunkedArray | pa.Array, uids: pa.Array) -> pa.ChunkedArray:
@@ -101,10 +106,10 @@ def _stays_as_row(names: Collection[str]) -> bool:
     return "before_file" not in names and bool({"url", "outcome", "image"} & set(names))
 
 
-def _purged(table: pa.Table, uids: pa.Array, remap: "_Remap | None") -> pa.Table:
+def _purged(table: pa.Table, uids: Mapping[str, pa.Array], remap: "_Remap | None") -> pa.Table:
     gone = np.zeros(len(table), dtype=bool)
-    for name in (name for name in _UIDS if name in table.column_names):
-        gone |= among(table[name], uids).to_numpy()
+    for name, some in uids.items():
+        gone |= among(table[name], some).to_numpy()
     if _stays_as_row(table.column_names):
         return _emptied(table, pa.array(gone))
     if remap is not None:

@@ -33,16 +33,21 @@ from vlp_core.files import write_bytes, write_table, write_text
 from vlp_core.identity import canonical_json
 from vlp_core.uids import digest_of_texts
 
+# Inputs whose pictures are those that a result says something of, the first that there is; what else it stands on has
+# seen others, or has those that these are compared with.
+_OF = ("images", "hashes", "verdicts", "selection", "scores")
 _BY_PLACE = ("hashes", "verdicts", "scores")  # inputs by whose rows a result counts its own
 _SCORED_ON = "retrieval"  # the input of which an evaluation draws pictures
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What goes from a result: `sets` are numbers of files of SEEN."""
+    """What goes from a result: `sets` and `others` are numbers of files of SEEN."""
 
     folder: str
     sets: tuple[int, ...]
+    others: tuple[int, ...] = ()
+    """Of pictures that its own are compared with."""
     places: int | None = None
     """Of one that names pictures by their places: the number of the file of those that go."""
     signed: Mapping[str, Any] | None = None
@@ -72,8 +77,9 @@ class Purge:
             said = json.loads((root / PLAN_FILE).read_text())
         except FileNotFoundError:
             return None
-        shares = tuple(Share(**{**share, "sets": tuple(share["sets"])}) for share in said.pop("shares"))
-        return Purge(**said, shares=shares)
+        numbers = ("sets", "others")
+        shares = [{**share, **{name: tuple(share.get(name, ())) for name in numbers}} for share in said.pop("shares")]
+        return Purge(**said, shares=tuple(Share(**share) for share in shares))
 
     def uids(self, root: Path, sets: tuple[int, ...]) -> pa.Array:
         """Of these sets together."""
@@ -140,39 +146,61 @@ class _Shares:
 
     def __init__(self, root: Path, graph: Graph, numbers: Mapping[Path, int]) -> None:
         self._root, self._graph, self._numbers = root, graph, numbers
-        self._images = {result.folder for result in graph.stands_on if is_of_images(result.folder)}
         self._every = len(numbers)
         self._records = {result: Record.read(result.folder) for result in graph.stands_on}
-        named = ((record, result.folder) for result, record in self._records.items() if record is not None)
-        self._by_content = {(record.step, record.content): folder for record, folder in named}
+        self._by_content: dict[tuple[str, str], set[Result]] = {}
+        for result, record in self._records.items():
+            if record is not None:
+                self._by_content.setdefault((record.step, record.content), set()).add(result)
+        self._folders: dict[Result, tuple[frozenset[Path], frozenset[Path]]] = {
+            result: (frozenset({result.folder}), frozenset())
+            for result in graph.stands_on
+            if is_of_images(result.folder)
+        }
         self._places: dict[tuple[Path, tuple[int, ...]], tuple[int, dict[str, Any]]] = {}
 
     def of_results(self) -> Iterator[Share]:
         for result in self._graph.stands_on:
-            under = {below.folder for below in self._graph.all_under({result})} & self._images
-            own = {result.folder} if result.folder in self._images else under
-            sets = tuple(sorted(self._numbers[folder] for folder in own if folder in self._numbers))
+            own, beside = self._folders_of(result)
+            sets, others = (
+                tuple(sorted(self._numbers[folder] for folder in folders if folder in self._numbers))
+                for folders in (own, beside)
+            )
             folder = str(result.folder.relative_to(self._root))
             if not own:
                 yield Share(folder=folder, sets=(self._every,))
-            elif sets:
-                drawn = self._input_of(result, (_SCORED_ON,)) in self._numbers
-                yield replace(self._counted(folder, sets, self._input_of(result, _BY_PLACE)), drawn=drawn)
+            elif sets or others:
+                drawn = any(scored.folder in self._numbers for scored in self._inputs_of(result, (_SCORED_ON,)))
+                counted = self._counted(folder, sets, self._inputs_of(result, _BY_PLACE))
+                yield replace(counted, others=others, drawn=drawn)
             elif is_of_links(result.folder):
                 yield Share(folder=folder, sets=())
 
-    def _input_of(self, result: Result, names: Sequence[str]) -> Path | None:
-        """The folder of the first of these inputs that a result was made of."""
+    def _folders_of(self, result: Result) -> tuple[frozenset[Path], frozenset[Path]]:
+        """The folders of the pictures that a result says something of, and of all others that it has to do with.
+
+        The nearest ones: where a link has changed, what they were made of has other pictures under the same uids.
+        """
+        if result not in self._folders:
+            self._folders[result] = frozenset(), frozenset()
+            below = self._graph.stands_on[result]
+            found = {one: self._folders_of(one) for one in below}
+            own = frozenset[Path]().union(*(found[one][0] for one in self._inputs_of(result, _OF) & below or below))
+            every = frozenset[Path]().union(*(folders for pair in found.values() for folders in pair))
+            self._folders[result] = own, every - own
+        return self._folders[result]
+
+    def _inputs_of(self, result: Result, names: Sequence[str]) -> frozenset[Result]:
+        """What has the content of the first of these inputs that a result was made of and that is there."""
         record = self._records[result]
         said = (record.inputs.get(name) for name in names) if record is not None else ()
-        for one in said:
-            if isinstance(one, dict) and "content" in one:
-                return self._by_content.get((one["step"], one["content"]))
-        return None
+        keys = ((one["step"], one["content"]) for one in said if isinstance(one, dict) and "content" in one)
+        return frozenset(next((self._by_content[key] for key in keys if key in self._by_content), ()))
 
-    def _counted(self, folder: str, sets: tuple[int, ...], by: Path | None) -> Share:
-        if by is None:
+    def _counted(self, folder: str, sets: tuple[int, ...], counted_by: frozenset[Result]) -> Share:
+        if not counted_by or not sets:
             return Share(folder=folder, sets=sets)
+        by = min(result.folder for result in counted_by)
         if (by, sets) not in self._places:
             uids = pc.unique(_seen(self._root, sets)["uid"])
             rows, left = digest_places(uids, (table["uid"] for table in iterate_shards(by, ["uid"])))

@@ -77,9 +77,11 @@ class PurgeResult:
         uids = self.purge.uids(self.root, self.share.sets)
         places = read_places(self.root, self.share)
         every = self.purge.uids(self.root, (self.purge.every,))
-        doomed = Doomed(own=uids, every=every, rows=places if places is not None and len(places) else None)
+        others = self.purge.uids(self.root, self.share.others)
+        rows = places if places is not None and len(places) else None
+        doomed = Doomed(own=uids, others=others, every=every, rows=rows)
         try:
-            staged = [*self._tables(doomed), *self._pages(uids)]
+            staged = [*self._tables(doomed), *self._pages(doomed)]
             keys = dict(self._keys(uids))
             bad = bad_files(self.folder, record, whole=False) if (record := _record(self.folder)) else []
             if staged and (seen := self._seen(uids)) is not None:
@@ -109,16 +111,17 @@ class PurgeResult:
             write_text(self._staging / PICTURES_FILE, json.dumps(dict(self.share.signed or {})) + "\n")
             yield PICTURES_FILE
 
-    def _pages(self, uids: pa.Array) -> Iterator[str]:
-        """Reports without what they show of these; drawings whole, where something is in them."""
-        known = frozenset(uids.to_pylist())
+    def _pages(self, doomed: Doomed) -> Iterator[str]:
+        """Reports without what they show of these, for they do not say of which set a picture is; drawings whole, where
+        something is in them."""
+        known = frozenset([*doomed.own.to_pylist(), *doomed.others.to_pylist()])
         for path in sorted(self.folder.glob("*.html")):
             html = path.read_text()
             if (purged := purge_page(html, known)) != html:
                 write_text(self._staging / path.name, purged)
                 yield path.name
         drawn = [name for name in GRIDS if (self.folder / name).exists()]
-        if drawn and (self.share.drawn or any(names_any(path, uids) for path in self.folder.glob("*.parquet"))):
+        if drawn and (self.share.drawn or any(names_any(path, doomed.own) for path in self.folder.glob("*.parquet"))):
             for name in drawn:
                 write_bytes(self._staging / name, blank_drawing())
                 yield name

@@ -43,6 +43,37 @@ class Purged:
     def root(self) -> Path:
         return self.world.root
 
+    def refreshed(self, name: str) -> None:
+        """Records of what a refresh has left."""
+        pairs = recorded(self.root / "ingest" / name)
+        own = {"pairs": pairs}
+        if (self.root / "changes" / name).exists():
+            own["changes"] = recorded(self.root / "changes" / name, pairs=pairs)
+        own["download"] = recorded(self.root / "download" / name, pairs=own.get("changes", pairs))
+        recorded(self.root / "release" / name, **own)
+
+    def run(self, step: str, stage: Any, **inputs: Any) -> Path:
+        """What a stage makes."""
+        out = self.folders[step] = self.root / step / "0"
+        out.mkdir(parents=True)
+        stage.run(**inputs, out=out, tracker=Silent())
+        flat = {key: _reference(value) for key, value in inputs.items()}
+        recorded(out, **{key: value for key, value in flat.items() if value is not None})
+        return out
+
+    def told(self, step: str, tables: Mapping[str, pa.Table], **inputs: Path) -> Path:
+        """What a model would say."""
+        out = self.folders[step] = self.root / step / "0"
+        out.mkdir(parents=True)
+        for name, table in tables.items():
+            write_table(out / f"{name}.parquet", table)
+        recorded(out, **{key: _reference(value) for key, value in inputs.items()})
+        return out
+
+    def adopted(self, step: str, release: Path) -> Path:
+        sources = (str(release),)
+        return self.run(step, adopt, sources=sources, listing=digest(parts_of(sources[0])), caption_names=("caption",))
+
 
 def made(folder: Path) -> Purged:
     """photos@1 of 0 to 7.jpg, photos@2 with 8.jpg too; all else is of photos@1."""
@@ -55,39 +86,13 @@ def made(folder: Path) -> Purged:
         world.refresh(numbered)
     found = Purged(world, {})
     for name in ("photos-1", "photos-2"):
-        pairs = recorded(world.root / "ingest" / name)
-        own = {"pairs": pairs}
-        if (world.root / "changes" / name).exists():
-            own["changes"] = recorded(world.root / "changes" / name, pairs=pairs)
-        own["download"] = recorded(world.root / "download" / name, pairs=own.get("changes", pairs))
-        recorded(world.root / "release" / name, **own)
+        found.refreshed(name)
     _derived(found, *(read(world.root, "photos", number).path for number in (1, 2)))
     return found
 
 
 def _derived(found: Purged, release: Path, others: Path) -> None:
-    root = found.root
-
-    def run(step: str, stage: Any, **inputs: Any) -> Path:
-        out = found.folders[step] = root / step / "0"
-        out.mkdir(parents=True)
-        stage.run(**inputs, out=out, tracker=Silent())
-        flat = {key: _reference(value) for key, value in inputs.items()}
-        recorded(out, **{key: value for key, value in flat.items() if value is not None})
-        return out
-
-    def told(step: str, tables: Mapping[str, pa.Table], **inputs: Path) -> Path:
-        """What a model would say."""
-        out = found.folders[step] = root / step / "0"
-        for name, table in tables.items():
-            write_table(out / f"{name}.parquet", table)
-        recorded(out, **{key: _reference(value) for key, value in inputs.items()})
-        return out
-
-    def adopted(step: str, release: Path) -> Path:
-        sources = (str(release),)
-        return run(step, adopt, sources=sources, listing=digest(parts_of(sources[0])), caption_names=("caption",))
-
+    run, told, adopted = found.run, found.told, found.adopted
     images = adopted("adopt", release)
     hashes = run("hash", hash, images=images)
     watched = run("hash-others", hash, images=adopted("adopt-others", others))
@@ -106,10 +111,10 @@ def _derived(found: Purged, release: Path, others: Path) -> None:
     run("report", report, **shown, report=Report())
     scores = told("score", {name: _scored(images, name) for name in shard_names(images)}, images=images)
     run("neighbours", neighbours, scores=scores, semantic=SEMANTIC)
-    written = told("captions", {"00000": _captioned(selection)}, images=images, selection=selection)
+    written = told("captions", {"00000": captioned(selection)}, images=images, selection=selection)
     run("capfilt", capfilt, images=images, selection=selection, captions=written, threshold=0.5)
     for end, scored_on in (("shown", "retrieval"), ("trained", "model")):  # on these pictures, or by what saw them
-        out = found.folders[f"evaluate-{end}"] = root / "evaluate" / end
+        out = found.folders[f"evaluate-{end}"] = found.root / "evaluate" / end
         out.mkdir(parents=True)
         (out / QUERIES).write_bytes(picture(kind="PNG"))
         recorded(out, **{scored_on: _reference(images)})
@@ -122,7 +127,7 @@ def _scored(images: Path, name: str) -> pa.Table:
     return score_table(rows["uid"], rows["captions"].combine_chunks(), np.ones(len(rows), np.float32), motifs)
 
 
-def _captioned(selection: Path) -> pa.Table:
+def captioned(selection: Path) -> pa.Table:
     """All match, and so does what was written of each picture."""
     chosen = read_selection(selection)
     captions = chosen["captions"].to_pylist()
