@@ -1,7 +1,7 @@
 """What is known of urls, hosts and hashes in the folders of a root, each shard that several share looked at once."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +78,18 @@ def shard_digests(folder: Path) -> dict[str, str]:
     except (OSError, ValueError, KeyError):
         return {}
     return {name: file["sha256"] for name, file in (files | purged_files(folder)).items()}
+
+
+def shards_once(folders: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """The shards of folders by their names; of those that are the same file the first."""
+    found = set[str]()
+    for folder in folders:
+        digests = shard_digests(folder)
+        for name in shard_names(folder):
+            key = digests.get(f"{name}.parquet", f"{folder / name}")
+            if key not in found:
+                found.add(key)
+                yield folder, name
 
 
 def bodies_of(folders: Iterable[Path], stored: frozenset[str]) -> dict[str, set[str]]:

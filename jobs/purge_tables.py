@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from jobs.download_shard import CONDITIONS
 from vlp_core.data.layout import FINAL
 from vlp_core.data.purged import TAKEN_REASON, TAKEN_URL
 from vlp_core.data.releases import TAKEN_DOWN
@@ -28,21 +29,24 @@ _SAID = {"url": TAKEN_URL, "status": TAKEN_DOWN, "error_message": TAKEN_REASON, 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Doomed:
     """What goes from a result: links whose pictures it has, those of pictures that these are compared with, links of
-    any result, and places among its pictures.
+    lists and of any result, and places among its pictures.
 
-    `own`, `others` and `every` are uids; `rows` int64 [R], ascending, is None for a result that names no pictures by
-    place.
+    `own`, `others`, `listed` and `every` are uids; `rows` int64 [R], ascending, is None for a result that names no
+    pictures by place.
     """
 
     own: pa.Array
     others: pa.Array
+    listed: pa.Array
     every: pa.Array
     rows: Rows | None = None
 
     def by_column(self, names: Collection[str]) -> dict[str, pa.Array]:
         """The uids that go from each column of uids of a table: a link may have a picture in one set, and another in
         the set that it is compared with."""
-        own, others = (self.every, self.every) if _is_of_links(names) else (self.own, self.others)
+        own, others = self.own, self.others
+        if _is_of_links(names):
+            own = others = self.listed if _is_list(names) else self.every
         columns = {**dict.fromkeys(_UIDS, own), _OTHER: others}
         return {name: uids for name, uids in columns.items() if name in names}
 
@@ -99,6 +103,11 @@ def among(column: pa.ChunkedArray | pa.Array, uids: pa.Array) -> pa.ChunkedArray
 def _is_of_links(names: Collection[str]) -> bool:
     """Lists and ledgers, whose rows are of links, whatever picture these showed when."""
     return not {"key", "image"} & set(names) and bool({"url", "outcome"} & set(names))
+
+
+def _is_list(names: Collection[str]) -> bool:
+    """Whether its rows are of a list as it was given, and say nothing of a picture that came."""
+    return {"url", "captions"} <= set(names) and not {"outcome", *CONDITIONS} & set(names)
 
 
 def _stays_as_row(names: Collection[str]) -> bool:

@@ -2,7 +2,7 @@
 for what a killed purge has removed nobody could find again.
 
 {root}/.purge/plan.json       a Share for each result; while it is there, no pipeline starts
-{root}/.purge/{n}.parquet     SEEN of the links that go from a folder of pictures; the last is of all
+{root}/.purge/{n}.parquet     SEEN of the links that go from a folder of pictures; the last are of all, and of lists
 {root}/.purge/{n}.npy         places of pictures among those of a result
 """
 
@@ -21,12 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.purge_tables import Rows
+from jobs.held import read_columns
+from jobs.known import shards_once
+from jobs.purge_tables import Rows, among
 from jobs.taken import Taken, digest_places, is_of_images, is_of_links, taken_of_images, taken_of_links
 from pipelines.graph import Graph, Result
 from pipelines.workflow.purging import FOLDER, PLAN_FILE
 from pipelines.workflow.record import Record
-from vlp_core.data.layout import iterate_shards
+from vlp_core.data.layout import SUCCESS, iterate_shards
 from vlp_core.data.purged import SEEN
 from vlp_core.data.takedowns import TAKEDOWNS_FILE, Takedowns
 from vlp_core.files import write_bytes, write_table, write_text
@@ -65,6 +67,8 @@ class Purge:
     shares: tuple[Share, ...]
     every: int
     """The number of the file of all."""
+    listed: int
+    """The number of the file of those that go from lists."""
     links: int
     pictures: int
     others: Mapping[str, int]
@@ -79,7 +83,7 @@ class Purge:
             return None
         numbers = ("sets", "others")
         shares = [{**share, **{name: tuple(share.get(name, ())) for name in numbers}} for share in said.pop("shares")]
-        return Purge(**said, shares=tuple(Share(**share) for share in shares))
+        return Purge(**{"listed": said["every"], **said, "shares": tuple(Share(**share) for share in shares)})
 
     def uids(self, root: Path, sets: tuple[int, ...]) -> pa.Array:
         """Of these sets together."""
@@ -112,7 +116,8 @@ def make_plan(root: Path) -> Purge | None:
     every = pa.concat_tables([SEEN.empty_table(), *sets, *lists])
     if not len(every):
         return None
-    for number, seen in enumerate([*sets, every]):
+    listed = every.filter(pc.invert(among(every["uid"], _shown(root, taken, every))))
+    for number, seen in enumerate([*sets, every, listed]):
         write_table(root / FOLDER / f"{number}.parquet", seen)
     numbers = {folder: number for number, folder in enumerate(taken)}
     made = Purge(
@@ -120,6 +125,7 @@ def make_plan(root: Path) -> Purge | None:
         begun=datetime.now(UTC).isoformat(timespec="seconds"),
         shares=(*_Shares(root, graph, numbers).of_results(), *_of_partial(root, numbers)),
         every=len(sets),
+        listed=len(sets) + 1,
         links=len(pc.unique(every["uid"])),
         pictures=len(pc.unique(every["sha256"].drop_null())),
         others=dict(_others(taken, root)),
@@ -133,6 +139,17 @@ def taken_of(root: Path, down: Takedowns) -> tuple[dict[Path, Taken], list[pa.Ta
     taken = {folder: taken_of_images(folder, down) for folder in folders_of(root) if is_of_images(folder)}
     lists = [taken_of_links(folder, down) for folder in folders_of(root) if is_of_links(folder)]
     return {folder: found for folder, found in taken.items() if len(found.seen)}, lists
+
+
+def _shown(root: Path, taken: Mapping[Path, Taken], every: pa.Table) -> pa.Array:
+    """Uids of links that go, of which other pictures stay somewhere: what a list says of them is of these too."""
+    shown, uids, nothing = [pa.array([], pa.string())], pc.unique(every["uid"]), SEEN.empty_table()
+    for folder, name in shards_once(filter(is_of_images, folders_of(root))):
+        gone = taken[folder].seen if folder in taken else nothing
+        rows = read_columns(folder / f"{name}.parquet", ["uid", "status"])
+        stays = pc.and_(among(rows["uid"], uids), pc.invert(among(rows["uid"], gone["uid"])))
+        shown += rows["uid"].filter(pc.and_(stays, pc.equal(rows["status"], SUCCESS))).chunks
+    return pc.unique(pa.chunked_array(shown))
 
 
 def folders_of(root: Path) -> list[Path]:

@@ -76,10 +76,13 @@ class PurgeResult:
         shutil.rmtree(self._staging, ignore_errors=True)
         uids = self.purge.uids(self.root, self.share.sets)
         places = read_places(self.root, self.share)
-        every = self.purge.uids(self.root, (self.purge.every,))
-        others = self.purge.uids(self.root, self.share.others)
-        rows = places if places is not None and len(places) else None
-        doomed = Doomed(own=uids, others=others, every=every, rows=rows)
+        doomed = Doomed(
+            own=uids,
+            others=self.purge.uids(self.root, self.share.others),
+            listed=self.purge.uids(self.root, (self.purge.listed,)),
+            every=self.purge.uids(self.root, (self.purge.every,)),
+            rows=places if places is not None and len(places) else None,
+        )
         try:
             staged = [*self._tables(doomed), *self._pages(doomed)]
             keys = dict(self._keys(uids))

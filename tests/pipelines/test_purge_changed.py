@@ -99,3 +99,15 @@ def test_other_rules_select_of_what_is_left(data: Purged) -> None:
     selection = data.run("select-other", select, **chosen, evaluations=(of["matches-theirs"],), select=Select())
     assert (selection / SELECTION_FILE).read_bytes() == (of["select"] / SELECTION_FILE).read_bytes()
     assert uid_of(f"{HOST}/{LINK}") in pq.read_table(selection / SELECTION_FILE)["uid"].to_pylist()
+
+
+@pytest.mark.parametrize("left", ["here", "with them", "nowhere"])
+def test_lists_keep_a_link_as_long_as_something_shows_another_picture_of_it(data: Purged, left: str) -> None:
+    """With its captions, which the next release takes from there."""
+    lists = data.root / "ingest"
+    before = contents_of(lists)
+    gone = {"here": [SHOWN_TO_THEM, SHOWN_FIRST], "with them": [SHOWN_FIRST, recompressed(SHOWN_FIRST)]}
+    take_down(data, *gone.get(left, [SHOWN_TO_THEM, SHOWN_FIRST, recompressed(SHOWN_FIRST)]))
+    assert (contents_of(lists) == before) == (left != "nowhere")
+    if left == "nowhere":
+        assert not traces(data.root, f"{HOST}/{LINK}".encode(), f"caption of {LINK}".encode())
