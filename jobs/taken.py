@@ -71,7 +71,7 @@ def taken_of_images(folder: Path, down: Takedowns) -> Taken:
 def named_rows(folder: Path, name: str, down: Takedowns) -> pa.Table:
     """Of a shard of pictures the rows that are named: by their url, the one that answered, or the picture's sha256."""
     path = folder / f"{name}.parquet"
-    rows = read_columns(path, _there(path, _READ))
+    rows = read_columns(path, columns_there(path, _READ))
     return rows.filter(pa.array(_mask(folder, name, rows, down)))
 
 
@@ -101,7 +101,7 @@ def named_links(folder: Path, down: Takedowns) -> Iterator[pa.Table]:
     shards = shard_names(folder) if names >= {"uid", "url"} and not names >= _OF_IMAGES else []
     for path in (*(folder / f"{name}.parquet" for name in shards), *(folder / name for name in _LOOSE)):
         if path.exists():
-            rows = read_columns(path, _there(path, ("uid", "url", "sha256", "before_sha256")))
+            rows = read_columns(path, columns_there(path, ("uid", "url", "sha256", "before_sha256")))
             gone = down.of_urls(rows["url"])
             if path.name == QUARANTINE_FILE:
                 gone |= down.of_pictures(rows["sha256"]) | down.of_pictures(rows["before_sha256"])
@@ -115,7 +115,8 @@ def seen_of(uids: pa.ChunkedArray, urls: pa.ChunkedArray, sha256: pa.ChunkedArra
     return pa.table([uids, links, sha256], schema=SEEN)
 
 
-def _there(path: Path, wanted: Sequence[str]) -> list[str]:
+def columns_there(path: Path, wanted: Sequence[str]) -> list[str]:
+    """Those of these columns that a Parquet file has."""
     names = pq.read_schema(path).names
     return [name for name in wanted if name in names]
 

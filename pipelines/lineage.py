@@ -82,15 +82,10 @@ def lineage(root: Path, names: Sequence[str]) -> list[Row]:
     terms = [Term.of(name) for name in names]
     releases = every(root)
     selections = [folder for folder in folders_of(root) if (folder / SELECTION_FILE).exists()]
+    if any(term.host or term.link is not None for term in terms):  # of what a release has, another list may have more
+        folders = [*(release.path for release in releases), *filter(is_of_images, folders_of(root))]
+        Looker(terms).spellings(dict.fromkeys(folders))
     found = _looked(terms, releases, selections)
-    missing = [
-        term for term in terms if term.host or (term.link and not any(term.text in told for told in found.values()))
-    ]
-    if missing:  # written otherwise in the lists, perhaps; or a host
-        looker = Looker(missing)
-        for folder in {release.path for release in releases} or filter(is_of_images, folders_of(root)):
-            looker.spellings(folder)
-        found = _looked(terms, releases, selections)
     rows = [(text, release.title, how) for release in releases for text, how in sorted(found[release.path].items())]
     digests = {_digest(folder): found[folder] for folder in selections if found[folder]}
     for version in versions_of(root, digests.keys()):

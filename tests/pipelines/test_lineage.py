@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,32 @@ def test_releases_and_registered_models_that_saw_it_are_told_before_and_after_a_
     assert asked(root, capsys, f"HTTP://Pictures.Test:80/{seen.url.rpartition('/')[2]}")[:2] == (0, after)
 
 
+def test_a_model_of_a_plain_list_is_told_whatever_releases_there_are(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By host and by every spelling of a url, also where a release has one spelling of it by its very uid."""
+    plain = Picture(url="HTTP://Plain.test/p.jpg", body=picture(seed=8))
+    respelt = Picture(url=PICTURES[0].url.upper().replace(".JPG", ".jpg"), body=picture(seed=9))
+    accented = Picture(url="http://b\u00fccher.test/p.jpg", body=picture(seed=10))
+    recorded(write_images(root / "download" / "0", [plain, respelt, accented]))
+    selection, digest = root / "select" / "1", "ef" * 32
+    write_selection(selection, [plain.uid, respelt.uid, accented.uid])
+    (selection / "selection.json").write_text(json.dumps({"digest": digest, "rows": 2}))
+    recorded(selection)
+    register(root).create_model_version("clip", source="s", tags={"selection_digest": digest})
+    trained = {"clip version 3": f"selection {digest[:12]}"}
+    for name in (
+        "plain.test",
+        "http://plain.test/p.jpg",
+        plain.url,
+        "xn--bcher-kva.test",
+        "http://xn--bcher-kva.test/p.jpg",
+    ):
+        assert asked(root, capsys, name) == (0, trained, "")
+    seen = {"photos@1": "picture", "clip version 2 (champion)": f"selection {DIGEST[:12]}", **trained}
+    assert asked(root, capsys, PICTURES[0].url)[:2] == (0, seen)
+
+
 def test_without_a_name_the_releases_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def told() -> list[list[str]]:
         assert lineage.main(["--root", str(root)]) == 0
@@ -117,6 +144,7 @@ def test_without_a_name_the_releases_are_told(root: Path, capsys: pytest.Capture
 
 
 def test_a_shard_that_releases_share_is_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And once more for a url, which may be written otherwise."""
     read: list[Path] = []
     real = pq.ParquetFile
 
@@ -124,13 +152,18 @@ def test_a_shard_that_releases_share_is_read_once(root: Path, monkeypatch: pytes
         read.append(Path(path))
         return real(path, *rest, **more)
 
+    def reads(name: str) -> Counter[str]:
+        read.clear()
+        assert lineage.lineage(root, [name])
+        return Counter(str(path.relative_to(root)) for path in read)
+
     monkeypatch.setattr("jobs.seen_by.pq.ParquetFile", counted)
-    assert lineage.lineage(root, [DEAD.url]) and len(read) == len(set(read))
+    shards = [f"release/1/0000{number}.parquet" for number in range(3)] + ["release/2/00001.parquet"]
     for file in ("00000.parquet", "00000_index.parquet"):
         (root / "release/2" / file).write_bytes((root / "release/1" / file).read_bytes())
     recorded(root / "release/2")
-    before = len(read)
-    assert lineage.lineage(root, [DEAD.url]) and len(read) - before == before - 1
+    each = {"select/0/selection.parquet": 1, **dict.fromkeys(shards, 1)}
+    assert reads(DEAD.uid) == each and reads(DEAD.url) == each | dict.fromkeys(shards, 2)
 
 
 def test_what_is_taken_down_is_told_by_release_and_what_nothing_knows_in_one_line(
