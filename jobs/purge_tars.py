@@ -10,12 +10,21 @@ import pyarrow as pa
 from vlp_core.data.index import parted_name
 from vlp_core.data.purged import TAKEN_MEMBER
 from vlp_core.data.takedowns import Takedowns
-from vlp_core.data.tar import BLOCK, members_of
+from vlp_core.data.tar import BLOCK, Member, members_of
 from vlp_core.files import write_bytes
 
 _AHEAD = 2**16
 _NAME, _SUM, _SUM_END, _PREFIX, _PREFIX_END = 100, 148, 156, 345, 500
 _ZEROS = bytes(2**20)
+
+
+def check_tar(tar: Path) -> None:
+    """Raises TarError and OSError where `purge_tar` would, before anything is done."""
+    fd = os.open(tar, os.O_RDWR)
+    try:
+        _members(fd)
+    finally:
+        os.close(fd)
 
 
 def purge_tar(tar: Path, keys: Collection[str]) -> int:
@@ -26,9 +35,7 @@ def purge_tar(tar: Path, keys: Collection[str]) -> int:
     purged = 0
     fd = os.open(tar, os.O_RDWR)
     try:
-        for name, offset, length in list(
-            members_of(lambda at, size: os.pread(fd, size, at), os.fstat(fd).st_size, ahead=_AHEAD)
-        ):
+        for name, offset, length in _members(fd):
             if parted_name(name)[0] in keys:
                 _write_zeros(fd, offset, length)
                 os.fsync(fd)  # before the name goes by which it would be found again
@@ -38,6 +45,10 @@ def purge_tar(tar: Path, keys: Collection[str]) -> int:
     finally:
         os.close(fd)
     return purged
+
+
+def _members(fd: int) -> list[Member]:
+    return list(members_of(lambda at, size: os.pread(fd, size, at), os.fstat(fd).st_size, ahead=_AHEAD))
 
 
 def _unnamed(header: bytes) -> bytes:

@@ -7,6 +7,7 @@ as it is: it goes by what the result was made as.
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from jobs.hashed import PICTURES_FILE
 from jobs.held import read_columns
 from jobs.purge_pages import blank_drawing, purge_page
 from jobs.purge_tables import Doomed, among, names_any, purge_alike, purge_table, uids_in
-from jobs.purge_tars import purge_journal, purge_tar
+from jobs.purge_tars import check_tar, purge_journal, purge_tar
 from jobs.purged_shards import purge_manifest
 from jobs.release_card import purged_card
 from jobs.taken import is_of_images
@@ -32,6 +33,7 @@ from vlp_core.data.purged import PURGED_FILE, SEEN, SEEN_FILE, purged_files, sta
 from vlp_core.data.releases import CARD_FILE
 from vlp_core.data.stored import MANIFEST_FILE
 from vlp_core.data.takedowns import TAKEDOWNS_FILE, Takedowns
+from vlp_core.data.tar import TarError
 from vlp_core.errors import UserError, first_line
 from vlp_core.evals.names import QUERIES
 from vlp_core.files import write_bytes, write_table, write_text
@@ -130,13 +132,15 @@ class PurgeResult:
                 yield name
 
     def _keys(self, uids: pa.Array) -> Iterator[tuple[str, list[str]]]:
-        """The keys of doomed pictures in each tar of its own."""
+        """The keys of doomed pictures in each tar of its own, which can be read to its end."""
         if is_of_images(self.folder):
             for name in shard_names(self.folder):
                 if (self.folder / f"{name}.tar").exists():
                     rows = read_columns(self.folder / f"{name}.parquet", ["key", "uid"])
                     keys = rows["key"].filter(pc.is_in(rows["uid"], value_set=uids))
                     if len(keys):
+                        with _damage_told(self.folder / f"{name}.tar"):
+                            check_tar(self.folder / f"{name}.tar")
                         yield f"{name}.tar", keys.to_pylist()
 
     def _seen(self, uids: pa.Array) -> pa.Table | None:
@@ -166,10 +170,14 @@ class PurgeResult:
             if (self._staging / name).exists():
                 (self._staging / name).replace(self.folder / name)
         for name, keys in said["keys"].items():
-            purge_tar(self.folder / name, frozenset(keys))
-        for journal in sorted((self.folder / WORK).glob("*/journal")):
+            with suppress(FileNotFoundError), _damage_told(self.folder / name):  # damaged since, it may be removed
+                purge_tar(self.folder / name, frozenset(keys))
+        journals = sorted((self.folder / WORK).glob("*/journal"))
+        if journals:
             every = frozenset(self.purge.uids(self.root, (self.purge.every,)).to_pylist())
-            purge_journal(journal.parent, every, Takedowns.read(self.root / TAKEDOWNS_FILE))
+            down = Takedowns.read(self.root / TAKEDOWNS_FILE)
+            for journal in journals:
+                purge_journal(journal.parent, every, down)
         if MANIFEST_FILE in said["changed"]:
             purge_manifest(self.folder)
         self._sign(said)
@@ -178,8 +186,8 @@ class PurgeResult:
         """Write down what the files of the record are now; damaged ones stay known to be."""
         record, files = _record(self.folder), purged_files(self.folder)
         for name in said["changed"]:
-            if record is not None and name in record.files and name not in said["bad"]:
-                path = self.folder / name
+            path = self.folder / name
+            if record is not None and name in record.files and name not in said["bad"] and path.exists():
                 files[name] = {
                     "size": path.stat().st_size,
                     "sha256": sha256_of_file(path),
@@ -189,6 +197,17 @@ class PurgeResult:
                 }
         told = {"files": files, "purges": {**_done(self.folder), self.purge.id: said["changed"]}}
         write_text(self.folder / PURGED_FILE, canonical_json(told) + "\n")
+
+
+@contextmanager
+def _damage_told(tar: Path) -> Iterator[None]:
+    """In the block a tar that is no whole one is a UserError: until it is mended no pipeline starts that could."""
+    try:
+        yield
+    except TarError as error:
+        raise UserError(
+            f"{tar}: truncated or not a tar ({error}); put a whole copy back, or remove it, and purge again"
+        ) from error
 
 
 def _stamp(path: Path) -> str:

@@ -1,0 +1,59 @@
+"""What a purge does of a root that is damaged: all that it should, or one line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import takedown
+from pipelines.workflow.record import Record, bad_files
+from tests.jobs.pictures import Picture, write_images
+from tests.pipelines.purging import traces
+from tests.pipelines.records import recorded
+from tests.vlp_core.web.site import picture
+
+PICTURES = [Picture(url=f"http://pictures.test/{number}.jpg", body=picture(seed=number)) for number in range(4)]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A download of two shards."""
+    root = tmp_path / "root"
+    recorded(write_images(root / "download" / "0", PICTURES, shard_size=2))
+    return root
+
+
+def run(root: Path, *words: str) -> int:
+    return takedown.main([*words, "--root", str(root)])
+
+
+@pytest.mark.parametrize("mended", ["put back", "removed"])
+@pytest.mark.parametrize("since", ["long ago", "the purge began"])
+def test_a_damaged_tar_is_named_and_the_purge_goes_on_once_it_is_whole_or_gone(
+    root: Path, since: str, mended: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, body = root / "download" / "0", PICTURES[0].body
+    tar = folder / "00000.tar"
+    whole = tar.read_bytes()
+    assert body is not None and body in whole
+
+    def killed(*_: Any) -> int:
+        raise KeyboardInterrupt
+
+    if since == "the purge began":
+        with monkeypatch.context() as patched:
+            patched.setattr("pipelines.purge_result.purge_tar", killed)
+            assert run(root, PICTURES[0].url, "--purge") == 130
+    tar.write_bytes(whole[:-3000])
+    for _ in range(2):
+        assert run(root, PICTURES[0].url, "--purge") == 2
+        (line,) = capsys.readouterr().err.splitlines()[-1:]
+        assert line.startswith(f"error: {tar}: truncated or not a tar (") and "put a whole copy back, or remove" in line
+    if mended == "removed":
+        tar.unlink()
+    else:
+        tar.write_bytes(whole)
+    assert run(root, "--purge") == 0 and not traces(root, body, PICTURES[0].url.encode())
+    record = Record.read(folder)
+    assert record is not None and bad_files(folder, record, whole=True) == ([tar.name] if mended == "removed" else [])
+    assert not (root / ".purge").exists() and (root / "purges.jsonl").exists()
