@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from jobs.held import read_columns
 from jobs.known import shards_once
+from jobs.purge_journals import taken_of_journals
 from jobs.purge_tables import Rows, among
 from jobs.taken import Taken, digest_places, is_of_images, is_of_links, taken_of_images, taken_of_links
 from pipelines.graph import Graph, Result
@@ -135,9 +136,11 @@ def make_plan(root: Path) -> Purge | None:
 
 
 def taken_of(root: Path, down: Takedowns) -> tuple[dict[Path, Taken], list[pa.Table]]:
-    """What of a root is taken down: of folders of pictures that have some of it, and SEEN of lists."""
+    """What of a root is taken down: of folders of pictures that have some of it, and SEEN of lists and of what killed
+    downloads wrote down."""
     taken = {folder: taken_of_images(folder, down) for folder in folders_of(root) if is_of_images(folder)}
     lists = [taken_of_links(folder, down) for folder in folders_of(root) if is_of_links(folder)]
+    lists += [taken_of_journals(folder, down) for folder in folders_of(root) if folder.suffix == ".partial"]
     return {folder: found for folder, found in taken.items() if len(found.seen)}, lists
 
 

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs import capfilt, dedup
-from jobs.download_shard import WORK
 from jobs.hashed import PICTURES_FILE
 from jobs.held import read_columns
+from jobs.purge_journals import Answers, journals_in
 from jobs.purge_pages import blank_drawing, purge_page
 from jobs.purge_tables import Doomed, among, names_any, purge_alike, purge_table, uids_in
-from jobs.purge_tars import check_tar, purge_journal, purge_tar
+from jobs.purge_tars import check_tar, purge_tar
 from jobs.purged_shards import purge_manifest
 from jobs.release_card import purged_card
 from jobs.taken import is_of_images
@@ -88,13 +89,14 @@ class PurgeResult:
         try:
             staged = [*self._tables(doomed), *self._pages(doomed)]
             keys = dict(self._keys(uids))
+            journals = [path for path in journals_in(self.folder) if self._answers.are_in(path)]
             bad = bad_files(self.folder, record, whole=False) if (record := _record(self.folder)) else []
             if staged and (seen := self._seen(uids)) is not None:
                 write_table(self._staging / SEEN_FILE, seen)
                 staged += self._card(seen)
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{self.folder}: cannot be purged ({first_line(error)}); mend it, or remove it") from error
-        changed = [*staged, *keys]
+        changed = [*staged, *keys, *(path.relative_to(self.folder).as_posix() for path in journals)]
         if changed and (self.folder / MANIFEST_FILE).exists():
             changed.append(MANIFEST_FILE)
         known = purged_files(self.folder)
@@ -143,6 +145,12 @@ class PurgeResult:
                             check_tar(self.folder / f"{name}.tar")
                         yield f"{name}.tar", keys.to_pylist()
 
+    @cached_property
+    def _answers(self) -> Answers:
+        """What goes from journals."""
+        listed = self.purge.uids(self.root, (self.purge.listed,)).to_pylist()
+        return Answers(uids=frozenset(listed), down=Takedowns.read(self.root / TAKEDOWNS_FILE))
+
     def _seen(self, uids: pa.Array) -> pa.Table | None:
         """SEEN of all that was ever purged of images, or of a selection; None for anything else."""
         had, selection = self.purge.seen(self.root, self.share.sets), self.folder / SELECTION_FILE
@@ -172,12 +180,8 @@ class PurgeResult:
         for name, keys in said["keys"].items():
             with suppress(FileNotFoundError), _damage_told(self.folder / name):  # damaged since, it may be removed
                 purge_tar(self.folder / name, frozenset(keys))
-        journals = sorted((self.folder / WORK).glob("*/journal"))
-        if journals:
-            every = frozenset(self.purge.uids(self.root, (self.purge.every,)).to_pylist())
-            down = Takedowns.read(self.root / TAKEDOWNS_FILE)
-            for journal in journals:
-                purge_journal(journal.parent, every, down)
+        for journal in journals_in(self.folder):
+            self._answers.purge(journal)
         if MANIFEST_FILE in said["changed"]:
             purge_manifest(self.folder)
         self._sign(said)

@@ -1,16 +1,18 @@
-"""What a purge does of a root that is damaged: all that it should, or one line."""
+"""What a purge does of a root that is damaged or half made: all that it should, or one line."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobs.journal import Journal, Outcome
 from pipelines import takedown
 from pipelines.workflow.record import Record, bad_files
 from tests.jobs.pictures import Picture, write_images
 from tests.pipelines.purging import traces
 from tests.pipelines.records import recorded
 from tests.vlp_core.web.site import picture
+from vlp_core.identity import sha256_of
 
 PICTURES = [Picture(url=f"http://pictures.test/{number}.jpg", body=picture(seed=number)) for number in range(4)]
 
@@ -57,3 +59,26 @@ def test_a_damaged_tar_is_named_and_the_purge_goes_on_once_it_is_whole_or_gone(
     record = Record.read(folder)
     assert record is not None and bad_files(folder, record, whole=True) == ([tar.name] if mended == "removed" else [])
     assert not (root / ".purge").exists() and (root / "purges.jsonl").exists()
+
+
+@pytest.mark.parametrize("named", ["sha256", "who answered"])
+def test_what_only_a_killed_download_wrote_down_is_purged(
+    root: Path, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work, body = root / "download" / "begun.partial" / "_work" / "00000", picture(seed=9)
+    asked, other = (Picture(url=f"http://asked.test/{number}.jpg", body=None) for number in range(2))
+    known = {"status": "success", "attempts": 1, "asked": 0}
+    with Journal(work) as journal:
+        answered = Outcome(**known, sha256=sha256_of(body), final_url="http://answered.test/9.jpg")
+        journal.put(0, asked.uid, answered, body)
+        journal.put(1, other.uid, Outcome(**known, sha256="0" * 64, final_url=other.url), picture(seed=10))
+    word = sha256_of(body) if named == "sha256" else "answered.test"
+    assert run(root, word, "--anyway", "--purge", "--explain") == 0
+    assert "would purge 1 links" in capsys.readouterr().out
+    assert run(root, word, "--anyway", "--purge") == 0
+    said = capsys.readouterr().out
+    assert "purged download/begun.partial: 1 files" in said and "purged 1 links and 1 pictures: 1 files in 1" in said
+    assert not traces(root, body, b"answered.test", sha256_of(body).encode())
+    with Journal(work) as journal:
+        assert [found is None for found in journal.known([asked.uid, other.uid], check=True)] == [True, False]
+    assert run(root, "--purge") == 0 and "nothing to purge" in capsys.readouterr().out
