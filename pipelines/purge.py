@@ -1,6 +1,5 @@
 """Purging: the bytes of what was taken down, and what is said of it, leave every result of a root."""
 
-import getpass
 import json
 import os
 import shutil
@@ -33,7 +32,7 @@ PURGES_FILE = "purges.jsonl"
 _MOST_NAMED = 5
 
 
-def purge(root: Path, by: str | None) -> Iterator[str]:
+def purge(root: Path, by: str) -> Iterator[str]:
     """Purge a root of what its tombstones name, after what a killed purge left; yields lines about it.
 
     UserError where somebody is at work there, or a result cannot be read; the same again goes on from there.
@@ -86,7 +85,7 @@ def _check_nobody_works(root: Path) -> None:
         raise UserError(f"{root}: {other} works there; purge when it has ended")
 
 
-def _carried_out(root: Path, planned: Purge, by: str | None) -> Iterator[str]:
+def _carried_out(root: Path, planned: Purge, by: str) -> Iterator[str]:
     _remove_leftovers(root)
     changed: dict[str, int] = {}
     for share in planned.shares:
@@ -142,14 +141,14 @@ class _Change:
         return body if sha256_of(body) in self._sound else blank_drawing()
 
 
-def _audit(root: Path, planned: Purge, by: str | None, changed: dict[str, int], artifacts: int) -> None:
+def _audit(root: Path, planned: Purge, by: str, changed: dict[str, int], artifacts: int) -> None:
     """A line of JSON, once a purge."""
     path = root / PURGES_FILE
     line: dict[str, Any] = {
         "id": planned.id,
         "begun": planned.begun,
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "by": by or getpass.getuser(),
+        "by": by,
         "links": planned.links,
         "pictures": planned.pictures,
         "results": changed,

@@ -10,6 +10,7 @@ pipelines/takedown.py --list --root /data/runs                      # what was e
 
 import argparse
 import getpass
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,6 +58,7 @@ def _asked(given: argparse.Namespace) -> int:
         raise UserError("nothing to take down: give urls, hosts, sha256 or a file of them, or --purge")
     root = open_root(given.root) if given.anyway and not given.explain else existing_root(given.root)
     down = read_tombstones(root)
+    given.by = given.by or _who_runs_this()
     if given.tell:
         for row in down.sort_by("since").to_pylist():
             print(f"{row['since']:%Y-%m-%d %H:%M}  {row['kind']:<6}  {row['value']}  {row['by']}: {row['reason']}")
@@ -72,13 +74,21 @@ def _asked(given: argparse.Namespace) -> int:
     return OK
 
 
+def _who_runs_this() -> str:
+    """The name of the user, or the number of one who has none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
 def _take_down(root: Path, named: pa.Table, given: argparse.Namespace) -> None:
     """Add what is named to the tombstones, or only say how many that would be."""
     if given.explain:
         new = count_new(root, named)
         print(f"{new:,} tombstones would be added, and nothing was")
         return
-    new = add_tombstones(root, named, given.reason, given.by or getpass.getuser())
+    new = add_tombstones(root, named, given.reason, given.by)
     print(f"{new:,} tombstones added" + (f", {len(named) - new:,} were there" if new < len(named) else ""))
     if not given.purge:
         print(f"old releases have their pictures still: pipelines/takedown.py --purge --root {root} removes them")

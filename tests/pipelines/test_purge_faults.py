@@ -1,5 +1,7 @@
-"""What a purge does of a root that is damaged or half made: all that it should, or one line."""
+"""What a purge does of a root that is damaged or half made, or for a user without a name: all of it, or one line."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from tests.jobs.pictures import Picture, write_images
 from tests.pipelines.purging import traces
 from tests.pipelines.records import recorded
 from tests.vlp_core.web.site import picture
+from vlp_core.data.tombstones import read_tombstones
 from vlp_core.identity import sha256_of
 
 PICTURES = [Picture(url=f"http://pictures.test/{number}.jpg", body=picture(seed=number)) for number in range(4)]
@@ -82,3 +85,17 @@ def test_what_only_a_killed_download_wrote_down_is_purged(
     with Journal(work) as journal:
         assert [found is None for found in journal.known([asked.uid, other.uid], check=True)] == [True, False]
     assert run(root, "--purge") == 0 and "nothing to purge" in capsys.readouterr().out
+
+
+def test_who_has_no_name_is_known_by_the_number(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs as a user whom nobody has entered there."""
+
+    def nobody(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert run(root, PICTURES[0].url) == 0 and run(root, "--purge") == 0
+    audited = json.loads((root / "purges.jsonl").read_text())
+    assert [audited["by"], *read_tombstones(root)["by"].to_pylist()] == [str(os.getuid())] * 2
