@@ -16,6 +16,7 @@ from vlp_core.data.layout import SUCCESS, shard_names
 from vlp_core.data.purged import SEEN
 from vlp_core.data.releases import CHANGES_FILE, QUARANTINE_FILE, QUARANTINED, RELEASE_LEDGER_FOLDER
 from vlp_core.data.takedowns import Mask, Takedowns, canonical_urls
+from vlp_core.errors import UserError, first_line
 from vlp_core.identity import uid_of
 
 _OF_IMAGES = frozenset({"key", "url", "status"})
@@ -48,11 +49,16 @@ def is_of_links(folder: Path) -> bool:
 
 
 def _columns(folder: Path) -> set[str]:
+    """UserError where the first shard cannot be read: what is in it must not be passed over."""
     names = shard_names(folder)
+    path = folder / f"{names[0]}.parquet" if names else None
     try:
-        return set(pq.read_schema(folder / f"{names[0]}.parquet").names) if names else set()
-    except (OSError, pa.ArrowException):
-        return set()
+        return set() if path is None else set(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(
+            f"{path}: not readable ({first_line(error)}); have it made again by its pipeline with --verify, or remove "
+            f"{folder}"
+        ) from error
 
 
 def taken_of_images(folder: Path, down: Takedowns) -> Taken:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.journal import Journal, Outcome
-from pipelines import takedown
+from pipelines import lineage, takedown
 from pipelines.workflow.record import Record, bad_files
 from tests.jobs.pictures import Picture, write_images
 from tests.pipelines.purging import traces
@@ -62,6 +62,18 @@ def test_a_damaged_tar_is_named_and_the_purge_goes_on_once_it_is_whole_or_gone(
     record = Record.read(folder)
     assert record is not None and bad_files(folder, record, whole=True) == ([tar.name] if mended == "removed" else [])
     assert not (root / ".purge").exists() and (root / "purges.jsonl").exists()
+
+
+def test_a_folder_whose_first_table_is_damaged_is_not_passed_over(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody could say what it holds: neither is anything taken down, nor is there an answer to who saw it."""
+    table = root / "download" / "0" / "00000.parquet"
+    table.write_bytes(table.read_bytes()[:-9])
+    for asked in (takedown.main, lineage.main):
+        assert asked([PICTURES[3].url, "--root", str(root)]) == 2
+        assert capsys.readouterr().err.startswith(f"error: {table}: not readable (")
+    assert not len(read_tombstones(root))
 
 
 @pytest.mark.parametrize("named", ["sha256", "who answered"])
