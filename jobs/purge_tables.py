@@ -1,6 +1,6 @@
 """Tables without what is purged: rows that others are counted by stay, with nothing in them; the rest goes."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from vlp_core.files import replacing
 Rows = NDArray[np.int64]
 
 _UIDS, _OTHER = ("uid", "kept_uid"), "other_uid"
+_BODIES = ("sha256", "earlier_sha256", "held_sha256", "before_sha256")  # of the pictures that a row is about
 _ROWS = ("row", "kept_row", "left", "right")
 _GROUPS = ("same", "look")
 # What stays of a row that others are counted by, and what is said in it instead.
@@ -31,24 +32,46 @@ class Doomed:
     """What goes from a result: links whose pictures it has, those of pictures that these are compared with, links of
     lists and of any result, and places among its pictures.
 
-    `own`, `others`, `listed` and `every` are uids; `rows` int64 [R], ascending, is None for a result that names no
-    pictures by place.
+    `own`, `others`, `listed` and `every` are uids, `bodies` the sha256 of all pictures that go; `rows` int64 [R],
+    ascending, is None for a result that names no pictures by place.
     """
 
     own: pa.Array
     others: pa.Array
     listed: pa.Array
     every: pa.Array
+    bodies: pa.Array
     rows: Rows | None = None
 
-    def by_column(self, names: Collection[str]) -> dict[str, pa.Array]:
-        """The uids that go from each column of uids of a table: a link may have a picture in one set, and another in
-        the set that it is compared with."""
-        own, others = self.own, self.others
-        if _is_of_links(names):
-            own = others = self.listed if _is_list(names) else self.every
-        columns = {**dict.fromkeys(_UIDS, own), _OTHER: others}
-        return {name: uids for name, uids in columns.items() if name in names}
+    def gone(self, table: pa.Table, names: Collection[str]) -> NDArray[np.bool_]:
+        """bool [N]: which rows go of a table that has columns of these names, of which those that are `read_by` will
+        do. A link may have a picture in one set, and another in the set that it is compared with."""
+        links = _is_of_links(names)
+        own, others = (self.listed, self.listed) if links else (self.own, self.others)
+        found = np.zeros(len(table), dtype=bool)
+        for name, uids in {**dict.fromkeys(_UIDS, own), _OTHER: others}.items():
+            if name in names:
+                found |= among(table[name], uids).to_numpy()
+        if links and not _is_list(names):
+            found |= among(table["uid"], self.every).to_numpy() & self._of_taken(table, names)
+        return found
+
+    def _of_taken(self, table: pa.Table, names: Collection[str]) -> NDArray[np.bool_]:
+        """Whether what a row says is of a picture that goes, or may be: a link may show another one since."""
+        bodies = [table[name] for name in _BODIES if name in names]
+        if not bodies:
+            return np.ones(len(table), dtype=bool)
+        taken, said = np.zeros(len(table), dtype=bool), np.zeros(len(table), dtype=bool)
+        for body in bodies:
+            taken |= among(body, self.bodies).to_numpy()
+            said |= pc.is_valid(body).to_numpy()
+        return taken if {*CONDITIONS} & set(names) else taken | ~said
+
+
+def read_by(names: Collection[str]) -> list[str]:
+    """The columns by which the rows of a table are known to go."""
+    uids = [name for name in (*_UIDS, _OTHER) if name in names]
+    return [*uids, *(name for name in _BODIES if name in names and uids)]
 
 
 def purge_table(path: Path, doomed: Doomed, staged: Path) -> bool:
@@ -59,11 +82,11 @@ def purge_table(path: Path, doomed: Doomed, staged: Path) -> bool:
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         names = set(schema.names)
-        uids, remap = doomed.by_column(names), _Remap.of(names, doomed.rows)
-        if not remap and not _has_any(file, uids):
+        remap = _Remap.of(names, doomed.rows)
+        if not remap and not _has_any(file, doomed, names):
             return False
         groups = (file.read_row_group(number) for number in range(file.num_row_groups))
-        changed = (_purged(group, uids, remap) for group in groups)
+        changed = (_purged(group, doomed, remap) for group in groups)
         codec = file.metadata.row_group(0).column(0).compression if file.num_row_groups else "zstd"
         plain = codec == "UNCOMPRESSED"  # encoded pictures do not compress
         with (
@@ -90,9 +113,10 @@ def names_any(path: Path, uids: pa.Array) -> bool:
     return any(pc.any(among(column, uids), min_count=0).as_py() for column in uids_in(path))
 
 
-def _has_any(file: pq.ParquetFile, uids: Mapping[str, pa.Array]) -> bool:
-    groups = (file.read_row_group(number, columns=[*uids]) for number in range(file.num_row_groups if uids else 0))
-    return any(pc.any(among(table[name], gone), min_count=0).as_py() for table in groups for name, gone in uids.items())
+def _has_any(file: pq.ParquetFile, doomed: Doomed, names: Collection[str]) -> bool:
+    columns = read_by(names)
+    groups = (file.read_row_group(number, columns=columns) for number in range(file.num_row_groups if columns else 0))
+    return any(doomed.gone(table, names).any() for table in groups)
 
 
 def among(column: pa.ChunkedArray | pa.Array, uids: pa.Array) -> pa.ChunkedArray:
@@ -115,10 +139,8 @@ def _stays_as_row(names: Collection[str]) -> bool:
     return "before_file" not in names and bool({"url", "outcome", "image"} & set(names))
 
 
-def _purged(table: pa.Table, uids: Mapping[str, pa.Array], remap: "_Remap | None") -> pa.Table:
-    gone = np.zeros(len(table), dtype=bool)
-    for name, some in uids.items():
-        gone |= among(table[name], some).to_numpy()
+def _purged(table: pa.Table, doomed: Doomed, remap: "_Remap | None") -> pa.Table:
+    gone = doomed.gone(table, table.column_names)
     if _stays_as_row(table.column_names):
         return _emptied(table, pa.array(gone))
     if remap is not None:

@@ -84,6 +84,7 @@ class PurgeResult:
             others=self.purge.uids(self.root, self.share.others),
             listed=self.purge.uids(self.root, (self.purge.listed,)),
             every=self.purge.uids(self.root, (self.purge.every,)),
+            bodies=pc.unique(self.purge.seen(self.root, (self.purge.every,))["sha256"]),
             rows=places if places is not None and len(places) else None,
         )
         try:

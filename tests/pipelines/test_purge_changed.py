@@ -1,14 +1,17 @@
 """A link that showed a picture which is taken down, and shows another now: what was made of that one stays."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from jobs import capfilt, dedup, filter, hash, matches, measure, near, select
 from pipelines import takedown
-from tests.jobs.refreshing import HOST, recompressed, rows_of
+from tests.jobs import refreshing
+from tests.jobs.refreshing import HOST, changes_of, ledger_of, recompressed, rows_of
 from tests.pipelines.purging import Purged, World, captioned, check_records, contents_of, traces
+from tests.pipelines.records import recorded
 from tests.vlp_core.web.site import picture
 from vlp_core.curation.quantities import JUDGES
 from vlp_core.curation.settings import Filter, Near, Select
@@ -99,6 +102,28 @@ def test_other_rules_select_of_what_is_left(data: Purged) -> None:
     selection = data.run("select-other", select, **chosen, evaluations=(of["matches-theirs"],), select=Select())
     assert (selection / SELECTION_FILE).read_bytes() == (of["select"] / SELECTION_FILE).read_bytes()
     assert uid_of(f"{HOST}/{LINK}") in pq.read_table(selection / SELECTION_FILE)["uid"].to_pylist()
+
+
+def test_a_refresh_that_was_begun_keeps_what_it_knows_of_the_present_picture(
+    data: Purged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be asked stands already, with what it is to be compared with; then the earlier picture is purged."""
+    world, fetch = data.world, refreshing.fetched
+    rows = {path: f"caption of {path}" for path in (LINK, "1.jpg", "2.jpg", "4.jpg")}
+    before = ledger_of(read(world.root, "photos", 2))[LINK]
+
+    def fetched(asked: Path, *words: Any) -> Path:
+        recorded(asked, pairs=recorded(world.root / "ingest" / asked.name))
+        take_down(data, SHOWN_FIRST)
+        return fetch(asked, *words)
+
+    monkeypatch.setattr(refreshing, "fetched", fetched)
+    with world.site:
+        third = world.refresh(rows, days=200)
+    assert rows_of(third)[LINK]["status"] == "success" and changes_of(third) == {}
+    known = ledger_of(third)[LINK]
+    assert (known["outcome"], known["attempts"]) == ("unchanged", before["attempts"] + 1)
+    assert known["sha256"] == before["sha256"] == sha256_of(recompressed(SHOWN_FIRST))
 
 
 @pytest.mark.parametrize("left", ["here", "with them", "nowhere"])
