@@ -10,13 +10,15 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import fields
 from threading import Thread
 from typing import Any
 from uuid import uuid4
 
+from vlp_core.errors import UserError, first_line
 from vlp_core.web.hosts import Book
 from vlp_core.web.settings import Fetch
-from vlp_core.web.turns import Ask, Grant, Report
+from vlp_core.web.turns import Ask, Asked, Grant, Looked, Report, RobotsRead
 
 NAMESPACE = "vlp"
 """Ray's names are of one job without it."""
@@ -30,6 +32,11 @@ _SHARED = (
     *("per_host", "per_host_rate", "pause_s", "budget_s", "deadline_s", "connect_s"),
     *("user_agent", "honour_robots", "resolve", "nameservers", "allow_private"),
 )
+_WORDS = (Fetch, Ask, Asked, Grant, Looked, RobotsRead)
+
+
+class _NoBookError(Exception):
+    pass
 
 
 class HostBook:
@@ -43,11 +50,11 @@ class HostBook:
         Thread(target=self._end_when_idle, args=(most,), daemon=True).start()
 
     def join(self, user: str) -> None:
-        """A download begins, or goes on with a new book. To the first of its asks no host has been given up."""
+        """A download begins, or goes on with a new book."""
         self._heard = time.monotonic()
         if user not in self._users:
             self._users.add(user)
-            self._book.give_another_chance()
+            self._book.begin_run()
 
     def leave(self, user: str) -> None:
         """A download has ended; with the last one the book does."""
@@ -93,7 +100,7 @@ class There:
             ray.get(ray.get_actor(name_of_book(self._fetch), NAMESPACE).leave.remote(self._user), timeout=_LEAVE_S)
 
     async def _call(self, what: str, words: list[Any]) -> Any:
-        import ray
+        from ray.exceptions import OutOfMemoryError, RayActorError
 
         for left in reversed(range(TRIES)):
             try:
@@ -102,17 +109,18 @@ class There:
                     await actor.join.remote(self._user)
                     self._actor = actor
                 return await getattr(self._actor, what).remote(words)
-            except ray.exceptions.RayActorError:
+            except (RayActorError, OutOfMemoryError, _NoBookError) as error:
                 self._actor = None
                 if not left:
-                    raise
+                    raise UserError(f"the book of hosts ends again and again ({first_line(error)})") from error
                 await asyncio.sleep(_PAUSE_S)
         return None
 
 
 def name_of_book(fetch: Fetch) -> str:
-    """The actor's name: the same for all who ask hosts in the same way."""
-    words = repr([(name, getattr(fetch, name)) for name in _SHARED])
+    """The actor's name: the same for all who ask hosts in the same way, and who speak to it in the same words."""
+    spoken = [(word.__name__, [part.name for part in fields(word)]) for word in _WORDS]
+    words = repr(([(name, getattr(fetch, name)) for name in _SHARED], spoken))
     return f"hosts-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
 
 
@@ -122,4 +130,7 @@ def _book_for(fetch: Fetch) -> Any:
 
     kind: Any = ray.remote(num_cpus=0, max_restarts=0)(HostBook)
     named = kind.options(name=name_of_book(fetch), namespace=NAMESPACE, lifetime="detached", get_if_exists=True)
-    return named.remote(fetch)
+    try:
+        return named.remote(fetch)
+    except ValueError as error:  # another download started it, and it has ended since
+        raise _NoBookError(str(error)) from error

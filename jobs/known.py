@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.taken import is_of_images, named_links, named_rows
+from jobs.held import read_columns
+from jobs.taken import columns_there, is_of_images, named_links, named_rows
 from vlp_core.data.adopted import find_place, read_place
 from vlp_core.data.index import Reader
 from vlp_core.data.layout import SUCCESS, shard_names
@@ -95,7 +96,7 @@ def shards_once(folders: Iterable[Path]) -> Iterator[tuple[Path, str]]:
 def bodies_of(folders: Iterable[Path], stored: frozenset[str]) -> dict[str, set[str]]:
     """By the sha256 of pictures as they are stored, those of the bodies they were made of.
 
-    Where each is the sha256 of a body too, only pictures of their lengths are read and hashed, else every one; each
+    Where each is the sha256 of a body too, only pictures as long as those are read and hashed, else every one; each
     file once.
     """
     shards = [(folder, name) for folder in folders if is_of_images(folder) for name in shard_names(folder)]
@@ -103,7 +104,7 @@ def bodies_of(folders: Iterable[Path], stored: frozenset[str]) -> dict[str, set[
     shards = [shard for shard in shards if not _is_elsewhere(*shard, ours)]
     found: dict[str, set[str]] = {}
     with ThreadPoolExecutor(_THREADS) as threads:
-        lengths = _lengths_of(stored, threads.map(_index_of, shards))
+        lengths = _lengths_of(stored, threads.map(_bodies_in, shards))
 
         def look(shard: tuple[Path, str]) -> None:
             file, index = index_shard(*shard, columns=_INDEXED)
@@ -120,18 +121,20 @@ def bodies_of(folders: Iterable[Path], stored: frozenset[str]) -> dict[str, set[
     return found
 
 
-def _index_of(shard: tuple[Path, str]) -> pa.Table:
-    return index_shard(*shard, columns=_INDEXED)[1]
+def _bodies_in(shard: tuple[Path, str]) -> pa.Table:
+    folder, name = shard
+    path = folder / f"{name}.parquet"
+    return read_columns(path, columns_there(path, ("sha256", "bytes")))
 
 
-def _lengths_of(bodies: frozenset[str], indexes: Iterable[pa.Table]) -> list[int] | None:
-    """How long the pictures are that are stored of these bodies, in bytes; None where one is no body's."""
-    left, lengths = set(bodies), set()
-    for index in indexes:
-        of_these = index.filter(pc.is_in(index["sha256"], value_set=pa.array(bodies, pa.string())))
-        left -= set(of_these["sha256"].to_pylist())
-        lengths |= set(of_these["length"].to_pylist())
-    return None if left else sorted(lengths)
+def _lengths_of(bodies: frozenset[str], shards: Iterable[pa.Table]) -> list[int] | None:
+    """How long these bodies are, and so a picture that is stored as one of them; None where of one nobody says it."""
+    lengths: dict[str, int] = {}
+    for rows in shards:
+        if {"sha256", "bytes"} <= set(rows.column_names):
+            said = rows.filter(pc.is_in(rows["sha256"], value_set=pa.array(bodies, pa.string()))).drop_null()
+            lengths |= zip(said["sha256"].to_pylist(), said["bytes"].to_pylist(), strict=True)
+    return sorted(set(lengths.values())) if lengths.keys() == bodies else None
 
 
 def _is_elsewhere(folder: Path, name: str, ours: set[Path]) -> bool:

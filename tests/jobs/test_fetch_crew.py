@@ -55,7 +55,7 @@ def test_workers_ask_a_host_no_faster_together_than_one_may(cluster: str, tmp_pa
         fetch = settings(site, workers=2, lookahead=10, per_host_rate=30.0, threads=1)  # neither takes all shards
         fetch_shards(shards_of(pairs, out), fetch, rows=60, here=False, listen=lambda _: None)
     assert (len(times), len(site.robots_asked)) == (60, 1)
-    assert times[-1] - times[0] >= 59 / 30 - 0.1
+    assert times[-1] - times[0] > 0.75 * 59 / 30
 
 
 @pytest.mark.parametrize(

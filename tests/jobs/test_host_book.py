@@ -1,5 +1,6 @@
 """One book of hosts for all downloads of a cluster that ask hosts in the same way."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ from vlp_core.web.settings import Fetch
 DOWNLOADS, LINKS = ("pairs", "retrieval"), 30
 
 
+def books() -> list[str]:
+    import ray
+
+    return [book["name"] for book in ray.util.list_named_actors(all_namespaces=True) if book["namespace"] == NAMESPACE]
+
+
 @dataclass(frozen=True)
 class Timed:
     """A site that keeps the time of each request, and the flags to ask it at 20 a second."""
@@ -30,7 +37,9 @@ class Timed:
 
 
 @pytest.fixture
-def slowly() -> Iterator[Timed]:
+def slowly(cluster: str) -> Iterator[Timed]:
+    """Its book is there from before the first of them to after the last, however late each begins."""
+
     times: list[float] = []
 
     async def timed(request: web.Request) -> web.StreamResponse:
@@ -38,7 +47,12 @@ def slowly() -> Iterator[Timed]:
         return await answer(request)
 
     with Site(timed) as site:
-        yield Timed(site, times, settings(site, workers=1, per_host_rate=20.0, threads=1))
+        fetch = settings(site, workers=1, per_host_rate=20.0, threads=1)
+        book = There(fetch)
+        asyncio.run(book.tell([]))
+        yield Timed(site, times, fetch)
+        book.leave()
+        until(lambda: name_of_book(fetch) not in books())
 
 
 def downloads(folder: Path, fetch: Fetch) -> list[threading.Thread]:
@@ -56,21 +70,15 @@ def _ignore(_: Any) -> None:
     pass
 
 
-def books() -> list[str]:
-    import ray
-
-    return [book["name"] for book in ray.util.list_named_actors(all_namespaces=True) if book["namespace"] == NAMESPACE]
-
-
 def test_downloads_at_once_ask_a_host_no_faster_together_than_one_may(
     cluster: str, slowly: Timed, tmp_path: Path
 ) -> None:
-    """Each has a fetcher of its own; they read its robots.txt once, and the book ends with the last of them."""
+    """Each has a fetcher of its own; they read its robots.txt once."""
     for download in downloads(tmp_path, slowly.fetch):
         download.join()
     assert len(slowly.times) == 2 * LINKS and len(slowly.site.robots_asked) == 1
-    assert slowly.times[-1] - slowly.times[0] >= (2 * LINKS - 1) / 20 - 0.1
-    until(lambda: name_of_book(slowly.fetch) not in books())
+    assert slowly.times[-1] - slowly.times[0] > 0.75 * (2 * LINKS - 1) / 20, "each by itself would take half of that"
+    assert name_of_book(slowly.fetch) in books()
 
 
 def test_a_book_that_is_lost_begins_anew_for_all_of_them(cluster: str, slowly: Timed, tmp_path: Path) -> None:
@@ -83,7 +91,6 @@ def test_a_book_that_is_lost_begins_anew_for_all_of_them(cluster: str, slowly: T
         download.join()
     asked = {path: times for path, times in slowly.site.seen.items() if "dead" in path}
     assert len(asked) == 2 * LINKS and set(asked.values()) == {1}, "what was answered is not asked again"
-    until(lambda: name_of_book(slowly.fetch) not in books())
 
 
 def test_a_book_ends_that_nobody_asks_any_more(cluster: str) -> None:
@@ -92,7 +99,7 @@ def test_a_book_ends_that_nobody_asks_any_more(cluster: str) -> None:
 
     kind: Any = ray.remote(num_cpus=0)(HostBook)
     actor = kind.remote(Fetch(), idle_s=0.5)
-    ray.get(actor.join.remote("killed"))
+    actor.join.remote("killed")
 
     def gone() -> bool:
         try:

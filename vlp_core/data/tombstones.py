@@ -56,13 +56,19 @@ def _of_file(path: Path) -> pa.Table:
     here = [kind for kind in KINDS if kind in columns]
     if not here and len(columns) == 1:
         values = [text or "" for text in next(iter(columns.values())).to_pylist()]
-        first = table.column_names[0]  # of a file without a header, its first line
-        return _of_values([first, *values] if kind_of(first.strip()) else values, f"{path}, row ")
+        first = table.column_names[0].strip()
+        return _of_values([first, *values] if _is_value(first, values) else values, f"{path}, row ")
     if not here:
         raise UserError(f"{path}: no column {', '.join(KINDS)}; name the columns so")
     return pa.concat_tables(
         _of_values([text or "" for text in columns[kind].to_pylist()], f"{path}, row ", kind) for kind in here
     )
+
+
+def _is_value(header: str, values: Sequence[str]) -> bool:
+    """Whether a file has no header: its first line is what the others are. `image.url` might be a host."""
+    kind = kind_of(header)
+    return kind in ("url", "sha256") or (kind == "host" and all(kind_of(value.strip()) == kind for value in values))
 
 
 def _of_values(values: Iterable[str], where: str, wanted: str | None = None) -> pa.Table:

@@ -25,6 +25,7 @@ _HARMLESS = ("extraneous bytes before marker", "unknown JFIF revision", "Unknown
 _BROKEN_PROFILE = "bad ICC marker"
 _WITHOUT_PROFILE = {"jpeg": jpeg_file.without_profile, "png": png_file.without_profile}
 _WHITE_IS_ZERO = 0
+_ROWS = 256  # of a picture with alpha at a time: the colours of all at once would take as much memory again
 
 
 class Decoded(NamedTuple):
@@ -138,11 +139,13 @@ def _on_white_as_seen(image: Image.Image, profile: bytes | None) -> Image.Image:
     grey = image.mode in ("1", "L", "LA")
     image = image.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
-    alpha = image.getchannel("A")
-    if profile is not None:
-        seen = as_srgb(np.asarray(image.getchannel("R")) if grey else _bgr(image), profile)
-        image = Image.fromarray(cv2.cvtColor(seen, cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB))
-    white.paste(image, mask=alpha)
+    for top in range(0, image.height, _ROWS):
+        part = image.crop((0, top, image.width, min(image.height, top + _ROWS)))
+        alpha = part.getchannel("A")
+        if profile is not None:
+            seen = as_srgb(np.asarray(part.getchannel("R")) if grey else _bgr(part), profile)
+            part = Image.fromarray(cv2.cvtColor(seen, cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB))
+        white.paste(part, (0, top), alpha)
     return white
 
 

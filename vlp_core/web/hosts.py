@@ -93,14 +93,14 @@ class Book:
                 case RobotsRead():
                     self._robots_read(report, now)
 
-    def give_another_chance(self) -> None:
-        """To hosts that were given up, and robots.txt that could not be had: another run begins. Pauses stay."""
+    def begin_run(self) -> None:
+        """Another run begins: names are looked up anew, hosts that were given up and robots.txt that could not be had
+        are asked again, and nobody waits for what a killed one was to find out. Pauses and turns stay."""
         for host in self._hosts.values():
-            if host.dead is not None:
-                host.dead = None
-                host.known_until = host.looking_until = 0.0
+            host.dead = None
+            host.known_until = host.looking_until = 0.0
         for origin in self._origins.values():
-            origin.dead, origin.strikes = None, 0
+            origin.dead, origin.strikes, origin.reading_until = None, 0, 0.0
             if origin.failed is not None:
                 origin.failed, origin.known_until = None, 0.0
 

@@ -39,7 +39,7 @@ def test_a_list_may_be_words_text_csv_or_parquet(tmp_path: Path, kind: str) -> N
     if kind == "text":
         path.write_text("# notices\n\n" + "".join(f"  {value} \n" for value in values))
     elif kind.startswith(("values", "headed")):
-        path.write_text("\n".join([*(["what"] if kind == "headed.csv" else []), *values]))
+        path.write_text("\n".join([*(["image.url"] if kind == "headed.csv" else []), *values]))
     elif kind.startswith("columns"):
         between = "," if kind.endswith("csv") else "\t"
         path.write_text("\n".join(between.join(row) for row in (["URL", "host", "sha256", "note"], [*values, "x"])))
@@ -50,6 +50,12 @@ def test_a_list_may_be_words_text_csv_or_parquet(tmp_path: Path, kind: str) -> N
         given = {name: [value, None, None] for name, value in zip(("URL", "host", "sha256"), values, strict=True)}
         pq.write_table(pa.table({**given, "captions": captions, "body": body}), path)
     assert rows(read_named(values if kind == "words" else [str(path)])) == NAMED
+
+
+def test_a_list_of_hosts_alone_needs_no_header_either(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.csv"
+    path.write_text("a.test\nb.test\n")
+    assert rows(read_named([str(path)])) == [("host", "a.test"), ("host", "b.test")]
 
 
 @pytest.mark.parametrize(

@@ -217,11 +217,22 @@ def test_another_run_asks_again_what_was_given_up_but_keeps_to_the_pauses() -> N
         "robots.txt: http 503",
     ]
     for desk in (unknown, silent, busy, closed):
-        desk.book.give_another_chance()
+        desk.book.begin_run()
     assert unknown.ask().errand == "lookup" and closed.ask().errand == "robots"
     silent.came(silent.ask().leases[0], "silent")
     assert silent.ask().leases, "it is as one that was never asked"
     assert not busy.ask().leases and busy.ask().wait_s == pytest.approx(30.0)
+
+
+def test_another_run_waits_for_nobody_who_was_killed_before_he_told_and_looks_names_up_anew() -> None:
+    looking, reading, known = Desk(lookup=True), Desk(robots=True), Desk(lookup=True)
+    for desk, errand in ((looking, "lookup"), (reading, "robots"), (known, "lookup")):
+        assert desk.ask().errand == errand and (desk is known or desk.ask().until_told)
+    known.tell(Looked(HOST, ("192.0.2.1",)))
+    assert known.ask().leases
+    for desk, errand in ((looking, "lookup"), (reading, "robots"), (known, "lookup")):
+        desk.book.begin_run()
+        assert desk.ask().errand == errand
 
 
 def test_an_answer_makes_a_host_that_was_silent_as_good_as_others() -> None:
