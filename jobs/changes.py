@@ -18,7 +18,7 @@ from jobs.held import BEFORE, BEFORE_FOLDER, DOWN, IN_QUARANTINE, PICTURE, Held
 from vlp_core.curation.pairs import shards
 from vlp_core.data.layout import MAY_PASS, UNCHANGED, iterate_shards, shard_name, shard_names
 from vlp_core.data.purged import TAKEN_URL, purged_files, sha256_as_made
-from vlp_core.data.releases import Next, read_info
+from vlp_core.data.releases import QUARANTINE_FILE, Next, read_info
 from vlp_core.data.spread import Buckets, bucket_count, read_bucket
 from vlp_core.data.takedowns import Mask, Takedowns
 from vlp_core.errors import UserError, nearest
@@ -116,7 +116,8 @@ def let_in_mask(quarantine: pa.Table, named: tuple[str, ...]) -> Mask:
         if not mask.any() and name != "all":
             known = quarantine["url"].slice(0, 20).to_pylist()
             raise UserError(
-                f"--let-in {name}: nothing in quarantine is called so{nearest(name, known) if known else ''}"
+                f"--let-in {name}: nothing in quarantine is called so{nearest(name, known) if known else ''}; the "
+                f"{len(quarantine):,} that wait stand in {QUARANTINE_FILE} of the newest release"
             )
         found |= mask
     return found

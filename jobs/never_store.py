@@ -82,7 +82,7 @@ def _lines(path: Path) -> pa.ChunkedArray:
     if wrong >= 0:
         raise UserError(
             f"--fetch.never-store {path}: line {wrong + 1} is no hash ({_short(lines[wrong].as_py())}); give a sha256 "
-            "of 64 hex digits, or phash: and 16 of them"
+            "of 64 hex digits, or phash: and 16 of them, with at most 64 bits that may differ"
         )
     return lines.filter(says)
 

@@ -1,7 +1,7 @@
 """Which folders of pictures, and which selections, have or had a link or a picture."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ from jobs.known import shard_digests, shards_once
 from jobs.taken import columns_there
 from vlp_core.data.layout import SELECTION_FILE, SUCCESS, shard_names
 from vlp_core.data.purged import SEEN, SEEN_FILE
+from vlp_core.data.releases import QUARANTINE_FILE, QUARANTINED
 from vlp_core.data.takedowns import Takedowns, canonical_urls
 from vlp_core.data.tombstones import kind_of
 from vlp_core.identity import uid_of
 
 PICTURE, PURGED, WITHOUT, COPY = "picture", "purged since", "no picture", "its picture under another link"
+WAITS = "waits in quarantine"
 _LONGEST = 10_000  # characters of a pattern, for which RE2 has 8 MB
-_RANK = (PICTURE, PURGED, WITHOUT)
-_HOW = {SUCCESS: PICTURE, PURGED: PURGED}
+_RANK = (PICTURE, WAITS, PURGED, WITHOUT)
+_HOW = {SUCCESS: PICTURE, PURGED: PURGED, QUARANTINED: WAITS}
 
 
 @dataclass(kw_only=True)
@@ -104,9 +106,10 @@ class Looker:
                         term.uids.add(uid)
 
     def images(self, folder: Path) -> dict[str, str]:
-        """By term what a folder of images has of it: a picture, the link without one, or what was purged of it."""
+        """By term what a folder of images has of it: a picture, in use or waiting in quarantine, the link without one,
+        or what was purged of it."""
         digests = shard_digests(folder)
-        tables = [self._purged(folder)]
+        tables = [self._purged(folder), *self._waiting(folder)]
         for name in shard_names(folder):
             key = digests.get(f"{name}.parquet", f"{folder / name}")
             if key not in self._shards:
@@ -129,6 +132,13 @@ class Looker:
         found = self._filtered(seen.select(["uid", "sha256"]))
         return found.append_column("status", pa.array([PURGED] * len(found), pa.string()))
 
+    def _waiting(self, folder: Path) -> Iterator[pa.Table]:
+        """The pictures that a release has in quarantine, and those that were there before them."""
+        path = folder / QUARANTINE_FILE
+        for column in ("sha256", "before_sha256") if path.exists() else ():
+            found = self._named(path, ["uid", column]).rename_columns(["uid", "sha256"])
+            yield found.append_column("status", pa.array([QUARANTINED] * len(found), pa.string()))
+
     def _named(self, path: Path, columns: Sequence[str]) -> pa.Table:
         try:
             with pq.ParquetFile(path) as file:
@@ -140,7 +150,7 @@ class Looker:
 
     def _filtered(self, table: pa.Table) -> pa.Table:
         uids, bodies = self._wanted()
-        named = pc.or_(pc.is_in(table["uid"], value_set=uids), pc.is_in(table["sha256"], value_set=bodies))
+        named = pc.or_(pc.is_in(table["uid"], value_set=uids), pc.is_in(table[1], value_set=bodies))
         return table.filter(named)
 
     def _wanted(self) -> tuple[pa.Array, pa.Array]:

@@ -23,6 +23,7 @@ from pipelines.workflow.ending import OK, disk_faults, ended
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import folders_begun, folders_made
 from pipelines.workflow.purging import check_no_purge
+from pipelines.workflow.released import check_all
 from pipelines.workflow.step import Step, step, walk
 from vlp_core.curation.settings import Ingest, Near
 from vlp_core.data.releases import CHANGE, STEP, newest, read_info
@@ -131,6 +132,8 @@ def _begun(words: Sequence[str]) -> int:
     check_no_purge(root)  # before what is half done is taken for damage
     series = Series.named(root, config.into)
     with disk_faults(root), contextlib.nullcontext() if workflow.explain else series.alone():
+        if workflow.verify:
+            print(f"verified: {check_all(root, series.name)} releases of {series.name}, and the tars of their pictures")
         return _refresh(config, words, series, look_only=workflow.explain, whole=workflow.until in (None, "publish"))
 
 

@@ -22,7 +22,7 @@ from pipelines.scheduling.room import Room
 from pipelines.scheduling.scheduler import Overlap, Plan, Scheduler
 from pipelines.scheduling.submission import submit
 from pipelines.scheduling.telling import Hooks, Teller
-from pipelines.workflow.cli import Interruption, open_root, parse
+from pipelines.workflow.cli import Interruption, existing_root, open_root, parse
 from pipelines.workflow.ending import FAULT, OK, disk_faults, ended
 from vlp_core.data.releases import parted
 from vlp_core.errors import UserError
@@ -220,7 +220,7 @@ def _asked(words: Sequence[str]) -> int:
     config, place = parse(Schedule, own, NAME, Place)
     root = _with_root(place.root, pipeline)
     if config.list:
-        return _shown(open_root(root, look_only=True))
+        return _shown(existing_root(root))
     if config.next < 0:
         raise UserError(f"--next {config.next}: give how many times are to be printed")
     if config.next:

@@ -104,7 +104,7 @@ def found_in(root: Path, listed: pa.Table, *, anyway: bool) -> pa.Table:
     known, pictures = _known(root, named, releases)
     bodies = _bodies(root, named, known)
     if bodies:
-        values = sorted({body for some in bodies.values() for body in some})
+        values = sorted({body for some in bodies.values() for body in some} - set(named["key"].to_pylist()))
         more = pa.table({"kind": ["sha256"] * len(values), "value": pa.array(values, pa.string())})
         named = with_keys(pa.concat_tables([named.select(["kind", "value"]), more]))
         known, pictures = _known(root, named, releases)

@@ -129,6 +129,8 @@ class Invocation:
         decisions = [planner.decide(step) for step in steps]
         for line in (*planner.tell(), *planner.tell_of_code()):
             print(f"! {line}")
+        if self.workflow.verify:
+            print(f"verified: {planner.verified}")
         if self.workflow.explain:
             self._explain(decisions)
             return OK
@@ -142,7 +144,7 @@ class Invocation:
     def steps(self) -> list[Step]:
         """The DAG as far as it is wanted."""
         check_elsewhere(self.config, self.root)
-        steps = walk(list(self.build(resolved(self.config, self.root))))
+        steps = walk(list(self.build(resolved(self.config, self.root, whole=self.workflow.verify))))
         for forced in self.workflow.force:
             find(steps, forced, "--force")
         if self.workflow.until:
@@ -251,7 +253,7 @@ def existing_root(given: Path | None) -> Path:
     """The absolute folder of results, which is not made. UserError where there is none."""
     root = open_root(given, look_only=True)
     if not root.is_dir():
-        raise UserError(f"--root {root}: there is no such folder; give the one that the releases are in")
+        raise UserError(f"--root {root}: there is no such folder; give the one that the results are in")
     return root
 
 

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.words import bytes_told
 from pipelines.workflow.differences import differences
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.purging import check_no_purge
 from pipelines.workflow.record import RECORD, RUN, CorruptRecordError, Record, bad_files
+from pipelines.workflow.released import held_by
 from pipelines.workflow.results import Results
 from pipelines.workflow.source import sources_of
 from pipelines.workflow.step import Identity, Step, identify
+from vlp_core.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,14 @@ class Planner:
     _outdated: dict[str, list[str]] = field(default_factory=dict)
     """Steps that are reused though source files of theirs changed."""
 
+    @property
+    def verified(self) -> str:
+        """How much was read for `verify`, and found to be as it was recorded."""
+        records = [record for one in self._read if (record := self.results.read(*one)) is not None]
+        files = [file for record in records for file in record.files.values()]
+        size = sum(file["size"] for file in files)
+        return f"{len(self._read):,} results are as recorded: {len(files):,} files, {bytes_told(size)}"
+
     def tell(self) -> list[str]:
         """What was found wrong since the last call, a line each."""
         lines, self.warnings = self.warnings, []
@@ -70,6 +81,8 @@ class Planner:
             return Decision(step=step, reason=f"waits for {', '.join(dict.fromkeys(waiting))}")
         identity = identify(step, self.reference, self.digests.of)
         if step.name in self.forced:
+            if self.repair:
+                self._check_not_held(step.name, identity.fingerprint, "--force")
             return Decision(step=step, reason="forced", identity=identity)
         record = self._sound_record(step, identity)
         if record is None:
@@ -110,6 +123,8 @@ class Planner:
         return record
 
     def _give_up(self, name: str, fingerprint: str, what: str) -> None:
+        if self.repair:
+            self._check_not_held(name, fingerprint, what)
         again = "making it again" if self.repair else "it would be made again"
         self.warnings.append(f"{self.results.folder(name, fingerprint)}: {what}; {again}")
         self._broken.add((name, fingerprint))
@@ -121,6 +136,18 @@ class Planner:
                 self.results.take_back(name, fingerprint, whole=self.verify)
             finally:
                 lock.release()
+
+    def _check_not_held(self, name: str, fingerprint: str, why: str) -> None:
+        """What is fetched once more is not what was fetched: releases would have other bytes where their pictures are.
+        UserError where there are such."""
+        folder = self.results.folder(name, fingerprint)
+        held = held_by(self.results.root, folder) if folder.exists() else []
+        if held:
+            more = f" and {len(held) - 3} more" if len(held) > 3 else ""
+            raise UserError(
+                f"{folder}: {why}; it is not made again, for {', '.join(held[:3])}{more} have pictures in it, which "
+                "might not come twice: put it back as it was, go on with --source releases:NAME, or take another --root"
+            )
 
     def _warn_of_changed_source(self, step: Step, record: Record) -> None:
         made_from = self.results.run_of(record).get("sources")

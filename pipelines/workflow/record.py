@@ -8,7 +8,7 @@ result.
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -112,8 +112,10 @@ def take_inventory(folder: Path) -> Inventory:
     return Inventory(files=files, stamps=stamps)
 
 
-def bad_files(folder: Path, record: Record, *, whole: bool, remember: bool = True) -> list[str]:
-    """The files of a result that are missing or not as recorded, or as a purge left them.
+def bad_files(
+    folder: Path, record: Record, *, whole: bool, remember: bool = True, names: Collection[str] | None = None
+) -> list[str]:
+    """The files of a result, or those of some `names`, that are missing or not as recorded, or as a purge left them.
 
     Sizes are always compared; contents where a file's stamp is not the one it had when last read, or all with `whole`.
     Unless it is to `remember`, it writes nothing.
@@ -121,6 +123,8 @@ def bad_files(folder: Path, record: Record, *, whole: bool, remember: bool = Tru
     stamps = _read_stamps(folder)
     bad, read = [], False
     for name, expected in (record.files | purged_files(folder)).items():
+        if names is not None and name not in names:
+            continue
         path = folder / name
         try:
             stamp = stamp_of(path)

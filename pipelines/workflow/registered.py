@@ -26,29 +26,30 @@ _NAMED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version
 _INSIDE = re.compile(rf"(?P<before>.*?)(?P<uri>{SCHEME}.*)", re.DOTALL)
 
 
-def resolved(config: Any, root: Path) -> Any:
+def resolved(config: Any, root: Path, *, whole: bool = False) -> Any:
     """The settings with folders in place of names of the registry and of releases, at any depth.
 
-    `root` is the folder of results, whose own releases are meant, and whose own registry is asked where no server is
-    named. UserError for a name that is not there.
+    `root` is the folder of results, whose own releases are meant (with `whole`, every file of them is read and
+    compared), and whose own registry is asked where no server is named. UserError for a name that is not there.
     """
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         return config
     changed = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        new = _folders(value, root) if field.metadata.get(PATH_OR_NAME) else resolved(value, root)
+        named = field.metadata.get(PATH_OR_NAME)
+        new = _folders(value, root, whole) if named else resolved(value, root, whole=whole)
         if new is not value:
             changed[field.name] = new
     return dataclasses.replace(config, **changed) if changed else config
 
 
-def _folders(value: Any, root: Path) -> Any:
+def _folders(value: Any, root: Path, whole: bool) -> Any:
     if isinstance(value, tuple):
-        found = tuple(_folders(item, root) for item in value)
+        found = tuple(_folders(item, root, whole) for item in value)
         return value if found == value else found
     if isinstance(value, str | Path) and is_named(value):
-        return type(value)(released_folder(str(value), root))
+        return type(value)(released_folder(str(value), root, whole=whole))
     inside = _INSIDE.fullmatch(value) if isinstance(value, str) else None
     return value if inside is None else f"{inside['before']}{registered_folder(inside['uri'], root)}"
 

@@ -13,6 +13,7 @@ import pytest
 from pipelines import lineage, takedown
 from pipelines.workflow.tracking import store_of
 from tests.jobs.pictures import Picture, write_images
+from tests.jobs.refreshing import World
 from tests.pipelines.conftest import root_with
 from tests.pipelines.records import recorded
 from tests.vlp_core.data.folders import write_selection
@@ -216,3 +217,20 @@ def test_what_mlflow_shows_of_it_goes_too(root: Path, tmp_path: Path) -> None:
         same = (folder / "in" / drawing.name).read_bytes() == drawing.read_bytes()
         assert same == (name == "theirs") and PICTURES[1].uid in html
     assert json.loads((root / "purges.jsonl").read_text())["artifacts"] == 6
+
+
+def test_a_picture_that_waits_in_quarantine_is_known_by_its_link_and_its_bytes(cluster: str, tmp_path: Path) -> None:
+    """And so is the one that was there before it."""
+    world = World(tmp_path)
+    with world.site:
+        world.pictures(0, 1)
+        old, new = world.says["1.jpg"], picture(80, 60, seed=9)
+        world.refresh({"0.jpg": "a", "1.jpg": "b"})
+        world.says["1.jpg"] = new
+        world.refresh({"0.jpg": "a", "1.jpg": "b"}, days=100)
+    names = [f"{HOST}/1.jpg", sha256_of(new), sha256_of(old)]
+    waits = "waits in quarantine"
+    found = {(text, who): how for text, who, how in lineage.lineage(world.root, names)}
+    link, new_body, old_body = names
+    first = {(link, "photos@1"): "picture", (old_body, "photos@1"): "picture"}
+    assert found == first | {(text, "photos@2"): waits for text in (link, new_body, old_body)}

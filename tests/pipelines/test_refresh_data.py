@@ -1,5 +1,6 @@
 """Refreshing as a user does: releases under names, in MLflow, read by other pipelines, and through kills."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.pipelines.conftest import Command
 from tests.pipelines.refreshing import PIPELINE, Data, runs
 from tests.vlp_core.web.site import picture
 from tests.waiting import until
+from vlp_core.data.adopted import read_place
 from vlp_core.data.releases import newest, read
 from vlp_core.files import write_text
 from vlp_core.identity import sha256_of
@@ -172,6 +174,63 @@ def test_what_cannot_be_refreshed_is_told_in_one_line(data: Data, capsys: pytest
         write_text(plan, "{}")
         assert "pictures are being purged, or were when that was killed" in told()
         plan.unlink()
+
+
+def flip(tar: Path, *, touched: bool) -> None:
+    """One byte of a picture, as a disk may lose it; the time stays unless it was touched."""
+    body, times = bytearray(tar.read_bytes()), tar.stat()
+    body[len(body) // 3] ^= 1
+    tar.write_bytes(body)
+    if not touched:
+        os.utime(tar, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.mark.usefixtures("cluster", "handlers")
+def test_verify_reads_the_pictures_of_a_release_too(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
+    data.pictures(*range(3))
+    data.lists("0.jpg", "1.jpg")
+    assert data.main() == 0
+    data.lists("0.jpg", "1.jpg", "2.jpg")
+    assert data.main("--verify") == 0
+    assert "verified: 1 releases of photos, and the tars of their pictures" in capsys.readouterr().out
+    tar = next(data.root.glob("download/*/00000.tar"))
+    whole = tar.read_bytes()
+    named = ["--source", "releases:photos@1", "--root", str(data.root), "--until", "hash"]
+    for touched in (False, True):
+        flip(tar, touched=touched)
+        assert data.main("--verify") == 2
+        assert f"photos@1: {tar}, which holds pictures of it, is gone or damaged" in capsys.readouterr().err
+        words = named if touched else [*named, "--verify"]  # what was touched is read without being told
+        assert run_pipeline("pretrain-clip", PretrainClip, build, arguments=words) == 2
+        assert f"{tar}, which holds pictures of it" in capsys.readouterr().err
+        tar.write_bytes(whole)
+    assert data.main("--verify") == 0
+
+
+@pytest.mark.usefixtures("cluster", "handlers")
+@pytest.mark.parametrize("how", ["damaged", "forced"])
+def test_a_download_whose_pictures_releases_hold_is_not_made_again(
+    data: Data, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some of its links are dead by then, and another tar has its pictures elsewhere."""
+    data.pictures(*range(4))
+    data.lists("0.jpg", "1.jpg", "2.jpg")
+    assert data.main() == 0
+    first = data.list.read_bytes()
+    data.lists("0.jpg", "1.jpg", "2.jpg", "3.jpg")
+    assert data.main() == 0
+    tar = read_place(next((read(data.root, "photos", 1).path / "_places").glob("*.json"))).file
+    if how == "damaged":
+        flip(Path(tar), touched=True)
+    body, asked = Path(tar).read_bytes(), data.asked.copy()
+    capsys.readouterr()
+    data.list.write_bytes(first)
+    words = [word for word in data.flags() if word not in ("--into", "photos")]
+    words += ["--root", str(data.root), "--until", "download", *(["--force", "download"] if how == "forced" else [])]
+    assert run_pipeline("pretrain-clip", PretrainClip, build, arguments=words) == 2
+    said = capsys.readouterr().err
+    assert "it is not made again, for photos@1, photos@2 have pictures in it" in said, said
+    assert Path(tar).read_bytes() == body and data.asked == asked
 
 
 @pytest.mark.usefixtures("cluster", "handlers")

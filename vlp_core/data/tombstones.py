@@ -96,6 +96,8 @@ def _said(value: str, wanted: str | None) -> str:
     shown = repr(value if len(value) <= _SHOWN else f"{value[: _SHOWN - 1]}…")
     if _UID.fullmatch(value):
         return f"{shown} is a uid; give the url that it stands for"
+    if _HOST.fullmatch(value.partition("/")[0]) and "/" in value:
+        return f"{shown} is no url; give it with http:// or https://"
     what = {"url": "url (http://…)", "host": "host (example.org)", "sha256": "sha256 (64 hex digits)"}
     return f"{shown} is no {what[wanted]}" if wanted else f"{shown} is neither a url, a host, a sha256 nor a file"
 

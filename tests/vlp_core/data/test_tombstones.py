@@ -63,7 +63,7 @@ def test_a_list_of_hosts_alone_needs_no_header_either(tmp_path: Path) -> None:
     [
         ("no-host-at-all", "list.txt, line 2: 'no-host-at-all' is neither a url, a host, a sha256 nor a file"),
         ("0" * 32, "is a uid; give the url that it stands for"),
-        ("b.test/path", "'b.test/path' is neither"),
+        ("b.test/path", "'b.test/path' is no url; give it with http:// or https://"),
     ],
 )
 def test_what_is_none_of_these_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
