@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.waiting import until
 from vlp_core.files import locked, write_text
 
+TRIES = 3
 CPUS = 6  # more than there may be: a test that waits must not keep another from starting
 
 
@@ -24,15 +25,29 @@ def shared(folder: Path, owner: int) -> str:
 
 
 def main(owner: int, address: Path) -> None:
-    import ray
-
-    context = ray.init(
-        address="local", num_cpus=CPUS, include_dashboard=False, logging_level="ERROR", object_store_memory=512 * 2**20
-    )
-    write_text(address, context.address_info["gcs_address"])
+    write_text(address, _started())
     while _lives(owner):
         time.sleep(0.5)
     ray.shutdown()
+
+
+def _started() -> str:
+    """The address of a new cluster. Ray gives its node 30 seconds, which may be too few where much else is at work."""
+    import ray
+
+    size = 512 * 2**20
+    for left in reversed(range(TRIES)):
+        try:
+            context = ray.init(
+                address="local", num_cpus=CPUS, include_dashboard=False, logging_level="ERROR", object_store_memory=size
+            )
+            return str(context.address_info["gcs_address"])
+        except Exception as error:
+            if not left:
+                raise
+            print(f"the tests' Ray cluster did not start ({error}); once more", file=sys.stderr)
+            ray.shutdown()
+    raise AssertionError
 
 
 def _lives(process: int) -> bool:

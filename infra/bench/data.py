@@ -166,7 +166,6 @@ def _fetched(tool: str, count: int, port: int, folder: Path) -> Usage:
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     environment |= {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     environment |= {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "OMP_NUM_THREADS": "1"}
-    environment["RAY_raylet_start_wait_time_s"] = "120"  # where much else is at work
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     command = [sys.executable, str(Path(__file__).with_name("fetchers.py")), tool, str(pairs), str(out), str(port)]
     usage = run(command, environment, folder / "log")

@@ -45,7 +45,7 @@ def test_what_is_no_fault_of_the_root_is_the_programs(fault: Exception) -> None:
 @pytest.mark.parametrize(
     ("module", "inner", "words"),
     [
-        (takedown, "take_down", ["example.org"]),
+        (takedown, "_take_down", ["example.org"]),
         (refresh_data, "_refresh", ["--source", "pairs.parquet", "--into", "photos"]),
     ],
 )
