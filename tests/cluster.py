@@ -25,6 +25,8 @@ def shared(folder: Path, owner: int) -> str:
 
 
 def main(owner: int, address: Path) -> None:
+    import ray
+
     write_text(address, _started())
     while _lives(owner):
         time.sleep(0.5)
