@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from jobs import changes, download, ingest, publish, release
 from jobs.never_store import read_never_store
 from jobs.release_card import Card
@@ -25,8 +27,9 @@ from pipelines.workflow.plan import folders_begun, folders_made
 from pipelines.workflow.purging import check_no_purge
 from pipelines.workflow.released import check_all
 from pipelines.workflow.step import Step, step, walk
+from vlp_core.curation.lists import check_list, files_of
 from vlp_core.curation.settings import Ingest, Near
-from vlp_core.data.releases import CHANGE, STEP, newest, read_info
+from vlp_core.data.releases import CHANGE, QUARANTINE_FILE, STEP, newest, read_info
 from vlp_core.data.settings import Adopt
 from vlp_core.data.takedowns import TAKEDOWNS_FILE
 from vlp_core.errors import UserError
@@ -68,13 +71,15 @@ class Refresh:
 
 
 def lists_of(config: Refresh) -> tuple[Path, ...]:
-    """The lists that are given. UserError where they are no lists of links."""
+    """The lists that are given. UserError where they are no lists of links, or lack the columns."""
     if not config.source:
         raise UserError("--source: give the lists that the data set is made of")
     found = sort_out(config.source, Adopt())
     others = [*found.sets, *map(str, found.tables)]
     if others:
         raise UserError(f"{others[0]}: not a list of links, of which a data set can be refreshed; give those alone")
+    for path in files_of(found.lists):
+        check_list(path, config.ingest)
     return found.lists
 
 
@@ -201,7 +206,10 @@ def _told(series: Series, turn: Turn) -> str:
         return f"nothing to refresh: nothing is new in the lists and nothing is due; {last.title} stands"
     counts = read_info(last.path)["counts"]
     changed = ", ".join(f"{int(counts[name]):,} {name.replace('_', ' ')}" for name in CHANGE)
-    return f"{last.title}: {int(counts['pictures']):,} pictures ({changed}); --source releases:{last.title} reads it"
+    waiting = pq.read_metadata(last.path / QUARANTINE_FILE).num_rows
+    waits = f"; {waiting:,} wait in {QUARANTINE_FILE} (--let-in)" if waiting else ""
+    pictures = f"{int(counts['pictures']):,} pictures ({changed})"
+    return f"{last.title}: {pictures}{waits}; --source releases:{last.title} reads it"
 
 
 if __name__ == "__main__":

@@ -282,6 +282,9 @@ def parse(config_type: type[Any], arguments: list[str], name: str, common: type[
         if not stop.code:
             raise
         raise UserError(_one_line(said.getvalue(), name)) from None
+    except BrokenPipeError:  # whoever reads the help has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(OK) from None
     flags = [word.partition("=")[0] for word in arguments if word.startswith("--")]
     for flag in flags:
         if flags.count(flag) > 1:

@@ -155,6 +155,9 @@ def test_what_cannot_be_refreshed_is_told_in_one_line(data: Data, capsys: pytest
     assert "--into photos@2: the next is photos@1; leave the number out" in told("--into", "photos@2")
     assert "--recheck-days -1" in told("--recheck-days", "-1") and "--keep 0" in told("--keep", "0")
     assert "no such file" in told("--source", str(data.folder / "none.csv"))
+    (data.folder / "else.csv").write_text("address,text\na,b\n")
+    assert "else.csv: no url column; its columns are address, text" in told("--source", str(data.folder / "else.csv"))
+    assert not (data.root / "ingest").exists(), "it is told before anything is begun"
     assert data.main() == 0
     capsys.readouterr()
     assert "--into photos@1: taken; the next is photos@2" in told("--into", "photos@1")
@@ -288,19 +291,23 @@ def test_what_a_refresh_of_earlier_lists_has_asked_is_not_lost_where_bringing_it
 
 @pytest.mark.usefixtures("cluster", "handlers")
 @pytest.mark.parametrize("again", [True, False])
-def test_a_refresh_of_earlier_lists_lets_in_what_it_was_told_to(data: Data, again: bool) -> None:
+def test_a_refresh_of_earlier_lists_lets_in_what_it_was_told_to(
+    data: Data, again: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Whether that is said again with today's lists or not."""
     data.pictures(*range(4))
     data.lists("0.jpg", "1.jpg")
     assert data.main() == 0
     data.says["1.jpg"] = picture(80, 60, seed=99)
     assert data.main("--recheck-days", "0") == 0
+    assert "; 1 wait in quarantine.parquet (--let-in); --source releases:photos@2 reads it" in capsys.readouterr().out
     let_in = ("--let-in", f"{HOST}/1.jpg")
     data.lists("0.jpg", "1.jpg", "2.jpg")
     asked = data.asked.copy()
     assert data.main(*let_in, "--until", "download") == 0
     data.lists("0.jpg", "1.jpg", "2.jpg", "3.jpg")
     assert data.main(*(let_in if again else ())) == 0
+    assert "wait in quarantine" not in capsys.readouterr().out
     third, fourth = (read(data.root, "photos", number) for number in (3, 4))
     assert changes_of(third) == {"1.jpg": "added", "2.jpg": "added"} and changes_of(fourth) == {"3.jpg": "added"}
     assert data.asked - asked == {"2.jpg": 1, "3.jpg": 1}
