@@ -105,7 +105,9 @@ def found_in(root: Path, listed: pa.Table, *, anyway: bool) -> pa.Table:
     bodies = _bodies(root, named, known)
     if bodies:
         values = sorted({body for some in bodies.values() for body in some} - set(named["key"].to_pylist()))
-        more = pa.table({"kind": ["sha256"] * len(values), "value": pa.array(values, pa.string())})
+        more = pa.table(
+            {"kind": pa.array(["sha256"] * len(values), pa.string()), "value": pa.array(values, pa.string())}
+        )
         named = with_keys(pa.concat_tables([named.select(["kind", "value"]), more]))
         known, pictures = _known(root, named, releases)
         known = [there or key in bodies for there, key in zip(known, named["key"].to_pylist(), strict=True)]
