@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from jobs.download_shard import CONDITIONS
 from jobs.held import BEFORE, BEFORE_FOLDER, DOWN, IN_QUARANTINE, PICTURE, Held
 from vlp_core.curation.pairs import shards
-from vlp_core.data.layout import MAY_PASS, UNCHANGED, iterate_shards, shard_name, shard_names
+from vlp_core.data.layout import MAY_PASS, iterate_shards, shard_name, shard_names
 from vlp_core.data.purged import TAKEN_URL, purged_files, sha256_as_made
 from vlp_core.data.releases import QUARANTINE_FILE, Next, read_info
 from vlp_core.data.spread import Buckets, bucket_count, read_bucket
@@ -177,8 +177,7 @@ def _stands_while_unchanged(before: pa.Table) -> pa.ChunkedArray:
     left out for another reason, an opt-out or a limit of ours, may be let in since, and then has to come again."""
     held = pc.is_in(before["status"], value_set=pa.array([PICTURE, IN_QUARANTINE], before["status"].type))
     no_picture = pc.is_in(before["failure"], value_set=pa.array(_OF_THE_BODY, before["failure"].type))
-    confirmed = pc.fill_null(pc.equal(before["outcome"], UNCHANGED), False)
-    return pc.or_(held, pc.or_(no_picture, confirmed))
+    return pc.or_(held, no_picture)
 
 
 def _asked(pairs: Path, ask: Mask, size: int) -> Iterator[pa.Table]:

@@ -17,11 +17,13 @@ from vlp_core.data.spread import select_as
 from vlp_core.data.takedowns import Mask, Takedowns
 from vlp_core.errors import UserError, first_line
 from vlp_core.uids import Words, names
+from vlp_core.web.reasons import class_of
 
 FAILED, PICTURE, IN_QUARANTINE, DOWN = range(4)
 _CODES = {SUCCESS: PICTURE, QUARANTINED: IN_QUARANTINE, TAKEN_DOWN: DOWN}
 
-# What is known of a link that is asked again, beside its row among the pairs; null throughout for a new one.
+# What is known of a link that is asked again, beside its row among the pairs; null throughout for a new one. `failure`
+# is the class of what its row says, why it has no picture, where the ledger's is of the last answer.
 # `held_…`: the picture that a new one is compared with: the release's, or the one from before the quarantine.
 BEFORE = pa.schema(
     [
@@ -121,7 +123,9 @@ class Held:
         file = pc.if_else(pc.is_valid(here["sha256"]), self.place(name).file, kept["before_file"])
         held = {f"held_{end}": pc.coalesce(here[end], kept[f"before_{end}"]) for end in ("sha256", "offset", "length")}
         columns = {name: ledger[name] for name in LEDGER.names} | held | {"held_file": file}
-        columns["status"] = pa.array(codes_of(self.table(name, ["status"])["status"].take(at)))
+        said = self.table(name, ["status", "error_message"]).take(at)
+        columns["status"] = pa.array(codes_of(said["status"]))
+        columns["failure"] = _classes(said["error_message"])
         return select_as(pa.table(columns), BEFORE)
 
 
@@ -153,6 +157,12 @@ def read_columns(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 def read_as(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
     """As a schema has them: Parquet keeps no seconds."""
     return select_as(read_columns(path, columns or schema.names), schema, columns)
+
+
+def _classes(reasons: pa.ChunkedArray) -> pa.Array:
+    """The classes of reasons, of which there are few."""
+    found = pc.dictionary_encode(_one(reasons))
+    return pa.array(map(class_of, found.dictionary.to_pylist()), pa.string()).take(found.indices)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

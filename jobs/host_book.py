@@ -102,7 +102,8 @@ class There:
     async def _call(self, what: str, words: list[Any]) -> Any:
         from ray.exceptions import OutOfMemoryError, RayActorError
 
-        for left in reversed(range(TRIES)):
+        left = TRIES
+        while True:
             try:
                 if self._actor is None:
                     actor = _book_for(self._fetch)
@@ -110,11 +111,10 @@ class There:
                     self._actor = actor
                 return await getattr(self._actor, what).remote(words)
             except (RayActorError, OutOfMemoryError, _NoBookError) as error:
-                self._actor = None
+                self._actor, left = None, left - 1
                 if not left:
                     raise UserError(f"the book of hosts ends again and again ({first_line(error)})") from error
                 await asyncio.sleep(_PAUSE_S)
-        return None
 
 
 def name_of_book(fetch: Fetch) -> str:

@@ -56,8 +56,7 @@ def _columns(folder: Path) -> set[str]:
         return set() if path is None else set(pq.read_schema(path).names)
     except (OSError, pa.ArrowException) as error:
         raise UserError(
-            f"{path}: not readable ({first_line(error)}); have it made again by its pipeline with --verify, or remove "
-            f"{folder}"
+            f"{path}: not readable ({first_line(error)}); put it back, or have its pipeline make it again with --verify"
         ) from error
 
 

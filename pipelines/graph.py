@@ -11,12 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from pipelines.workflow.record import BEGUN, RECORD, CorruptRecordError, Record
+from pipelines.workflow.released import read_in_place
 from pipelines.workflow.results import Results
-from vlp_core.data.adopted import PLACES, read_place
-from vlp_core.data.releases import QUARANTINE_FILE
 from vlp_core.errors import UserError
 
 
@@ -139,10 +136,7 @@ def _folders(record: Record, folder: Path) -> set[Path]:
     sources = record.inputs.get("sources")
     given = sources if isinstance(sources, list) else []
     found = {Path(source) for source in given if isinstance(source, str) and "://" not in source}
-    found |= {Path(read_place(place).file).parent for place in (folder / PLACES).glob("*.json")}
-    if (folder / QUARANTINE_FILE).exists():  # the pictures with which later ones are compared
-        before = pq.read_table(folder / QUARANTINE_FILE, columns=["before_file"])["before_file"].unique()
-        found |= {Path(file).parent for file in before.drop_null().to_pylist()}
+    found |= {path.parent for path in read_in_place(folder)}
     return {path.resolve() for path in found}
 
 

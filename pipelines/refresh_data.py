@@ -19,7 +19,7 @@ from jobs.never_store import read_never_store
 from jobs.release_card import Card
 from pipelines.collect import check_keep, collect
 from pipelines.series import Series, Turn
-from pipelines.sources import sort_out
+from pipelines.sources import check_lists, sort_out
 from pipelines.workflow.cli import open_root, parse, run_pipeline
 from pipelines.workflow.ending import OK, disk_faults, ended
 from pipelines.workflow.outside import Digests
@@ -27,7 +27,6 @@ from pipelines.workflow.plan import folders_begun, folders_made
 from pipelines.workflow.purging import check_no_purge
 from pipelines.workflow.released import check_all
 from pipelines.workflow.step import Step, step, walk
-from vlp_core.curation.lists import check_list, files_of
 from vlp_core.curation.settings import Ingest, Near
 from vlp_core.data.releases import CHANGE, QUARANTINE_FILE, STEP, newest, read_info
 from vlp_core.data.settings import Adopt
@@ -71,15 +70,13 @@ class Refresh:
 
 
 def lists_of(config: Refresh) -> tuple[Path, ...]:
-    """The lists that are given. UserError where they are no lists of links, or lack the columns."""
+    """The lists that are given. UserError where they are no lists of links."""
     if not config.source:
         raise UserError("--source: give the lists that the data set is made of")
     found = sort_out(config.source, Adopt())
     others = [*found.sets, *map(str, found.tables)]
     if others:
         raise UserError(f"{others[0]}: not a list of links, of which a data set can be refreshed; give those alone")
-    for path in files_of(found.lists):
-        check_list(path, config.ingest)
     return found.lists
 
 
@@ -145,6 +142,7 @@ def _begun(words: Sequence[str]) -> int:
 def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only: bool, whole: bool) -> int:
     digests = Digests(series.root / ".digests.json")
     lists = [(path.name, digests.of(path)) for path in lists_of(config)]
+    check_lists(lists_of(config), config.ingest)
     if not look_only:
         digests.save()
     turn = series.turn(lists, config.let_in, look_only=look_only)

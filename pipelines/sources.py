@@ -46,8 +46,7 @@ def images_of(
         pairs = step(f"ingest{ending}", ingest.run, sources=sources, **settings)
         return step(f"download{ending}", download.run, pairs=pairs, fetch=fetch, serve=serve)
     found = sort_out([str(source) for source in sources], adopt_settings)
-    for path in (file for source in found.lists for file in _lists_in(source)):
-        check_list(path, ingest_settings, recognise=bool(ending))
+    check_lists(found.lists, ingest_settings, recognise=bool(ending))
     if not adopt_settings.skip_damaged:
         check_ends(found.parts)
     made: list[Step] = []
@@ -74,6 +73,12 @@ def images_of(
         made=tuple(made),
         adopt=replace(adopt_settings, file_column=None),
     )
+
+
+def check_lists(lists: Sequence[Path], settings: Ingest, *, recognise: bool = False) -> None:
+    """UserError for a list, or a file of a folder of lists, without its columns; nothing is said of missing ones."""
+    for path in (file for source in lists for file in _lists_in(source)):
+        check_list(path, settings, recognise=recognise)
 
 
 def sort_out(sources: Sequence[str], settings: Adopt) -> Sorted:

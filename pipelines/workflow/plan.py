@@ -45,7 +45,7 @@ class Planner:
     """Whether what is corrupt is taken back to be made again; a plan that is only shown changes nothing."""
     warnings: list[str] = field(default_factory=list)
     records: dict[str, Record] = field(default_factory=dict)
-    _read: set[tuple[str, str]] = field(default_factory=set)
+    _read: dict[tuple[str, str], Record] = field(default_factory=dict)
     """Results (step, fingerprint) all of whose files were read and found good, for `verify`."""
     _checked: set[str] = field(default_factory=set)
     _broken: set[tuple[str, str]] = field(default_factory=set)
@@ -56,8 +56,7 @@ class Planner:
     @property
     def verified(self) -> str:
         """How much was read for `verify`, and found to be as it was recorded."""
-        records = [record for one in self._read if (record := self.results.read(*one)) is not None]
-        files = [file for record in records for file in record.files.values()]
+        files = [file for record in self._read.values() for file in record.files.values()]
         size = sum(file["size"] for file in files)
         return f"{len(self._read):,} results are as recorded: {len(files):,} files, {bytes_told(size)}"
 
@@ -119,7 +118,7 @@ class Planner:
             self._give_up(name, fingerprint, f"{bad[0]}{more} is missing or not as it was recorded")
             return None
         if whole:
-            self._read.add((name, fingerprint))
+            self._read[name, fingerprint] = record
         return record
 
     def _give_up(self, name: str, fingerprint: str, what: str) -> None:

@@ -3,9 +3,11 @@
 import contextlib
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from pipelines.workflow.record import CorruptRecordError, Record, bad_files
 from vlp_core.data.adopted import PLACES, read_place
-from vlp_core.data.releases import SCHEME, Release, every, find, numbers, read
+from vlp_core.data.releases import QUARANTINE_FILE, SCHEME, Release, every, find, numbers, read
 from vlp_core.errors import UserError
 
 _MEND = "put it back, or go on under another name"
@@ -54,11 +56,9 @@ def check_all(root: Path, name: str) -> int:
 def _bad_tar(folder: Path, *, whole: bool, remember: bool) -> Path | None:
     """One that is not there as it was, by the record of the result that it is a file of; None where all are."""
     holders: dict[Path, set[str]] = {}
-    for place in sorted((folder / PLACES).glob("*.json")):
-        tar = read_place(place)
-        path = Path(tar.file)
+    for path, size in sorted(read_in_place(folder).items()):
         try:
-            if path.stat().st_size != tar.size:
+            if size not in (0, path.stat().st_size):
                 return path
         except OSError:
             return path
@@ -75,9 +75,18 @@ def _bad_tar(folder: Path, *, whole: bool, remember: bool) -> Path | None:
 def held_by(root: Path, folder: Path) -> list[str]:
     """Who has pictures in the files of a result: releases by their titles, what was adopted of them by its folder."""
     titles = {release.path.resolve(): release.title for release in every(root)}
-    found = []
-    for places in sorted(root.glob(f"[!.]*/[!.]*/{PLACES}")):
-        files = (Path(read_place(place).file) for place in places.glob("*.json"))
-        if places.parent != folder and any(file.parent.resolve() == folder.resolve() for file in files):
-            found.append(titles.get(places.parent.resolve()) or str(places.parent.relative_to(root)))
+    others = (places.parent for places in root.glob(f"[!.]*/[!.]*/{PLACES}"))
+    held = (other for other in others if folder.resolve() in {path.parent.resolve() for path in read_in_place(other)})
+    found = [titles.get(other.resolve()) or str(other.relative_to(root)) for other in held if other != folder]
     return sorted(found, key=lambda title: ("@" not in title, title))
+
+
+def read_in_place(folder: Path) -> dict[Path, int]:
+    """The files elsewhere that pictures of a result lie in, those in quarantine and those that they are compared with
+    too, with their sizes in bytes; 0 where that is not known."""
+    found: dict[Path, int] = {}
+    if (folder / QUARANTINE_FILE).exists():
+        waiting = pq.read_table(folder / QUARANTINE_FILE, columns=["file", "before_file"])
+        found = {Path(file): 0 for column in waiting.columns for file in column.unique().drop_null().to_pylist()}
+    places = map(read_place, (folder / PLACES).glob("*.json"))
+    return found | {Path(place.file): place.size for place in places}

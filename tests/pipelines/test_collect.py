@@ -12,6 +12,7 @@ import pytest
 from pipelines.collect import collect
 from pipelines.workflow.open_runs import hold
 from pipelines.workflow.record import BEGUN, RUN, Record
+from pipelines.workflow.released import held_by
 from pipelines.workflow.results import Results
 from tests.pipelines.records import recorded
 from vlp_core.data.adopted import Place, write_place
@@ -103,6 +104,7 @@ def test_the_picture_that_one_in_quarantine_is_compared_with_stays(root: Root) -
     last, (download, *_) = three(root)[-1], sorted((root.path / "download").iterdir())
     waiting = {"uid": "u", "url": "http://a.test/1", "before_file": str(download / "00000.tar")}
     pq.write_table(pa.Table.from_pylist([waiting], QUARANTINE), root.folder(last) / QUARANTINE_FILE)
+    assert "photos@3" in held_by(root.path, download), "nor is it made again, which would lose it as well"
     list(collect(root.path, "photos", 1, look_only=False))
     assert numbers(root.path, "photos") == [3] and "download/1" in root.left() and "release/1" not in root.left()
 
