@@ -36,7 +36,7 @@ systems: $(READY) ## train every system on the embedded corpus and compare them 
 	@$(PY) pipelines/systems.py $(if $(ONLY),--only $(ONLY)) $(if $(VLP_ROOT),--root "$(ROOT)") $(ARGS)
 
 test: $(READY) ## run the tests (ARGS="tests/vlp_core -k loader")
-	@$(PY) -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
+	@$(PY) -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0)
 
 lint: $(READY) ## check format, style, types and import contracts
 	@.venv/bin/ruff format --check .

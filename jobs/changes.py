@@ -73,6 +73,11 @@ def run(
         )
     gone = np.logical_or(*held.gone(down))
     ask = ~taken & np.append(_due(held, next, recheck_days) & ~gone, True)[at]
+    if next.folder is None and not ask.any():
+        raise UserError(
+            f"{next.title}: no picture would be left: all {len(today):,} links of the list were taken down; check the "
+            "list and the takedowns"
+        )
     _write(pairs, held, ask, at, shard_size, out)
     counts = {
         "links": len(today),

@@ -3,7 +3,7 @@
 import errno
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from vlp_core.data.layout import SUCCESS, UNCHANGED, shard_names
 from vlp_core.errors import UserError, first_line
 from vlp_core.files import full_disk, no_space
 from vlp_core.tracker import Summary, Tracker
-from vlp_core.web.reasons import class_of
+from vlp_core.web.reasons import class_of, may_pass
 from vlp_core.web.settings import Fetch
 
 VERSION = "5"
@@ -88,9 +88,13 @@ def _is_whole(out: Path, name: str, pairs: Path, tracker: Tracker) -> bool:
     return False
 
 
-def has_answers(out: Path) -> bool:
-    """Whether there are answers in `out` that need not be asked for again."""
-    return any(out.glob("[0-9]*.parquet")) or any(path.stat().st_size for path in out.glob(f"{WORK}/*/journal"))
+def has_answers(out: Path, *, refresh: bool) -> bool:
+    """Whether there are answers in `out` that are of use: any of a `refresh`, else pictures, or part of a shard's."""
+    names = shard_names(out)
+    if any(path.stat().st_size for path in out.glob(f"{WORK}/*/journal")) or (refresh and names):
+        return True
+    tables = (pq.read_table(out / f"{name}.parquet", columns=["status"]) for name in names)
+    return any(pc.any(pc.equal(table["status"], SUCCESS)).as_py() for table in tables)
 
 
 @contextmanager
@@ -138,15 +142,14 @@ def _summary(out: Path, rows: dict[str, int], tracker: Tracker, refresh: bool) -
     total, failed = sum(rows.values()), reasons.total()
     tracker.progress(total, total, failed=failed, unit="rows")
     if failed == total and not refresh:
-        # What is there is of no use, and would stand in the way of trying again.
-        for name in rows:
-            for file in reversed(shard_files(name)):
-                (out / file).unlink(missing_ok=True)
+        _forget(out, list(rows))
         listed = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common(8))
         private = "; --fetch.allow-private HOST:PORT names addresses that may be private"
+        final = "; what has answered for good is asked again only with --force download"
         raise UserError(
             f"every link failed: {listed}; nothing to train on: check the list and the network"
             + (private if "refused address" in listed else "")
+            + (final if shard_names(out) else "")
         )
     classes = Counter[str]()
     for reason, count in reasons.items():
@@ -162,6 +165,14 @@ def _summary(out: Path, rows: dict[str, int], tracker: Tracker, refresh: bool) -
     return Summary(
         counts={**counts, **{f"failed/{name}": classes[name] for name in sorted(classes)}}, pictures=pictures
     )
+
+
+def _forget(out: Path, names: Sequence[str]) -> None:
+    """Remove the shards without a picture that may have some in another run; what is final stays, and is not asked."""
+    for name in names:
+        if any(may_pass(reason) or class_of(reason) == "refused" for reason in _reasons(out / f"{name}.parquet")):
+            for file in reversed(shard_files(name)):
+                (out / file).unlink(missing_ok=True)
 
 
 def _draw(reasons: Counter[str], path: Path) -> None:

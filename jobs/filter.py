@@ -19,7 +19,7 @@ from vlp_core.curation.language import FASTTEXT, detector_named, fasttext_codes
 from vlp_core.curation.quantities import JUDGES, judge_of, unknown
 from vlp_core.curation.rules import Rule, parse_rules
 from vlp_core.curation.settings import Filter
-from vlp_core.curation.verdicts import NO_CAPTION, judged
+from vlp_core.curation.verdicts import LISTED, NO_CAPTION, judged
 from vlp_core.data.layout import VERDICTS, shard_names
 from vlp_core.data.stored import read_rows
 from vlp_core.errors import UserError
@@ -32,6 +32,7 @@ FUNNEL_FILE = "funnel.json"
 FUNNEL_PICTURE = "funnel.png"
 
 
+_ALWAYS = (NO_CAPTION, LISTED)
 _MOST = 32  # shards a task: one of a thousand pictures is judged before a task has begun
 
 
@@ -62,7 +63,8 @@ class _Counts:
 
 def asked_rules(filter: Filter) -> tuple[Rule, ...]:
     """The rules in the order in which they are asked."""
-    return (NO_CAPTION, *(rule for rule in parse_rules(filter.rules) if rule != NO_CAPTION))
+    always = _ALWAYS if filter.as_listed else _ALWAYS[:1]
+    return (*always, *(rule for rule in parse_rules(filter.rules) if rule not in always))
 
 
 def judges_of(filter: Filter) -> set[str]:
@@ -232,7 +234,9 @@ def _funnel(rules: Sequence[Rule], counts: Sequence[_Counts]) -> Funnel:
         listed=total(lambda count: count.listed),
         fetched=total(lambda count: count.fetched),
         captions=total(lambda count: count.captions),
-        lost=lost if lost[0].pictures else lost[1:],  # what is always asked shows where it took something
+        lost=[  # what is always asked shows where it took something
+            stage for rule, stage in zip(rules, lost, strict=True) if stage.pictures or rule not in _ALWAYS
+        ],
     )
 
 

@@ -23,7 +23,8 @@ from vlp_core.web.turns import Ask, Asked, Grant, Looked, Report, RobotsRead
 NAMESPACE = "vlp"
 """Ray's names are of one job without it."""
 IDLE_S = 600.0
-"""A book that nobody asks for so long, or twice the longest wait, ends: whoever was to leave it was killed."""
+"""A book that nobody asks for so long, or twice the longest wait, ends: whoever was to leave it was killed, or has left
+while a host was to be left alone."""
 TRIES = 20
 """How often a call is begun again on a new book; each finds the one before it ended."""
 _PAUSE_S = 0.25
@@ -57,11 +58,11 @@ class HostBook:
             self._book.begin_run()
 
     def leave(self, user: str) -> None:
-        """A download has ended; with the last one the book does."""
+        """A download has ended; with the last one the book does, unless a host has asked for patience."""
         import ray
 
         self._users.discard(user)
-        if not self._users:
+        if not self._users and not self._book.is_paused(time.monotonic()):
             ray.actor.exit_actor()
 
     def ask(self, asks: list[Ask]) -> list[Grant]:

@@ -1,6 +1,5 @@
 """What becomes of each link of a shard that was fetched for a release: taken, left as it was, or put in quarantine."""
 
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from jobs.held import BEFORE, BEFORE_FOLDER, IN_QUARANTINE, PICTURE, read_as, read_columns
 from jobs.never_store import REASON as NEVER_STORED
 from vlp_core.curation.hashes import colours, hamming, phash, thumbnail
+from vlp_core.curation.listed import has_sha256, said_phashes, says_sha256
 from vlp_core.curation.settings import Near
 from vlp_core.data.index import Reader
 from vlp_core.data.layout import FINAL, LEDGER, LEDGER_FOLDER, MAY_PASS, SUCCESS, UNCHANGED
@@ -32,9 +32,6 @@ ADDED, CHANGED, REMOVED, WAITING, TAKEN = "added", "changed", "removed", "quaran
 JUDGED = pa.schema([*LEDGER, ("url", pa.string()), ("verdict", pa.int8()), ("change", pa.string())])
 WAITING_FOLDER = "waiting"
 
-# Columns of lists that say what a picture was: sha256 of its body, and its perceptual hash as the step `hash` has it.
-LIST_SHA256, LIST_PHASH = "list_sha256", ("list_phash", "phash")
-_SHA256, _PHASH = "^[0-9a-f]{64}$", "[0-9a-fA-F]{16}"
 OTHER_THAN_BEFORE = "another picture than before"
 OTHER_THAN_LISTED = "another picture than the list's sha256"
 OPTED_OUT = "opted_out"
@@ -102,11 +99,11 @@ class _Case:
         kept |= (held | waits) & ~came & ~self._unwanted()
         verdict = np.where(kept, KEEP, TAKE).astype(np.int8)
         reason = np.full(len(verdict), None, np.object_)
-        unsure = came & ~kept & ~as_before & ~self._as_listed()
+        unsure = came & ~kept & ~as_before & ~has_sha256(self.rows)
         old = pc.is_valid(self.before["held_sha256"]).to_numpy()
         for mask, why, near in (
             (unsure & old, OTHER_THAN_BEFORE, self._near_before),
-            (unsure & ~old & self._listed(), OTHER_THAN_LISTED, self._near_listed),
+            (unsure & ~old & says_sha256(self.rows), OTHER_THAN_LISTED, self._near_listed),
         ):
             rows = np.flatnonzero(mask)
             rows = rows[~near(rows)]
@@ -150,18 +147,6 @@ class _Case:
         """Whether the owner wants it left out, or it must never be stored."""
         return _is(self.ledger["failure"], OPTED_OUT) | _is(self.ledger["reason"], NEVER_STORED)
 
-    def _listed(self) -> Mask:
-        """Whether the list says which picture it meant, by sha256."""
-        if LIST_SHA256 not in self.rows.column_names:
-            return np.zeros(len(self.rows), dtype=bool)
-        said = pc.utf8_lower(self.rows[LIST_SHA256].cast(pa.string()))
-        return pc.fill_null(pc.match_substring_regex(said, _SHA256), False).to_numpy()
-
-    def _as_listed(self) -> Mask:
-        if LIST_SHA256 not in self.rows.column_names:
-            return np.zeros(len(self.rows), dtype=bool)
-        return _equal(pc.utf8_lower(self.rows[LIST_SHA256].cast(pa.string())), self.rows["sha256"])
-
     def _near_before(self, rows: NDArray[np.int64]) -> Mask:
         """Whether the pictures of these rows look like those that were there."""
         old = [(Path(file), at, length) if file else None for file, at, length in self._places(rows)]
@@ -184,20 +169,11 @@ class _Case:
 
     def _near_listed(self, rows: NDArray[np.int64]) -> Mask:
         """Whether the pictures of these rows have nearly the perceptual hash that the list has for them."""
-        name = next((name for name in LIST_PHASH if name in self.rows.column_names), None)
-        if name is None:
-            return np.zeros(len(rows), dtype=bool)
-        said = self.rows[name].take(pa.array(rows))
-        if not pa.types.is_integer(said.type):
-            texts = said.cast(pa.string()).to_pylist()
-            said = [int(text, 16) if text and re.fullmatch(_PHASH, text) else None for text in texts]
-        known = [
-            None if value is None else int(value) for value in (said if isinstance(said, list) else said.to_pylist())
-        ]
         near = np.zeros(len(rows), dtype=bool)
-        for at in (at for at, value in enumerate(known) if value is not None):
-            apart = hamming(np.array([phash(self._small(rows[at]))]), np.array([known[at]], np.uint64))
-            near[at] = apart[0] <= self.task.near.bits
+        for at, known in enumerate(said_phashes(self.rows.take(pa.array(rows)))):
+            if known is not None:
+                apart = hamming(np.array([phash(self._small(rows[at]))]), np.array([known], np.uint64))
+                near[at] = apart[0] <= self.task.near.bits
         return near
 
 

@@ -2,21 +2,25 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from jobs.shards import map_shards
 from vlp_core.curation.captions import caption_counts
+from vlp_core.curation.hashes import phash, thumbnail
 from vlp_core.curation.language import FASTTEXT
 from vlp_core.curation.quantities import JUDGES
 from vlp_core.curation.shard import Shard
+from vlp_core.data.adopted import undecodable
+from vlp_core.data.index import Reader
 from vlp_core.data.layout import CAPTIONS, SUCCESS, shard_names
-from vlp_core.data.stored import read_rows
+from vlp_core.data.stored import index_shard, read_rows
 from vlp_core.errors import UserError
 from vlp_core.files import remove_leftovers, write_table
 from vlp_core.tracker import Progress, Summary, Tracker
@@ -75,9 +79,28 @@ def _measure(task: _Task) -> int:
     rows = fetched(task.images, task.name)
     path = task.out / f"{task.name}.parquet"
     if not _is_whole(path, rows):
-        shard = Shard(rows=rows, detector=task.detector, shared=_read_shared(task.shared))
+        shard = Shard(
+            rows=rows,
+            detector=task.detector,
+            shared=_read_shared(task.shared),
+            phashes=partial(_phashes, task.images, task.name, rows["uid"]),
+        )
         write_table(path, _columns(shard, task.judges))
     return len(rows)
+
+
+def _phashes(images: Path, name: str, uids: pa.ChunkedArray, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """[rows] perceptual hashes of some of a shard's pictures."""
+    file, index = index_shard(images, name)
+    at = index.take(pc.index_in(uids.take(pa.array(rows)), value_set=index["uid"].combine_chunks()))
+    reader = Reader(open_files=1)
+    found = []
+    for uid, offset, length in zip(*(at[name].to_pylist() for name in ("uid", "offset", "length")), strict=True):
+        try:
+            found.append(phash(thumbnail(reader.read(file, offset, length))))
+        except OSError as error:
+            raise undecodable(file, offset, uid, str(error)) from error
+    return np.array(found, np.uint64)
 
 
 def _columns(shard: Shard, judges: Sequence[str]) -> pa.Table:

@@ -16,6 +16,7 @@ from jobs.release_card import Card, write_card
 from jobs.release_plan import Asked, Plan
 from jobs.release_shards import FLAG, PLACED, TARGET, Tally, write_bucket
 from jobs.shards import map_shards
+from vlp_core.curation.listed import LIST_SHA256
 from vlp_core.curation.settings import Near
 from vlp_core.data.layout import LEDGER, iterate_shards, shard_names
 from vlp_core.data.releases import CHANGE, CHANGES, CHANGES_FILE, INFO_FILE, QUARANTINE_FILE, Next, read_info
@@ -123,7 +124,8 @@ def _spread(plan: Plan, pairs: Path, download: Path, work: Path, out: Path) -> l
     targets = plan.targets(download, bucket_count(size))
     bucket_of = targets.buckets
     listed = pq.read_schema(pairs / f"{names[0]}.parquet")
-    further = [column for column in listed if column.name != "url"]
+    # What the list says of the bodies has been compared: nobody compares it once more with what was let in.
+    further = [column for column in listed if column.name not in ("url", LIST_SHA256)]
     with (
         Buckets(work / "rows", pa.schema([*PLACED, *further]), targets.count) as rows,
         Buckets(work / "asked", pa.schema([PLACED[0], *LEDGER]), targets.count) as asked,

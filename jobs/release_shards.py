@@ -18,6 +18,7 @@ from vlp_core.data.spread import read_bucket, select_as
 from vlp_core.errors import UserError
 from vlp_core.files import write_table
 from vlp_core.identity import sha256_of_file
+from vlp_core.texts import as_text
 
 SHOWN, HELD_BACK, HIDDEN = range(3)  # flags of rows: as they were fetched, in quarantine, taken down
 _SAID = {HELD_BACK: (QUARANTINED, "quarantined"), HIDDEN: (TAKEN_DOWN, "taken down")}
@@ -113,7 +114,7 @@ def _write(task: Task, target: Target, listed: pa.Table, asked: pa.Table, tally:
     tally.sources += _counted(shown["source"])
     for column in shown.column_names:
         if column.lower() in LICENCES:
-            tally.licences += _counted(shown[column].cast(pa.string()))
+            tally.licences += _counted(as_text(shown[column]))
 
 
 def _rows(tar: Path, listed: pa.Table) -> pa.Table:

@@ -9,6 +9,9 @@ from vlp_core.errors import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+ENDS_WITHIN_S = 30.0
+"""So long what is at work may take to its end, where another shard has failed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTask:
@@ -53,8 +56,11 @@ def map_shards(
                 item = running.pop(reference)
                 yield item, result_of(reference)
     finally:
-        for reference in running:
-            ray.cancel(reference, force=True)
+        if running:
+            # Ray ends this process too where a task is cancelled in the moment in which it ends.
+            _, left = ray.wait(list(running), num_returns=len(running), timeout=ENDS_WITHIN_S)
+            for reference in left:
+                ray.cancel(reference, force=True)
 
 
 def submittable(function: Callable[..., Any], task: ShardTask) -> Any:

@@ -40,13 +40,16 @@ def collect(root: Path, name: str, keep: int, *, look_only: bool) -> Iterator[st
 
     The name is the caller's alone to refresh.
     """
-    other = at_work(root)
-    if other and not look_only:
-        yield f"--keep {keep}: nothing is removed while {other} works in {root}; start again when it has ended"
+    told = f"--keep {keep}: nothing is removed while {{}} works in {root}; start again when it has ended"
+    if (other := at_work(root)) and not look_only:
+        yield told.format(other)
         return
     old, begun = _old(root, name, keep), root / FOLDER / name / _GOING
     with ExitStack() as held:
         going = _free(root, name, old, begun, held, look_only=look_only)
+        if (other := at_work(root)) and not look_only:  # what has begun since reads releases without a lock on them
+            yield told.format(other)
+            return
         if not look_only:
             _finish(root)
             write_text(begun, json.dumps([str(result) for result in going]) + "\n")  # a kill may come between any two

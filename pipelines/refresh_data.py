@@ -106,7 +106,9 @@ def build(config: Refresh, turn: Turn, root: Path) -> list[Step]:
             takedowns=turn.takedowns,
             let_in=turn.let_in,
         )
-        fetched = step("download", download.run, pairs=asked, fetch=fetch, serve=None, refresh=True)
+        fetched = step(
+            "download", download.run, pairs=asked, fetch=fetch, serve=None, refresh=turn.next.before is not None
+        )
         after["changes"] = asked
     made = step(
         "release",
@@ -182,7 +184,7 @@ def _goes_on(config: Refresh, turn: Turn, root: Path) -> bool:
     if turn.earlier is None:
         return True
     fetched = folders_begun(walk(build(config, turn, root)), root).get("download")
-    return fetched is not None and download.has_answers(fetched)
+    return fetched is not None and download.has_answers(fetched, refresh=turn.next.before is not None)
 
 
 def _run(words: Sequence[str], series: Series, turn: Turn) -> int:

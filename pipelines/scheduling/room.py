@@ -1,4 +1,4 @@
-"""A schedule whose disk is full goes on: it waits for room."""
+"""A schedule whose disk is full, or whose machine has no process left, goes on: it waits for room."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,12 +6,13 @@ from pathlib import Path
 
 from pipelines.scheduling.scheduler import IDLE, Plan, Scheduler
 from pipelines.scheduling.telling import Hooks
+from vlp_core.errors import first_line
 from vlp_core.files import full_disk, no_space
 
 
 @dataclass
 class Room:
-    """Whether the disk takes what a schedule writes: of one that is full it is told once, and tried again."""
+    """Whether the machine lets a schedule work: that it does not is told once, and it is tried again."""
 
     root: Path
     plan: Plan
@@ -22,11 +23,12 @@ class Room:
         try:
             wait = scheduler.tick(now)
         except OSError as error:
-            if not full_disk(error) or self.plan.cron is None:
+            if self.plan.cron is None:
                 raise
             if not self.told:
-                self.hooks.say(no_space(self.root))
-                self.hooks.tell({"schedule": self.plan.name, "state": "failed", "error": no_space(self.root)})
+                said = no_space(self.root) if full_disk(error) else f"{first_line(error)}; it is tried again"
+                self.hooks.say(said)
+                self.hooks.tell({"schedule": self.plan.name, "state": "failed", "error": said})
             self.told = True
             return IDLE
         self.told = False

@@ -60,7 +60,7 @@ async def _answer(request: web.Request) -> web.StreamResponse:
     if path in HOSTILE:
         hostile = HOSTILE[path][0]
         return web.Response(body=hostile.body, status=hostile.status, headers=hostile.headers)
-    return await answer(request)
+    return web.Response(status=500) if path == "busy" else await answer(request)
 
 
 @pytest.fixture
@@ -330,13 +330,17 @@ def test_the_stage_goes_on_where_it_was_and_rebuilds_what_is_damaged(site: Site,
     assert not site.seen
 
 
-def test_a_list_of_dead_links_ends_with_their_reasons_and_may_be_tried_again(site: Site, tmp_path: Path) -> None:
-    pairs = write_pairs(tmp_path / "pairs", ["dead1", "dead2", "html.jpg"], ["dead3"])
+def test_a_list_of_dead_links_ends_with_their_reasons_and_those_that_are_final_are_not_asked_again(
+    site: Site, tmp_path: Path
+) -> None:
+    pairs = write_pairs(tmp_path / "pairs", ["dead1", "dead2", "html.jpg"], ["dead3"], ["busy"])
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(UserError, match=r"^every link failed: 3 × http 404, 1 × not an image: html;"):
-        download.run(pairs=pairs, fetch=settings(site), out=out, tracker=Silent())
-    assert contents(out) == {}
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"^every link failed: 3 × http 404, .* × not an image: html.*--force"):
+            download.run(pairs=pairs, fetch=settings(site, retries=0), out=out, tracker=Silent())
+        assert not download.has_answers(out, refresh=False) and download.has_answers(out, refresh=True)
+    assert site.seen == {**dict.fromkeys(["dead1", "dead2", "html.jpg", "dead3"], 1), "busy": 2}
 
 
 def test_no_shards_to_fetch_is_said(tmp_path: Path) -> None:

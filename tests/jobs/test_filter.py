@@ -11,14 +11,17 @@ import pytest
 from PIL import Image
 
 from jobs import filter as filter_stage
+from tests.jobs.downloading import answer, body_of, fetched, settings, write_pairs
 from tests.jobs.filtered import filtered
 from tests.jobs.listening import Listening
 from tests.jobs.pictures import Picture, write_images
 from tests.vlp_core.curation.drawings import blotches, jpeg
+from tests.vlp_core.web.site import Site
+from vlp_core.curation.hashes import phash, thumbnail
 from vlp_core.curation.settings import Filter
 from vlp_core.data.layout import VERDICTS, read_shards
 from vlp_core.errors import UserError
-from vlp_core.identity import uid_of
+from vlp_core.identity import sha256_of, uid_of
 from vlp_core.tracker import Silent
 
 GOOD = "a dog runs over the green grass"
@@ -79,6 +82,26 @@ def test_verdicts_name_the_rule_that_took_a_picture_and_the_captions_that_pass(
             {"rule": "shared<=2", "pictures": 2, "captions": 4},
         ],
     }
+
+
+@pytest.mark.parametrize("looked_at", [True, False])
+def test_a_picture_that_is_another_than_its_list_says_is_lost(looked_at: bool, tmp_path: Path, cluster: str) -> None:
+    """A domain that changed hands: by its sha256, or else by its perceptual hash, of which four bits may differ."""
+    bodies = [body_of(f"{number}.jpg") for number in range(6)]
+    looks = [int(phash(thumbnail(body))) for body in bodies]
+    says = {
+        "list_sha256": [sha256_of(bodies[0]).upper(), *["0" * 64] * 4, "not known"],
+        "phash": [None, None, f"{looks[2] ^ 0b1111:016x}", f"{looks[3] ^ 0xFFFF:016X}", "", None],
+    }
+    pairs = write_pairs(tmp_path / "pairs", [f"{number}.jpg" for number in range(6)], **says)
+    with Site(answer) as site:
+        images = fetched(pairs, tmp_path / "images", settings(site, resize_mode="no"))
+    counts = filtered(images, tmp_path / "out", Filter(rules=("captions>=1",), as_listed=looked_at))
+    lost = [1, 3, 4] if looked_at else []
+    assert [row["rule"] for row in read_shards(tmp_path / "out").to_pylist()] == [
+        "listed=yes" if number in lost else None for number in range(6)
+    ]
+    assert counts.get("lost/listed", 0) == len(lost)
 
 
 def test_counts_have_names_that_metrics_may_have(images: Path, tmp_path: Path, cluster: str) -> None:

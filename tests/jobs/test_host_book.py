@@ -17,6 +17,7 @@ from tests.jobs.downloading import answer, settings, shards_of, write_pairs
 from tests.vlp_core.web.site import Site
 from tests.waiting import until
 from vlp_core.web.settings import Fetch
+from vlp_core.web.turns import Ask, Asked
 
 DOWNLOADS, LINKS = ("pairs", "retrieval"), 30
 
@@ -91,6 +92,25 @@ def test_a_book_that_is_lost_begins_anew_for_all_of_them(cluster: str, slowly: T
         download.join()
     asked = {path: times for path, times in slowly.site.seen.items() if "dead" in path}
     assert len(asked) == 2 * LINKS and set(asked.values()) == {1}, "what was answered is not asked again"
+
+
+def test_what_a_host_asked_for_holds_from_one_download_to_the_next(cluster: str) -> None:
+    """Retry-After is for whoever comes, also when its first asker has ended."""
+    import ray
+
+    fetch = Fetch(per_host=78)
+    first, second = There(fetch), There(fetch)
+    ask = Ask(host="patient.test", origin="http://patient.test", lookup=False, robots=False)
+
+    async def paused() -> bool:
+        (grant,) = await first.ask([ask])
+        await first.tell([Asked(ask.host, ask.origin, grant.leases[0], "busy", retry_after_s=300.0)])
+        first.leave()
+        (grant,) = await second.ask([ask])
+        return not grant.leases
+
+    assert asyncio.run(paused())
+    ray.kill(ray.get_actor(name_of_book(fetch), NAMESPACE))
 
 
 def test_a_book_ends_that_nobody_asks_any_more(cluster: str) -> None:

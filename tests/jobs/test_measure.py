@@ -44,7 +44,7 @@ def measured(images: Path, out: Path, *judges: str) -> pa.Table:
 def test_what_the_judges_find_stands_by_uid_a_value_a_picture_or_a_list_of_one_a_caption(
     images: Path, tmp_path: Path, cluster: str
 ) -> None:
-    found = measured(images, tmp_path / "out", "picture", "text", "language", "speech", "shared")
+    found = measured(images, tmp_path / "out", "picture", "list", "text", "language", "speech", "shared")
     assert found["uid"].to_pylist() == [uid_of(f"http://h.test/{i}") for i in range(3)]
     assert found["bytes"].to_pylist() == read_shards(images)["bytes"].drop_null().to_pylist()
     columns = found.drop_columns(["uid", "bytes"]).to_pydict()
@@ -53,6 +53,7 @@ def test_what_the_judges_find_stands_by_uid_a_value_a_picture_or_a_list_of_one_a
         "ratio": [2, 301 / 150, 302 / 150],
         "captions": [2, 0, 1],
         "format": ["jpeg"] * 3,
+        "listed": ["yes"] * 3,
         "chars": [[15, 20], [], [32]],
         "words": [[5, 1], [], [6]],
         "repetition": [[0.4, 0], [], [0]],

@@ -303,6 +303,22 @@ def test_a_picture_that_another_host_answered_with_goes_with_that_host(world: Wo
     assert contents(third).keys() == {"0.jpg"} and world.asked - asked == {"0.jpg": 1}
 
 
+def test_further_columns_may_hold_anything(world: World) -> None:
+    """Digests as bytes, hashes as signed numbers, licences that are lists or no text."""
+    world.pictures(*range(4))
+    shown = [body for number in range(4) if isinstance(body := world.says[f"{number}.jpg"], bytes)]
+    looks = [int(phash(thumbnail(body))) for body in shown]
+    columns = {
+        "sha256": [bytes.fromhex(sha256_of(shown[0])), b"\xff" * 32, b"\xff" * 32, b"\xff\0"],
+        "phash": [None, None, (looks[2] ^ 1) - (2**64 if looks[2] >= 2**63 else 0), -1],
+        "license": [["CC0"], [], None, ["CC BY"]],
+        "rights": [b"\xff", None, b"mine", b""],
+    }
+    release = world.refresh(numbered(*range(4)), columns=columns)
+    assert contents(release).keys() == {"0.jpg", "2.jpg", "3.jpg"} and quarantine_of(release).keys() == {"1.jpg"}
+    assert "mine" in (release.path / "card.md").read_text()
+
+
 @pytest.mark.parametrize("named", ["host", "sha256", "url"])
 @pytest.mark.parametrize("let_in", [(), ("all",)], ids=["waits", "let in"])
 def test_what_waits_is_gone_where_it_is_taken_down(world: World, named: str, let_in: tuple[str, ...]) -> None:

@@ -67,6 +67,22 @@ def test_a_users_error_comes_out_as_it_is(cluster: str) -> None:
         list(map_shards(refuse, range(5), task=ShardTask(cpus=0.1)))
 
 
+def fail_beside(marker: str | None) -> None:
+    """Fails at once, or leaves a marker after a while."""
+    if marker is None:
+        raise UserError("shard 0 is bad")
+    time.sleep(1)
+    note_start(marker)
+
+
+def test_what_is_at_work_beside_a_failure_comes_to_its_end(cluster: str, tmp_path: Path) -> None:
+    """Ray's way to cancel a task ends the caller as well where the task has just ended."""
+    marker = tmp_path / "ended"
+    with pytest.raises(UserError, match="shard 0 is bad"):
+        list(map_shards(fail_beside, [None, str(marker)], task=ShardTask(cpus=0.1)))
+    assert marker.exists()
+
+
 @pytest.mark.parametrize(
     ("function", "number"), [(fill_disk, errno.ENOSPC), (read_nowhere, errno.ENOENT), (fail, None)]
 )

@@ -109,6 +109,15 @@ def test_the_picture_that_one_in_quarantine_is_compared_with_stays(root: Root) -
     assert numbers(root.path, "photos") == [3] and "download/1" in root.left() and "release/1" not in root.left()
 
 
+def test_what_begins_while_it_is_decided_what_goes_keeps_all(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have looked up a release by then, on whose folder it has no lock."""
+    three(root)
+    there, others = root.left(), iter(["", "another pipeline"])
+    monkeypatch.setattr("pipelines.collect.at_work", lambda _: next(others))
+    (told,) = collect(root.path, "photos", 1, look_only=False)
+    assert "nothing is removed while another pipeline works" in told and root.left() == there
+
+
 @pytest.mark.parametrize(("keep", "left"), [(1, [6]), (2, [4, 5, 6]), (3, [1, 4, 5, 6])])
 def test_of_releases_that_changed_nothing_the_last_stands_for_the_one_that_did(
     root: Root, keep: int, left: list[int]

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,6 +128,8 @@ def test_selection_holds_no_planted_copy_no_leak_and_no_dead_link(finished: Comm
     selected = set(pq.read_table(result(finished.root, "select") / "selection.parquet")["uid"].to_pylist())
     kept_kinds = {row["kind"] for row in truth if row["uid"] in selected}
     assert kept_kinds.isdisjoint({"leak", "dead", "html", "hostile", "optout", "tiny"}), kept_kinds
+    shown = Counter(row["original"] or row["uid"] for row in truth if row["uid"] in selected)
+    assert {"exact", "near"} <= {row["kind"] for row in truth} and set(shown.values()) == {1}, "one of each stays"
 
 
 @pytest.mark.parametrize(

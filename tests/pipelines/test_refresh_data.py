@@ -315,13 +315,32 @@ def test_a_refresh_of_earlier_lists_lets_in_what_it_was_told_to(
 
 @pytest.mark.usefixtures("cluster", "handlers")
 def test_a_first_list_without_a_picture_is_not_gone_on_with(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing of it is kept: what it asked for would be asked for again each time, and today's list never."""
+    """Nor is what was final asked again by the same list."""
     data.pictures(1)
     data.says["0.jpg"] = 404
     data.lists("0.jpg")
-    assert data.main() == 2 and "every link failed" in capsys.readouterr().err
+    for _ in range(2):
+        assert data.main() == 2 and "every link failed" in capsys.readouterr().err
     data.lists("1.jpg")
     assert data.main() == 0 and data.asked == {"0.jpg": 1, "1.jpg": 1}
+
+
+def test_a_night_without_network_ends_no_data_set_that_has_not_begun(data: Data) -> None:
+    """Also where something was taken down in the root before."""
+    data.pictures(1)
+    data.take_down(url=f"{HOST}/9.jpg")
+    data.lists("1.jpg", "9.jpg")
+    there, data.says["1.jpg"] = data.says["1.jpg"], 503
+    assert data.main() == 2
+    data.says["1.jpg"] = there
+    assert data.main() == 0 and data.asked == {"1.jpg": 2}
+
+
+def test_a_first_list_that_was_taken_down_as_a_whole_is_told(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
+    data.take_down(host="pictures.test")
+    data.lists("0.jpg", "1.jpg")
+    assert data.main() == 2 and not data.asked
+    assert "photos@1: no picture would be left: all 2 links of the list were taken down" in capsys.readouterr().err
 
 
 def test_what_the_refresh_before_has_let_in_is_not_let_in_again_after_a_kill(data: Data) -> None:

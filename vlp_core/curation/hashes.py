@@ -16,6 +16,7 @@ from vlp_core.errors import first_line
 SIDE = 32  # pixels of the thumbnail both are made from
 BITS_SIDE = 8  # low frequencies a side: 8 × 8 = 64 bits
 COLOUR_SIDE = 8
+NEAR_BITS = 4  # that may differ, where nothing else is said
 COLOUR_BYTES = COLOUR_SIDE * COLOUR_SIDE * 3
 GREY_SIDE = 16
 GREY_BYTES = GREY_SIDE * GREY_SIDE

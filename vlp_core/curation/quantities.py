@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vlp_core.curation import captions, speech
+from vlp_core.curation import captions, listed, speech
 from vlp_core.curation.language import detector_named
 from vlp_core.curation.shard import Shard
 
@@ -71,6 +71,11 @@ JUDGES: dict[str, Judge] = {
         },
         version="2",
         needs={"side": _SIDES, "ratio": _SIDES, "bytes": ("bytes",), "format": ("format",)},
+    ),
+    "list": Judge(
+        measure=listed.of_lists,
+        of="pictures",
+        gives={"listed": Quantity("no if the picture is another than its list says by sha256", YES_OR_NO, "=yes")},
     ),
     "text": Judge(
         measure=captions.of_texts,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from vlp_core.curation.hashes import NEAR_BITS
 from vlp_core.curation.language import FASTTEXT
 from vlp_core.curation.rules import parse_rules
 from vlp_core.errors import UserError
@@ -44,6 +45,9 @@ class Filter:
     """Names of sets of rules (datacomp_basic, laion400m, laion5b, laion5b_multilingual, coyo, cc12m, cc3m, align), or
     rules such as 'side>=200', 'ratio<=3', 'words>2', 'language=en', 'shared<=10', 'filename=no', 'clip>=0.28',
     'clip>=top30%'; a picture must pass all, and keeps the captions that do."""
+    as_listed: bool = True
+    """Leave out pictures that are others than their list says by a column `sha256`, and do not have nearly the `phash`
+    of the list: the domain may have changed hands. Releases have looked at that themselves."""
     detector: str = FASTTEXT
     """What tells a caption's language: a function from a list of texts to a list of codes, as 'module:function'."""
 
@@ -57,7 +61,7 @@ class Filter:
 class Near:
     """When two pictures are copies of one another: hash and colours agree, or one laid over the other does."""
 
-    bits: int = 4
+    bits: int = NEAR_BITS
     """Most bits in which their perceptual hashes may differ, 0 to 31."""
     colour: float = 8.0
     """Largest mean absolute difference of their colour signatures, in steps of 0 to 255."""

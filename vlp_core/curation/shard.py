@@ -1,5 +1,6 @@
 """What a judge is given: the fetched pictures of a shard, without their bytes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +21,8 @@ class Shard:
     """What tells a text's language, as 'module:function'."""
     shared: tuple[NDArray[np.uint64], NDArray[np.int64]] | None = None
     """Keys of the captions that several pictures have, sorted, and how many have each."""
+    phashes: Callable[[NDArray[np.int64]], NDArray[np.uint64]] | None = None
+    """Reads pictures, by their rows, and tells their perceptual hashes: for the few that a judge has to look at."""
 
     def __len__(self) -> int:
         return len(self.rows)

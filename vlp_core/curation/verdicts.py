@@ -13,6 +13,7 @@ from vlp_core.curation.rules import Rule
 Bools = NDArray[np.bool_]
 
 NO_CAPTION = Rule("captions", ">=", 1)  # always asked first: a pair without a text is none
+LISTED = Rule("listed", "=", "yes")  # then, unless it is not wanted: another picture has nothing to do with the text
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUSY = frozenset({429, 503})
 _NOT_MODIFIED = 304
+_MOST_OF_A_LINE = 2**16  # bytes: policies and cookies of real sites outgrow aiohttp's 8 KiB
 _DECODABLE = {"": None, "identity": None, "gzip": 47, "x-gzip": 47, "deflate": 47}  # 47: zlib finds out which
 # What this machine has too few of; of the host it says nothing.
 _NO_SOCKET = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS})
@@ -75,6 +76,8 @@ class Fetcher:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,  # a proxy would connect to addresses nobody has checked
             auto_decompress=False,
+            max_line_size=_MOST_OF_A_LINE,
+            max_field_size=_MOST_OF_A_LINE,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._fetch.connect_s),
             headers={
                 hdrs.USER_AGENT: self._fetch.agent,
@@ -188,10 +191,15 @@ async def _bounded(response: aiohttp.ClientResponse, sink: _Sink, wbits: int | N
         await sink.claim.grow(len(part), sink.deadline)
         chunks.append(part)
         if max(raw, size) > most:
-            return b"".join(chunks)[:most]
+            return _whole_lines(b"".join(chunks)[:most])
     if inflate is not None and size and not inflate.eof:
         raise zlib.error("the compressed body ends early")
     return b"".join(chunks)
+
+
+def _whole_lines(text: bytes) -> bytes:
+    """Without the last line, which is cut off: a rule may so forbid less, or allow more, than was meant."""
+    return text[: max(text.rfind(b"\n"), text.rfind(b"\r")) + 1]
 
 
 def _failure(error: Exception) -> tuple[How, str, bool]:

@@ -104,6 +104,10 @@ class Book:
             if origin.failed is not None:
                 origin.failed, origin.known_until = None, 0.0
 
+    def is_paused(self, now: float) -> bool:
+        """Whether a host is to be left alone for a while."""
+        return any(now < host.paused for host in self._hosts.values())
+
     def _host(self, name: str) -> _Host:
         host = self._hosts.get(name)
         if host is None:

@@ -11,7 +11,8 @@ from vlp_core.web.link import Answer
 from vlp_core.web.retry import worth_retrying
 from vlp_core.web.turns import RobotsRead
 
-KEPT_S = 24 * 3600.0
+KEPT_S = 12 * 3600.0
+"""In the book, and then by a fetcher: a day together (RFC 9309, 2.4)."""
 """How long it holds (2.4)."""
 ROBOTS_BYTES = 500 * 1024
 """What is read of it (2.5); what comes after is ignored."""

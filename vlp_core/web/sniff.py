@@ -30,6 +30,7 @@ _MOST_SCANS = 100  # a progressive JPEG has about ten; each costs a pass over th
 _MOST_PAGES = 1025  # pages of a TIFF are counted so far
 _MOST_PARTS = 2**18  # blocks, chunks or segments: 64 MiB of a GIF where they are full; empty ones would take seconds
 _MOST_TAGS = 512  # of one page
+_MOST_FRAMES = 2**17  # of a GIF are counted so far
 _INTEGERS = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 16: 8, 17: 8}  # bytes of what libtiff takes for one, by its kind
 _EXIF = b"Exif\0\0"
 _MARKER = re.compile(rb"\xff[\x01-\xfe]")
@@ -175,7 +176,7 @@ def _gif(body: bytes) -> Header:
     width, height, flags = struct.unpack_from("<HHB", body, 6)
     at = 13 + _colours(flags)
     frames = blocks = 0
-    while at < len(body) and body[at] in (0x21, 0x2C):
+    while at < len(body) and body[at] in (0x21, 0x2C) and frames < _MOST_FRAMES:
         if body[at] == 0x2C:
             frames += 1
             left, top, wide, high, flags = struct.unpack_from("<HHHHB", body, at + 1)

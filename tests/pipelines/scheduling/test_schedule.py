@@ -2,7 +2,9 @@
 
 import errno
 import json
+import os
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -153,8 +155,9 @@ def test_a_run_leads_to_the_pipelines_own(store: Path, tmp_path: Path, monkeypat
     assert client(root).get_experiment(missed.info.experiment_id).name == "schedules"
 
 
-def test_a_full_disk_is_told_once_and_ends_no_schedule(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EAGAIN, errno.EIO])
+def test_what_the_machine_has_no_room_for_is_told_once_and_ends_no_schedule(
+    fault: int, pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told, failure = list[str](), tmp_path / "failure.json"
     plan = Plan(name="photos", command=(str(pipeline), "0"), cron=Cron("0 3 * * *"), retries=0)
@@ -167,17 +170,21 @@ def test_a_full_disk_is_told_once_and_ends_no_schedule(
     room = Room(tmp_path / "runs", plan, hooks)
     room.tick(scheduler, datetime.now(UTC))
     with monkeypatch.context() as full:
-        full.setattr("pipelines.scheduling.desk.write_text", no_room)
+        full.setattr("pipelines.scheduling.desk.write_text", failing(fault))
         until(lambda: room.tick(scheduler, datetime.now(UTC)) and failure.exists())
         room.tick(scheduler, datetime.now(UTC))
-    assert [line for line in told if "no space left" in line] and not ended
+    words = "no space left" if fault == errno.ENOSPC else os.strerror(fault)
+    assert len([line for line in told if words in line]) == 1 and not ended
     assert json.loads(failure.read_text())["schedule"] == "photos", "told more than once"
     room.tick(scheduler, datetime.now(UTC))
     assert ended == ["done"] and desk.state().going is None
 
 
-def no_room(*_: object) -> None:
-    raise OSError(errno.ENOSPC, "No space left on device")
+def failing(fault: int) -> Callable[..., None]:
+    def write(*_: object) -> None:
+        raise OSError(fault, os.strerror(fault))
+
+    return write
 
 
 def test_a_scheduler_that_is_killed_takes_its_pipeline_along_and_goes_on_at_the_next_start(

@@ -121,6 +121,14 @@ def test_what_stands_around_a_body_has_its_bounds_too(head: bytes, more: bytes) 
     assert peak < 20_000_000
 
 
+def test_long_headers_are_no_fault() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=BODY, headers={"Content-Security-Policy": "img-src *;" * 5000})
+
+    with Site(handler) as site:
+        assert get(site.url(""), allow_private=(site.address,)).body == BODY
+
+
 @pytest.mark.parametrize(("cap", "reason"), [(len(BODY), None), (len(BODY) - 1, "too many bytes")])
 def test_the_cap_is_the_largest_body_that_is_taken(cap: int, reason: str | None) -> None:
     with Site(always()) as site:

@@ -167,6 +167,13 @@ def test_of_a_robots_txt_without_end_the_first_500_kb_hold(size: int, allowed: b
     assert answer.reason == (None if allowed else FORBIDDEN)
 
 
+def test_of_a_robots_txt_that_is_cut_off_no_half_line_counts() -> None:
+    with Site() as site:
+        rules = b"User-agent: *\nDisallow: /\n".ljust(ROBOTS_BYTES - len(b"Allow: /"), b"\n")
+        site.robots = 200, rules + b"Allow: /public/\n"
+        assert get(site.url("a.jpg"), allow_private=(site.address,)).reason == FORBIDDEN
+
+
 def test_a_robots_txt_that_drips_is_left_at_the_deadline() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
