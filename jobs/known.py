@@ -16,8 +16,9 @@ from vlp_core.data.index import Reader
 from vlp_core.data.layout import SUCCESS, shard_names
 from vlp_core.data.purged import purged_files
 from vlp_core.data.stored import index_shard
-from vlp_core.data.takedowns import Takedowns, canonical_urls
+from vlp_core.data.takedowns import Takedowns, canonical_urls, domains
 from vlp_core.identity import sha256_of
+from vlp_core.uids import Texts
 
 _THREADS = 4
 _INDEXED = ("sha256", "offset", "length")
@@ -60,16 +61,19 @@ class Known:
             if column in rows.column_names:
                 self._add(rows[column])
         if "sha256" in rows.column_names:
-            self.sha256.update(rows["sha256"].drop_null().to_pylist())
+            self.sha256 |= _among(rows["sha256"], self.down.sha256)
         return pc.sum(pc.equal(rows["status"], SUCCESS), min_count=0).as_py()
 
     def _add(self, urls: pa.ChunkedArray) -> None:
         hosts, canonical = canonical_urls(urls)
-        self.urls.update(canonical.drop_null().to_pylist())
-        for host in pc.unique(hosts.drop_null()).to_pylist():
-            while host:
-                self.hosts.add(host)
-                host = host.partition(".")[2]
+        self.urls |= _among(canonical, self.down.urls)
+        for _, names in domains(pc.unique(hosts.drop_null())):
+            self.hosts |= _among(names, self.down.hosts)
+
+
+def _among(texts: Texts, named: pa.Array) -> set[str]:
+    """Those that are named: lists may have ill-willed hosts of a hundred labels each."""
+    return set(texts.filter(pc.is_in(texts, value_set=named, skip_nulls=True)).to_pylist())
 
 
 def shard_digests(folder: Path) -> dict[str, str]:

@@ -2,9 +2,25 @@
 
 from pathlib import Path
 
-from jobs.known import bodies_of
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.known import Known, bodies_of
 from tests.jobs.refreshing import World, contents
-from vlp_core.identity import sha256_of
+from vlp_core.data.takedowns import Takedowns
+from vlp_core.identity import sha256_of, uid_of
+
+
+def test_of_the_hosts_of_a_list_those_that_are_named_are_kept(tmp_path: Path) -> None:
+    urls = ["http://" + "a." * 100 + "down.test/1.jpg", "http://down.test/2.jpg", "http://up.test/3.jpg"]
+    pq.write_table(pa.table({"uid": [uid_of(url) for url in urls], "url": urls}), tmp_path / "00000.parquet")
+    named = pa.table(
+        {"kind": ["host", "url"], "value": ["down.test", urls[1]], "key": ["down.test", "down.test/2.jpg"]}
+    )
+    known = Known(down=Takedowns.of(named))
+    known.look(tmp_path)
+    assert known.has(named) == [True, True]
+    assert (known.hosts, known.urls) == ({"down.test"}, {"down.test/2.jpg"})
 
 
 def test_pictures_that_are_stored_alike_are_found_by_each_of_their_bodies(cluster: str, tmp_path: Path) -> None:

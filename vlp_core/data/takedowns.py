@@ -4,6 +4,7 @@
 body.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ TAKEDOWNS = pa.schema(
     ]
 )
 Mask = NDArray[np.bool_]
+LONGEST_HOST = 253
+"""Characters of a name that DNS takes; a longer one is nobody's."""
 
 # Scheme and user are passed over: neither makes another picture of it. A fragment never reaches a server.
 _URL = (
@@ -84,10 +87,9 @@ class Takedowns:
         if not len(self.hosts):
             return np.zeros(len(hosts), dtype=bool)
         named = pc.dictionary_encode(pc.fill_null(hosts, ""))
-        left, down = named.dictionary, np.zeros(len(named.dictionary), dtype=bool)
-        while pc.any(pc.not_equal(left, "")).as_py():
-            down |= _mask(pc.is_in(left, value_set=self.hosts))
-            left = pc.replace_substring_regex(left, r"^[^.]*\.?", "")
+        down = np.zeros(len(named.dictionary), dtype=bool)
+        for rows, names in domains(named.dictionary):
+            down[rows] |= _mask(pc.is_in(names, value_set=self.hosts))
         return down[named.indices.to_numpy()] if len(named) else np.zeros(0, dtype=bool)
 
 
@@ -103,15 +105,28 @@ def read_takedowns(path: Path | None) -> pa.Table:
         ) from error
 
 
+def domains(hosts: pa.Array) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
+    """Hosts, then what they lie below, a label less each time: which of them have one left, and what that is."""
+    rows = np.arange(len(hosts))
+    while len(rows):
+        yield rows, hosts
+        hosts = pc.replace_substring_regex(hosts, r"^[^.]*\.?", "")
+        left = _mask(pc.not_equal(hosts, ""))
+        rows, hosts = rows[left], hosts.filter(pa.array(left))
+
+
 def canonical_urls(urls: Texts) -> tuple[pa.Array, pa.Array]:
-    """The hosts of urls, and host and path as one text: equal where they ask for the same. Null for what is no url."""
+    """The hosts of urls, and host and path as one text: equal where they ask for the same. Null for what is no url, or
+    no host that there may be."""
     found = pc.extract_regex(_whole(urls).cast(pa.string()), pattern=_URL)
     host, port, rest = (pc.struct_field(found, name) for name in ("host", "port", "rest"))
     host = pc.utf8_rtrim(pc.utf8_lower(host), ".")
     host = _changed(host, pc.invert(pc.string_is_ascii(host)), _idna)
     rest = _changed(rest, pc.match_substring(rest, "%"), unquote)
     port = pc.if_else(pc.is_in(port, value_set=pa.array([":", ":80", ":443"])), "", port)
-    return host, pc.binary_join_element_wise(host, port, "/", rest, "")
+    letters = pc.utf8_length(host)
+    there = pc.and_(pc.greater(letters, 0), pc.less_equal(letters, LONGEST_HOST))
+    return pc.if_else(there, host, None), pc.binary_join_element_wise(host, port, "/", rest, "")
 
 
 def _changed(texts: pa.Array, where: pa.Array, change: Any) -> pa.Array:

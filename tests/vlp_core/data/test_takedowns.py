@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from vlp_core.data.takedowns import TAKEDOWNS, Takedowns
+from vlp_core.data.takedowns import LONGEST_HOST, TAKEDOWNS, Takedowns, canonical_urls
 from vlp_core.errors import UserError
 
 
@@ -37,6 +39,30 @@ def of(**values: str) -> Takedowns:
 )
 def test_a_url_and_a_host_are_known_however_they_are_written(kind: str, value: str, url: str, down: bool) -> None:
     assert of(**{kind: value}).of_urls(pa.chunked_array([[url, None]])).tolist() == [down, False]
+
+
+@pytest.mark.parametrize(("letters", "host"), [(LONGEST_HOST, True), (LONGEST_HOST + 1, False)])
+def test_a_host_that_no_name_server_would_take_is_none(letters: int, host: bool) -> None:
+    name = "a." * (letters // 2 - 3) + f"{'b' * (letters % 2 + 1)}.test"
+    assert len(name) == letters
+    url = pa.array([f"http://{name}/1.jpg"])
+    assert canonical_urls(url)[0].is_valid().tolist() == of(host="test").of_urls(url).tolist() == [host]
+    assert of(url=f"http://{name}/1.jpg").of_urls(url).tolist() == [True]
+
+
+def test_a_host_of_many_labels_costs_no_other_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, is_in = 0, pc.is_in
+
+    def counted(values: pa.Array, **given: object) -> pa.Array:
+        nonlocal looked
+        looked += len(values)
+        return is_in(values, **given)
+
+    urls = [f"http://{number}.test/" for number in range(1000)] + ["http://" + "a." * 100 + "down.test/"]
+    down = of(host="down.test")
+    monkeypatch.setattr(pc, "is_in", counted)
+    assert np.flatnonzero(down.of_urls(pa.array(urls))).tolist() == [1000]
+    assert looked < 6 * len(urls)
 
 
 def test_a_picture_is_known_by_its_sha256_and_an_empty_url_is_no_tombstone() -> None:

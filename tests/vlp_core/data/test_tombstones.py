@@ -63,6 +63,7 @@ def test_a_list_of_hosts_alone_needs_no_header_either(tmp_path: Path) -> None:
     [
         ("no-host-at-all", "list.txt, line 2: 'no-host-at-all' is neither a url, a host, a sha256 nor a file"),
         ("0" * 32, "is a uid; give the url that it stands for"),
+        ("a." * 150 + "test", "is neither a url, a host"),
         ("b.test/path", "'b.test/path' is no url; give it with http:// or https://"),
     ],
 )
