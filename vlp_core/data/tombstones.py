@@ -1,5 +1,6 @@
 """How tombstones come about: words and lists that name urls, hosts and hashes, and the file that keeps them."""
 
+import errno
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -25,11 +26,18 @@ def read_named(words: Sequence[str]) -> pa.Table:
 
     UserError, which names the file and the line, for what is none of these.
     """
-    tables = [_of_file(Path(word)) if Path(word).is_file() else _of_values([word], "") for word in words]
+    tables = [_of_file(Path(word)) if _is_file(word) else _of_values([word], "") for word in words]
     found = pa.concat_tables(tables)
     if not len(found):
         raise UserError(f"{', '.join(words) or 'no list'}: names nothing; give urls, hosts or sha256, or files of them")
     return found
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except OSError as error:
+        return error.errno != errno.ENAMETOOLONG  # what else is in the way is told where it is read
 
 
 def _of_file(path: Path) -> pa.Table:

@@ -73,6 +73,14 @@ def test_what_is_none_of_these_is_told_with_its_line(tmp_path: Path, text: str, 
         read_named([str(tmp_path / "list.txt")])
 
 
+@pytest.mark.parametrize("letters", [300, 5000])
+def test_a_url_may_be_longer_than_a_files_name_and_what_is_none_is_told_in_short(letters: int) -> None:
+    url = f"{URL}?{'x' * letters}"
+    assert rows(read_named([url])) == [("url", url)]
+    with pytest.raises(UserError, match=r"^'x{79}…' is neither a url"):
+        read_named(["x" * letters])
+
+
 def test_lists_of_other_columns_and_empty_ones_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("link,why\nx,y\n")
     (tmp_path / "b.csv").write_text(f"host,why\n{URL},y\n")
