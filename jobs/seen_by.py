@@ -23,6 +23,7 @@ from vlp_core.identity import uid_of
 PICTURE, PURGED, WITHOUT, COPY = "picture", "purged since", "no picture", "its picture under another link"
 WAITS = "waits in quarantine"
 _LONGEST = 10_000  # characters of a pattern, for which RE2 has 8 MB
+_WRITTEN_OTHERWISE = r"[\t\r\n\[]"  # than its host is asked for, as with letters that are not ASCII
 _RANK = (PICTURE, WAITS, PURGED, WITHOUT)
 _HOW = {SUCCESS: PICTURE, PURGED: PURGED, QUARANTINED: WAITS}
 
@@ -62,7 +63,8 @@ def _likely(hosts: Collection[str]) -> Callable[[pa.ChunkedArray], pa.ChunkedArr
         if len(pattern) > _LONGEST:
             return pc.is_valid(urls)
         named = pc.match_substring_regex(urls, pattern, ignore_case=True)
-        return pc.or_(named, pc.invert(pc.string_is_ascii(urls)))  # a host that is not, is written otherwise
+        otherwise = pc.match_substring_regex(urls, _WRITTEN_OTHERWISE)
+        return pc.or_(named, pc.or_(otherwise, pc.invert(pc.string_is_ascii(urls))))
 
     return likely
 

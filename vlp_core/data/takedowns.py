@@ -4,8 +4,11 @@
 body.
 """
 
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -15,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from yarl import URL
 
 from vlp_core.errors import UserError, first_line
 from vlp_core.uids import Texts
@@ -33,12 +37,15 @@ TAKEDOWNS = pa.schema(
 Mask = NDArray[np.bool_]
 LONGEST_HOST = 253
 """Characters of a name that DNS takes; a longer one is nobody's."""
+_MOST_LETTERS = 4 * LONGEST_HOST  # that may be so many in ASCII
 
 # Scheme and user are passed over: neither makes another picture of it. A fragment never reaches a server.
 _URL = (
-    r"^\s*[A-Za-z][A-Za-z0-9+.\-]*:[/\\]*(?:[^/?#@\\]*@)?"
-    r"(?P<host>\[[^\]/]*\]|[^/?#:\\]*)(?P<port>:[0-9]*)?[/\\]*(?P<rest>[^#]*)"
+    r"^[\x00-\x20]*[A-Za-z][A-Za-z0-9+.\-]*:[/\\]*(?:[^/?#\\]*@)?"
+    r"(?P<host>\[[^\]/]*\]|[^/?#:\\]*)(?P<port>:[^/?#\\]*)?[/\\]*(?P<rest>[^#]*)"
 )
+_PASSED_OVER = "[\t\r\n]"  # wherever it stands, by whatever asks for a url
+_PLAIN_PORT = "^(:[1-9][0-9]*)?$"
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +125,14 @@ def domains(hosts: pa.Array) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
 def canonical_urls(urls: Texts) -> tuple[pa.Array, pa.Array]:
     """The hosts of urls, and host and path as one text: equal where they ask for the same. Null for what is no url, or
     no host that there may be."""
-    found = pc.extract_regex(_whole(urls).cast(pa.string()), pattern=_URL)
+    urls = _whole(urls).cast(pa.string())
+    urls = _changed(urls, pc.match_substring_regex(urls, _PASSED_OVER), partial(re.sub, _PASSED_OVER, ""))
+    found = pc.extract_regex(urls, pattern=_URL)
     host, port, rest = (pc.struct_field(found, name) for name in ("host", "port", "rest"))
-    host = pc.utf8_rtrim(pc.utf8_lower(host), ".")
-    host = _changed(host, pc.invert(pc.string_is_ascii(host)), _idna)
+    plain = pc.and_not(pc.string_is_ascii(host), pc.starts_with(host, "["))
+    host = pc.utf8_rtrim(pc.ascii_lower(_changed(host, pc.invert(plain), asked_host)), ".")
     rest = _changed(rest, pc.match_substring(rest, "%"), unquote)
+    port = _changed(port, pc.invert(pc.match_substring_regex(port, _PLAIN_PORT)), _plain_port)
     port = pc.if_else(pc.is_in(port, value_set=pa.array([":", ":80", ":443"])), "", port)
     letters = pc.utf8_length(host)
     there = pc.and_(pc.greater(letters, 0), pc.less_equal(letters, LONGEST_HOST))
@@ -132,15 +142,29 @@ def canonical_urls(urls: Texts) -> tuple[pa.Array, pa.Array]:
 def _changed(texts: pa.Array, where: pa.Array, change: Any) -> pa.Array:
     """The few that need it, changed one by one."""
     where = pc.fill_null(where, False)
-    few = texts.filter(where)
-    return pc.replace_with_mask(texts, where, pa.array(map(change, few.to_pylist()), texts.type)) if len(few) else texts
+    few = texts.filter(where).dictionary_encode()
+    if not len(few):
+        return texts
+    changed = pa.array(map(change, few.dictionary.to_pylist()), texts.type)
+    return pc.replace_with_mask(texts, where, changed.take(few.indices))
 
 
-def _idna(host: str) -> str:
-    try:
-        return host.encode("idna").decode()
-    except UnicodeError:
+def asked_host(host: str) -> str:
+    """A host as the fetcher asks for it; as it is where nobody can."""
+    if len(host) > _MOST_LETTERS or (host.isascii() and not host.startswith("[")):
         return host
+    with suppress(Exception):  # as in `vlp_core.web.link.parsed`
+        return URL(f"http://{host}/").host_subcomponent or host
+    with suppress(UnicodeError):
+        return host.encode("idna").decode()  # as img2dataset asks, of which pictures may be adopted
+    return host
+
+
+def _plain_port(port: str) -> str:
+    try:
+        return f":{int(port[1:])}"
+    except ValueError:
+        return port
 
 
 def _whole(texts: Texts) -> pa.Array:

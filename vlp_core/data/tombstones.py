@@ -11,7 +11,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from vlp_core.data.takedowns import KINDS, LONGEST_HOST, TAKEDOWNS, TAKEDOWNS_FILE, canonical_urls, read_takedowns
+from vlp_core.data.takedowns import (
+    KINDS,
+    LONGEST_HOST,
+    TAKEDOWNS,
+    TAKEDOWNS_FILE,
+    asked_host,
+    canonical_urls,
+    read_takedowns,
+)
 from vlp_core.errors import UserError, first_line
 from vlp_core.files import locked, write_table
 
@@ -97,7 +105,7 @@ def kind_of(value: str) -> str | None:
         return "sha256"
     if _URL.match(value):
         return "url"
-    return "host" if len(value.rstrip(".")) <= LONGEST_HOST and _HOST.fullmatch(value) else None
+    return "host" if _HOST.fullmatch(value) and len(asked_host(value).rstrip(".")) <= LONGEST_HOST else None
 
 
 def _said(value: str, wanted: str | None) -> str:

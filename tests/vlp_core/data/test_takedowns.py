@@ -10,6 +10,7 @@ import pytest
 
 from vlp_core.data.takedowns import LONGEST_HOST, TAKEDOWNS, Takedowns, canonical_urls
 from vlp_core.errors import UserError
+from vlp_core.web.link import parsed
 
 
 def of(**values: str) -> Takedowns:
@@ -34,11 +35,34 @@ def of(**values: str) -> Takedowns:
         ("host", "b.a.test", "http://a.test/", False),
         ("host", "xn--mnchen-3ya.test", "http://bilder.münchen.test/1", True),
         ("host", "[::1]", "http://[::1]:8080/1", True),
+        ("host", "[::1]", "http://[0:0::1]/1", True),
         ("host", "a.test", "no url", False),
+        ("url", "http://faß.test/1.jpg", "http://xn--fa-hia.test/1.jpg", True),
+        ("url", "http://faß.test/1.jpg", "http://fass.test/1.jpg", False),
+        ("host", "faß.test", "http://www.FAß.test./1.jpg", True),
+        ("host", "fass.test", "http://faß.test/1.jpg", False),
+        ("host", "a.test", "http://b。a。test。/1", True),
+        ("host", "evil.test", "http://e\u00advil.test/1", True),
+        ("url", "http://a.test/x", "http://one@two@a.test/x", True),
+        ("url", "http://a.test/x", "http://a.test/x@b.test", False),
+        ("url", "http://a.test/xy", "\x01 ht\ttp://a.t\nest/x\ry", True),
+        ("url", "http://a.test/x", "http://a.test:080/x", True),
+        ("url", "http://a.test:8080/x", "http://a.test:08080/x", True),
+        ("url", "http://a.test:80x/x", "http://a.test/x", False),
     ],
 )
 def test_a_url_and_a_host_are_known_however_they_are_written(kind: str, value: str, url: str, down: bool) -> None:
     assert of(**{kind: value}).of_urls(pa.chunked_array([[url, None]])).tolist() == [down, False]
+
+
+@pytest.mark.parametrize(
+    "host", ["faß.de", "BÜcher.de", "βόλος.com", "ﬁ.de", "①.de", "a。de", "نامه\u200cای.com", "☃.de"]
+)
+def test_a_host_is_known_as_the_fetcher_asks_for_it(host: str) -> None:
+    asked = parsed(f"http://{host}/")
+    hosts = pa.array([host, host if asked is None else asked.raw_host])
+    found = canonical_urls(pc.binary_join_element_wise("http://", hosts, ""))[0]
+    assert found[0] == found[1] and found[0].as_py().isascii()
 
 
 @pytest.mark.parametrize(("letters", "host"), [(LONGEST_HOST, True), (LONGEST_HOST + 1, False)])
