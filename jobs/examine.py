@@ -63,7 +63,7 @@ class Examiner:
             stored = self._store(answer.body, header)
         except NotAnImageError as error:
             stored = str(error)
-        if isinstance(stored, Stored) and self._never.resembles(stored.jpeg):
+        if isinstance(stored, Stored) and (self._never.is_stored_as(stored.jpeg) or self._never.resembles(stored.jpeg)):
             return refused, None
         if same:
             return unchanged, None

@@ -22,6 +22,7 @@ from vlp_core.data.releases import QUARANTINE
 from vlp_core.data.spread import select_as
 from vlp_core.data.takedowns import Mask, Takedowns
 from vlp_core.files import write_table
+from vlp_core.identity import sha256_of
 from vlp_core.web.reasons import class_of, may_pass
 
 # What becomes of a row: it is the release's (a picture, or why there is none); what was there stays; its picture waits;
@@ -109,6 +110,7 @@ class _Case:
             rows = rows[~near(rows)]
             verdict[rows], reason[rows] = WAIT, why
         shown = self.down.of_urls(self.rows["final_url"]) | self.down.of_pictures(self.rows["sha256"])
+        shown |= self._stored_as_taken_down(came & ~shown)
         verdict[shown | self.down.of_pictures(self.before["held_sha256"])] = HIDE
         verdict[self.down.of_urls(self.rows["url"])] = DROP
         return verdict, reason
@@ -147,6 +149,14 @@ class _Case:
         """Whether the owner wants it left out, or it must never be stored."""
         return _is(self.ledger["failure"], OPTED_OUT) | _is(self.ledger["reason"], NEVER_STORED)
 
+    def _stored_as_taken_down(self, came: Mask) -> Mask:
+        """Which of these are stored as a picture that is taken down, whatever body they came in."""
+        down = np.zeros(len(came), dtype=bool)
+        if len(self.down.sha256):
+            rows = np.flatnonzero(came)
+            down[rows] = self.down.of_pictures(pa.array([sha256_of(self._picture(row)) for row in rows], pa.string()))
+        return down
+
     def _near_before(self, rows: NDArray[np.int64]) -> Mask:
         """Whether the pictures of these rows look like those that were there."""
         old = [(Path(file), at, length) if file else None for file, at, length in self._places(rows)]
@@ -164,8 +174,11 @@ class _Case:
         return bool(bits <= self.task.near.bits and _colours_apart(new, old) <= self.task.near.colour)
 
     def _small(self, row: int) -> NDArray[np.uint8]:
+        return thumbnail(self._picture(row))
+
+    def _picture(self, row: int) -> bytes:
         offset, length = (self.index[name][row].as_py() for name in ("offset", "length"))
-        return thumbnail(self.reader.read(Path(self._tar), offset, length))
+        return self.reader.read(Path(self._tar), offset, length)
 
     def _near_listed(self, rows: NDArray[np.int64]) -> Mask:
         """Whether the pictures of these rows have nearly the perceptual hash that the list has for them."""

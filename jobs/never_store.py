@@ -11,6 +11,7 @@ from pyarrow import csv
 
 from vlp_core.curation.hashes import hamming, phash, thumbnail
 from vlp_core.errors import UserError, first_line
+from vlp_core.identity import sha256_of
 
 REASON = "refused picture"  # of what it was a row says no more
 
@@ -19,7 +20,8 @@ _LOOKS = r"^phash:(?P<hash>[0-9a-f]{16})(?:\s+(?P<bits>\d|[1-5]\d|6[0-4]))?$"
 
 
 class NeverStore:
-    """sha256 of bodies [N], and what pictures look like: perceptual hashes uint64 [M] with how many bits may differ.
+    """sha256 of bodies, and of pictures as they are stored [N], and what pictures look like: perceptual hashes uint64
+    [M] with how many bits may differ.
 
     32 bytes of memory a sha256. Safe in threads.
     """
@@ -36,6 +38,10 @@ class NeverStore:
         wanted = np.array([bytes.fromhex(sha256)], "S32")
         at = int(np.searchsorted(self._digests, wanted)[0])
         return at < len(self._digests) and bool(self._digests[at] == wanted[0])
+
+    def is_stored_as(self, jpeg: bytes) -> bool:
+        """Whether a picture is one of them as it is stored, whatever body it came in."""
+        return len(self._digests) > 0 and self.has(sha256_of(jpeg))
 
     def resembles(self, jpeg: bytes) -> bool:
         """Whether a picture as it is stored looks like one of them (as the stage `hash` sees it)."""

@@ -64,7 +64,8 @@ class Answers:
 
 
 def _named(answers: Sequence[Answer], down: Takedowns) -> Mask:
-    return down.of_urls(_said(answers, "final_url")) | down.of_pictures(_said(answers, "sha256"))
+    shown = down.of_pictures(_said(answers, "sha256")) | down.of_pictures(_said(answers, "stored"))
+    return down.of_urls(_said(answers, "final_url")) | shown
 
 
 def _said(answers: Sequence[Answer], name: str) -> pa.Array:

@@ -36,11 +36,16 @@ def site() -> Iterator[Site]:
         yield site
 
 
-def _looks(body: bytes) -> int:
-    """The perceptual hash of a picture as it is stored."""
+def _stored(body: bytes) -> bytes:
+    """A picture as it is stored."""
     stored = make_store(Fetch())(body, sniff(body))
     assert not isinstance(stored, str)
-    return int(phash(thumbnail(stored.jpeg)))
+    return stored.jpeg
+
+
+def _looks(body: bytes) -> int:
+    """The perceptual hash of a picture as it is stored."""
+    return int(phash(thumbnail(_stored(body))))
 
 
 def test_nothing_of_them_is_written_and_their_rows_say_no_more_than_that(
@@ -70,6 +75,15 @@ def test_nothing_of_them_is_written_and_their_rows_say_no_more_than_that(
             )
     stored = sum(pq.read_table(out / "00000_index.parquet")["length"].to_pylist())
     assert (out / "_work" / "00000" / "spill").stat().st_size == stored, "nor was it in the spill"
+
+
+def test_a_picture_is_known_as_it_is_stored_in_whatever_body_it_comes(site: Site, tmp_path: Path) -> None:
+    listed = tmp_path / "never.txt"
+    listed.write_text(sha256_of(_stored(body_of("1.jpg"))))
+    pairs = write_pairs(tmp_path / "pairs", names(range(3)))
+    out = fetched(pairs, tmp_path / "out", settings(site, never_store=(listed,)))
+    reasons = pq.read_table(out / "00000.parquet")["error_message"].to_pylist()
+    assert reasons == [None, "refused picture", None]
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ class Fetch:
     honour_opt_out: bool = True
     """Leave out what X-Robots-Tag or tdm-reservation says is not for machine learning, mining or indexing."""
     never_store: tuple[Path, ...] = by_content(())
-    """Files of hashes of pictures that must never be stored: a line has a sha256, or phash: and 16 hex digits, and the
-    number of bits that may differ."""
+    """Files of hashes of pictures that must never be stored: a line has a sha256, of a body or of a picture as it is
+    stored, or phash: and 16 hex digits, and the number of bits that may differ."""
 
     allow_private: tuple[str, ...] = ()
     """Private or loopback addresses that may be fetched from: HOST:PORT, ADDRESS or NETWORK/BITS."""
