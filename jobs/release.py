@@ -21,6 +21,7 @@ from vlp_core.curation.settings import Near
 from vlp_core.data.layout import LEDGER, iterate_shards, shard_names
 from vlp_core.data.releases import CHANGE, CHANGES, CHANGES_FILE, INFO_FILE, QUARANTINE_FILE, Next, read_info
 from vlp_core.data.spread import Buckets, bucket_count
+from vlp_core.data.takedowns import digest_of_takedowns
 from vlp_core.errors import UserError
 from vlp_core.files import replacing, write_bytes, write_table, write_text
 from vlp_core.identity import canonical_json, digest_of
@@ -99,6 +100,7 @@ def run(
         "digest": digest_of(tally.digests),
         "nothing": False,
         "stored": stored,
+        "takedowns": digest_of_takedowns(takedowns),
         "counts": counts,
     }
     if takedowns is None and next.takedowns is not None and next.takedowns.exists():

@@ -2,14 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jobs import publish
 from jobs.journal import Journal, Outcome
 from jobs.purge_journals import taken_of_journals
-from tests.jobs.refreshing import World, changes_of, contents, counts_of, quarantine_of, rows_of
+from tests.jobs.refreshing import HOST, World, changes_of, contents, counts_of, quarantine_of, rows_of
+from vlp_core.data.releases import newest
 from vlp_core.data.takedowns import Takedowns
+from vlp_core.errors import UserError
 from vlp_core.identity import sha256_of
+from vlp_core.tracker import Summary
 
 
 @pytest.fixture
@@ -40,6 +45,28 @@ def test_a_picture_that_was_taken_down_as_it_is_stored_stays_down_in_another_bod
     assert changes_of(second) == dict.fromkeys(("0.jpg", "1.jpg"), "taken_down")
     assert counts_of(second)["taken_down/pictures"] == 3
     assert rows_of(second)["3.jpg"]["status"] == "taken_down" and rows_of(second)["3.jpg"]["sha256"] is None
+
+
+def test_what_is_taken_down_before_a_release_has_its_name_is_in_none_that_gets_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever took it down was told that the next release is without it."""
+    world.pictures(0, 1, 2)
+    with monkeypatch.context() as meanwhile:
+        whole = publish.run
+
+        def taken(**given: Any) -> Summary:
+            world.take_down(url=f"{HOST}/1.jpg")
+            return whole(**given)
+
+        meanwhile.setattr(publish, "run", taken)
+        for before in (None, f"{HOST}/0.jpg"):  # the first of all, and one more
+            if before is not None:
+                world.take_down(url=before)
+            with pytest.raises(UserError, match="photos@1: something was taken down since it was made; start again"):
+                world.refresh(numbered(0, 1, 2))
+            assert newest(world.root, "photos") is None
+    assert contents(world.refresh(numbered(0, 1, 2))).keys() == {"0.jpg", "2.jpg"}
 
 
 def test_a_picture_that_a_killed_download_has_written_down_is_known_as_it_is_stored(tmp_path: Path) -> None:

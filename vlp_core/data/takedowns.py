@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from yarl import URL
 
 from vlp_core.errors import UserError, first_line
+from vlp_core.identity import sha256_of_file
 from vlp_core.uids import Texts
 
 TAKEDOWNS_FILE = "takedowns.parquet"
@@ -110,6 +111,11 @@ def read_takedowns(path: Path | None) -> pa.Table:
         raise UserError(
             f"{path}: not readable as a file of takedowns ({first_line(error)}); put it back as it was"
         ) from error
+
+
+def digest_of_takedowns(path: Path | None) -> str | None:
+    """The sha256 of a file of tombstones; None where there is none."""
+    return sha256_of_file(path) if path is not None and path.exists() else None
 
 
 def domains(hosts: pa.Array) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:

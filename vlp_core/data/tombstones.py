@@ -23,6 +23,9 @@ from vlp_core.data.takedowns import (
 from vlp_core.errors import UserError, first_line
 from vlp_core.files import locked, write_table
 
+LOCK_FILE = ".takedowns.lock"
+"""Who has it locked is the only one who takes anything down."""
+
 _SHA256, _UID = re.compile("[0-9a-fA-F]{64}"), re.compile("[0-9a-fA-F]{32}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S")
 _HOST = re.compile(r"(?:[\w-]+\.)+[\w-]+\.?|localhost|\[[0-9A-Fa-f:.]+\]")
@@ -133,7 +136,7 @@ def add_tombstones(root: Path, named: pa.Table, reason: str, by: str) -> int:
     """Add what is named to the tombstones of a root, each once; how many are new. Whole or not at all, and two at once
     lose nothing. UserError where the file that is there cannot be read."""
     path = root / TAKEDOWNS_FILE
-    with locked(root / ".takedowns.lock"):
+    with locked(root / LOCK_FILE):
         for left in root.glob(f".{TAKEDOWNS_FILE}.*.tmp"):  # by a kill
             left.unlink()
         there = read_tombstones(root)
