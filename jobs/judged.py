@@ -154,7 +154,9 @@ class _Case:
         down = np.zeros(len(came), dtype=bool)
         if len(self.down.sha256):
             rows = np.flatnonzero(came)
-            down[rows] = self.down.of_pictures(pa.array([sha256_of(self._picture(row)) for row in rows], pa.string()))
+            down[rows] = self.down.of_pictures(
+                pa.array([sha256_of(self._picture(row)) for row in rows.tolist()], pa.string())
+            )
         return down
 
     def _near_before(self, rows: NDArray[np.int64]) -> Mask:
