@@ -10,6 +10,7 @@ from typing import Any
 
 from vlp_core.errors import UserError
 from vlp_core.files import replacing, write_text
+from vlp_core.train.trained_on import distinct, write_selections
 
 WEIGHTS, CONFIG, CARD = "open_clip_model.safetensors", "open_clip_config.json", "README.md"
 SYSTEM_CONFIG, SYSTEM_FILES = "config.json", ("model.safetensors", "config.json", "tokenizer.json")
@@ -30,13 +31,20 @@ tokenize = open_clip.get_tokenizer("local-dir:PATH/TO/THIS/FOLDER")
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """What a card is written from: config.json of the model, selection.json, and scores with their data's digest."""
+    """What a card is written from: config.json of the model, selection.json, and scores with their data's digest; and
+    the digests of the selections that its start was trained on."""
 
     name: str
     config: Mapping[str, Any]
     selection: Mapping[str, Any]
     scores: Mapping[str, float]
     data_digest: str
+    start: tuple[str, ...] = ()
+
+    @property
+    def selections(self) -> tuple[str, ...]:
+        """The digests of all that it was trained on, its own first."""
+        return distinct([self.selection.get("digest"), *self.start])
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -52,8 +60,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_export(folder: Path, model: Path, sources: Sources) -> None:
     """The model folder's weights under open_clip's name, open_clip_config.json (with what tokenizer it takes) and
-    README.md; of a system that open_clip does not know, its own files and README.md."""
+    README.md; of a system that open_clip does not know, its own files and README.md; and what it was trained on."""
     folder.mkdir(parents=True, exist_ok=True)
+    write_selections(folder, sources.selections)
     if "open_clip" not in sources.config:
         for file in (model / name for name in SYSTEM_FILES):
             if file.exists():
@@ -107,7 +116,7 @@ def _made_of(sources: Sources, usage: str) -> str:
     return f"""## Data
 
 {_table(("selection", "value"), _flat(sources.selection))}
-
+{_started(sources)}
 ## Recipe
 
 {_table(("setting", "value"), _flat(sources.config.get("recipe", {})))}
@@ -122,6 +131,11 @@ On evaluation data with the digest `{sources.data_digest}`.
 
 {usage}
 """
+
+
+def _started(sources: Sources) -> str:
+    named = ", ".join(f"`{digest}`" for digest in sources.start)
+    return f"\nIt was started from what was trained on the selections {named}.\n" if named else ""
 
 
 def scores_table(scores: Mapping[str, float]) -> str:

@@ -13,6 +13,7 @@ from vlp_core.evals.settings import Evaluate, Register
 from vlp_core.files import write_text
 from vlp_core.identity import digest_of, sha256_of_file
 from vlp_core.tracker import Summary, Tracker
+from vlp_core.train.trained_on import selections_of
 
 VERSION = "1"
 
@@ -51,13 +52,14 @@ def run(
     values = read_json(scores / SCORES_FILE)
     judged_on = str(values.pop(DATA_DIGEST))
     metric = choose_metric(register.metric, values)
-    config = read_json(model / "config.json")
+    config, selected = read_json(model / "config.json"), read_json(selection / "selection.json")
     sources = Sources(
         name=register.name,
         config=config,
-        selection=read_json(selection / "selection.json"),
+        selection=selected,
         scores=values,
         data_digest=judged_on,
+        start=tuple(digest for digest in selections_of(model) if digest != selected["digest"]),
     )
     server = Registry.connect(register.name)
     write_export(out / "export", model, sources)

@@ -19,6 +19,7 @@ from jobs.model_card import CONFIG, SYSTEM_CONFIG, Sources, scores_table
 from vlp_core.errors import UserError, first_line, public_text
 from vlp_core.files import locked
 from vlp_core.metric_names import DATASET_DIGEST_CHARS, metric_name
+from vlp_core.train.trained_on import SELECTION_TAG, start_tags
 from vlp_core.uris import knock
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Registry:
             self.experiment_id,
             name=self.name,
             source_run_id=self.run_id,
-            tags={"model_digest": digest, "selection_digest": str(sources.selection["digest"])},
+            tags={"model_digest": digest, SELECTION_TAG: str(sources.selection["digest"])},
             model_type=str(sources.config["recipe"]["name"]),
         )
         kept = Model(
@@ -202,12 +203,13 @@ class Registry:
 
     def _create_version(self, model_id: str, sources: Sources, digest: str) -> str:
         selection = str(sources.selection["digest"])
+        tags = {"model_digest": digest, SELECTION_TAG: selection, DATA_DIGEST: sources.data_digest}
         return self.client.create_model_version(
             self.name,
             source=f"models:/{model_id}",
             run_id=self.run_id,
             model_id=model_id,
-            tags={"model_digest": digest, "selection_digest": selection, DATA_DIGEST: sources.data_digest},
+            tags=tags | start_tags(sources.start),
             description=f"Trained on the selection `{selection}`.\n\n{scores_table(sources.scores)}",
         ).version
 

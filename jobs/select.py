@@ -18,7 +18,7 @@ from vlp_core.curation.balance import balance
 from vlp_core.curation.copies import EXACT, Rows
 from vlp_core.curation.selection import captions_of, first_in_order, order_by_uid, selection_digest
 from vlp_core.curation.settings import Select
-from vlp_core.data.layout import COPIES, SELECTION, SELECTION_FILE, iterate_shards, read_shards
+from vlp_core.data.layout import COPIES, SELECTION, SELECTION_FILE, SUMMARY_FILE, iterate_shards, read_shards
 from vlp_core.errors import UserError
 from vlp_core.files import write_table, write_text
 from vlp_core.tracker import Summary, Tracker
@@ -26,7 +26,6 @@ from vlp_core.uids import hash_texts
 
 VERSION = "2"
 RESUMABLE = False
-SUMMARY_FILE = "selection.json"
 REMOVED_FILE = "removed.parquet"
 _TEXT = pa.large_string()
 REMOVED = pa.schema([("uid", _TEXT), ("against", pa.string()), ("other_uid", _TEXT), ("reason", pa.string())])

@@ -11,7 +11,7 @@ mend.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,13 +23,14 @@ from pipelines.purge_plan import folders_of
 from pipelines.words import Words
 from pipelines.workflow.cli import existing_root
 from pipelines.workflow.ending import OK, ended
-from pipelines.workflow.model_versions import versions_of
+from pipelines.workflow.model_versions import Version, versions_of
 from vlp_core.data.layout import SELECTION_FILE
 from vlp_core.data.releases import CHANGE, Release, data_set_of, every
 from vlp_core.data.takedowns import TAKEDOWNS_FILE, Takedowns
 from vlp_core.errors import UserError
 
 UNKNOWN = 1
+BY_ITS_START = "by its start"
 _WIDTH = 48
 Row = tuple[str, str, str]
 """What was asked for, who saw it, and how."""
@@ -89,12 +90,17 @@ def lineage(root: Path, names: Sequence[str]) -> list[Row]:
     rows = [(text, release.title, how) for release in releases for text, how in sorted(found[release.path].items())]
     digests = {_digest(folder): found[folder] for folder in selections if found[folder]}
     for version in versions_of(root, digests.keys()):
-        told = f"selection {version.selection[:12]}"
-        rows += [
-            (text, version.title, told if how == PICTURE else f"{told}: {how}")
-            for text, how in sorted(digests[version.selection].items())
-        ]
+        rows += [(text, version.title, how) for text, how in sorted(_saw(version, digests).items())]
     return rows
+
+
+def _saw(version: Version, digests: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """How a version saw each of the names: by the nearest of its selections, its own or one of its start's."""
+    saw: dict[str, str] = {}
+    for place, digest in reversed(list(enumerate(version.selections))):
+        told = f"{BY_ITS_START}, selection {digest[:12]}" if place else f"selection {digest[:12]}"
+        saw |= {text: told if how == PICTURE else f"{told}: {how}" for text, how in digests.get(digest, {}).items()}
+    return saw
 
 
 def _looked(

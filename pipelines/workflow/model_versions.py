@@ -8,9 +8,8 @@ from pipelines.workflow.environment import environment_kept, prepare_environment
 from pipelines.workflow.tracking import store_of
 from vlp_core.errors import UserError, first_line, public_text
 from vlp_core.files import locked
+from vlp_core.train.trained_on import selections_in
 from vlp_core.uris import knock
-
-_TAG = "selection_digest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +19,8 @@ class Version:
     name: str
     number: str
     aliases: tuple[str, ...]
-    selection: str
+    selections: tuple[str, ...]
+    """The digests of those that it was trained on: its own, then its start's, the nearest first."""
 
     @property
     def title(self) -> str:
@@ -29,7 +29,8 @@ class Version:
 
 
 def versions_of(root: Path, selections: Collection[str]) -> list[Version]:
-    """The versions that were trained on selections with these digests. UserError where the registry does not answer."""
+    """The versions that were, or whose start was, trained on selections with these digests. UserError where the
+    registry does not answer."""
     store = store_of(root)
     if not selections or (store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).exists()):
         return []
@@ -43,14 +44,14 @@ def versions_of(root: Path, selections: Collection[str]) -> list[Version]:
             while token != "":
                 page = client.search_model_versions(max_results=1000, page_token=token)
                 for version in page:
-                    if (digest := version.tags.get(_TAG)) in selections:
+                    if not set(seen := selections_in(version.tags)).isdisjoint(selections):
                         full = client.get_model_version(version.name, version.version)  # a search leaves out aliases
                         found.append(
                             Version(
                                 name=version.name,
                                 number=str(version.version),
                                 aliases=tuple(full.aliases),
-                                selection=str(digest),
+                                selections=seen,
                             )
                         )
                 token = page.token or ""

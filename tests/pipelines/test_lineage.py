@@ -3,6 +3,7 @@
 import json
 import logging
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import lineage, takedown
+from pipelines.workflow.registered import registered_folder
 from pipelines.workflow.tracking import store_of
 from tests.jobs.pictures import Picture, write_images
 from tests.jobs.refreshing import World
 from tests.pipelines.conftest import root_with
 from tests.pipelines.records import recorded
 from tests.vlp_core.data.folders import write_selection
+from tests.vlp_core.evals.builders import model_folder
 from tests.vlp_core.web.site import picture
 from vlp_core.data.releases import Release, enter
+from vlp_core.evals.settings import Register
 from vlp_core.identity import sha256_of
+from vlp_core.tracker import Silent
+from vlp_core.train.trained_on import selections_of, write_selections
 
 HOST = "http://pictures.test"
 PICTURES = [Picture(url=f"{HOST}/{number}.jpg", body=picture(seed=number)) for number in range(4)]
@@ -50,6 +56,12 @@ def root(tmp_path: Path, store: Path) -> Path:
     (selection / "selection.json").write_text(json.dumps({"digest": DIGEST, "rows": 2}))
     recorded(selection)
     return root
+
+
+def select(folder: Path, digest: str, pictures: Sequence[Picture]) -> None:
+    write_selection(folder, [shown.uid for shown in pictures])
+    (folder / "selection.json").write_text(json.dumps({"digest": digest, "rows": len(pictures), "captions": 0}))
+    recorded(folder)
 
 
 def register(root: Path) -> Any:
@@ -113,9 +125,7 @@ def test_a_model_of_a_plain_list_is_told_whatever_releases_there_are(
     accented = Picture(url="http://b\u00fccher.test/p.jpg", body=picture(seed=10))
     recorded(write_images(root / "download" / "0", [plain, respelt, accented]))
     selection, digest = root / "select" / "1", "ef" * 32
-    write_selection(selection, [plain.uid, respelt.uid, accented.uid])
-    (selection / "selection.json").write_text(json.dumps({"digest": digest, "rows": 2}))
-    recorded(selection)
+    select(selection, digest, [plain, respelt, accented])
     register(root).create_model_version("clip", source="s", tags={"selection_digest": digest})
     trained = {"clip version 3": f"selection {digest[:12]}"}
     for name in (
@@ -128,6 +138,51 @@ def test_a_model_of_a_plain_list_is_told_whatever_releases_there_are(
         assert asked(root, capsys, name) == (0, trained, "")
     seen = {"photos@1": "picture", "clip version 2 (champion)": f"selection {DIGEST[:12]}", **trained}
     assert asked(root, capsys, PICTURES[0].url)[:2] == (0, seen)
+
+
+@pytest.fixture
+def trained(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Registers a model that was trained on the selection of that number, and started from a registered one."""
+    import mlflow
+
+    from jobs import register as stage
+
+    def run(number: int, *start: str) -> None:
+        selection = root / "select" / f"{number}"
+        digest = json.loads((selection / "selection.json").read_text())["digest"]
+        model = model_folder(tmp_path / f"{number}", number)
+        seen = [one for name in start for one in selections_of(registered_folder(name, root))]
+        write_selections(model, (digest, *seen))
+        monkeypatch.setenv("MLFLOW_RUN_ID", client.create_run(experiment).info.run_id)
+        chosen = {"scores": tmp_path, "selection": selection, "register": Register()}
+        stage.run(model=model, **chosen, out=tmp_path / "out" / f"{number}", tracker=Silent())
+
+    before, uri = mlflow.get_tracking_uri(), store_of(root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment("pretrain", artifact_location=(root / "mlartifacts").as_uri())
+    (tmp_path / "scores.json").write_text(json.dumps({"zero_shot/top1": 0.5, "data_digest": "d"}))
+    yield run
+    mlflow.set_tracking_uri(before)
+
+
+def test_a_model_that_was_started_from_another_is_told_by_what_that_saw(
+    root: Path, trained: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it is registered, by whatever the export of the first says; and by its own selection where that has it too."""
+    own = "ef" * 32
+    select(root / "select" / "1", own, PICTURES[1:3])
+    trained(0)
+    trained(1, "models:/clip/1")
+    first, second = "clip version 1 (champion)", "clip version 2 (candidate)"
+    by_start = f"by its start, selection {DIGEST[:12]}"
+    told = {number: asked(root, capsys, PICTURES[number].uid)[1] for number in range(3)}
+    assert told[0] == {"photos@1": "picture", first: f"selection {DIGEST[:12]}", second: by_start}
+    assert (told[1][first], told[1][second]) == (f"selection {DIGEST[:12]}", f"selection {own[:12]}")
+    assert first not in told[2] and told[2][second] == f"selection {own[:12]}"
+    assert takedown.main([PICTURES[0].url, "--purge", "--root", str(root)]) == 0
+    assert asked(root, capsys, PICTURES[0].uid)[1][second] == f"{by_start}: purged since"
 
 
 def test_without_a_name_the_releases_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

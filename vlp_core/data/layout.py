@@ -110,6 +110,7 @@ COPIES = pa.schema(
 )
 SELECTION = pa.schema([("uid", _TEXT), ("weight", pa.float32()), ("captions", _TEXTS), ("sha256", _TEXT)])
 SELECTION_FILE = "selection.parquet"
+SUMMARY_FILE = "selection.json"  # beside it: its digest, and what was left out of it
 
 
 def shard_name(number: int) -> str:

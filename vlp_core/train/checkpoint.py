@@ -3,7 +3,8 @@
 _checkpoints/
     latest                 the name of the newest, written last
     step-00000200/
-        state.json         step, samples (the loader's cursor), ranks, settings, and size and sha256 of each file
+        state.json         step, samples (the loader's cursor), ranks, settings, selections (`trained_on`), and size
+                               and sha256 of each file
         curve.jsonl        the curve up to this step
         deepspeed/         DeepSpeed's own
 """

@@ -34,6 +34,13 @@ from vlp_core.train.schedule import learning_rate
 from vlp_core.train.settings import Train
 from vlp_core.train.start import check_own, identify_start, load_start
 from vlp_core.train.stopwatch import Stopwatch
+from vlp_core.train.trained_on import (
+    SELECTIONS,
+    digest_of_selection,
+    distinct,
+    selections_of_start,
+    write_selections,
+)
 
 CONTINUED_FILE = "_CONTINUED.json"
 LEAST_FREE_BYTES = 2**20
@@ -62,7 +69,8 @@ def train_model(
     set_threads(train.threads)
     with joined(train.gpu) as ranks, _full_disk_told(out):
         samples = ranks.share(lambda: Samples.open(images, selection))
-        Run(samples, recipe, train, data, tokenizer, out, tracker, ranks).go(previous, tell_before)
+        selected = digest_of_selection(selection)
+        Run(samples, selected, recipe, train, data, tokenizer, out, tracker, ranks).go(previous, tell_before)
 
 
 @contextmanager
@@ -83,6 +91,7 @@ class Run:
     def __init__(
         self,
         samples: Samples,
+        selected: str | None,
         recipe: SystemSizes,
         train: Train,
         data: Data,
@@ -91,15 +100,16 @@ class Run:
         tracker: Tracker,
         ranks: Ranks,
     ) -> None:
-        self.samples, self.recipe, self.train, self.data = samples, recipe, train, data
+        self.samples, self.selected, self.recipe, self.train, self.data = samples, selected, recipe, train, data
         self.out, self.tracker, self.ranks = out, tracker, ranks
         self.config = config_of(recipe)
         self.tokenizer = tokenizer_of(self.config["tokenizer"], tokenizer)
         self.start: str | None = None
+        self.trained_on: tuple[str, ...] = ()
         self.checkpoints = Checkpoints(out, keep=train.keep, warn=tracker.warn)
 
     def go(self, previous: Path | None, tell_before: bool) -> None:
-        found, self.start = self.ranks.share(lambda: self._found(previous))
+        found, self.start, self.trained_on = self.ranks.share(lambda: self._found(previous))
         self.train = replace(self.train, precision=self._precision(found))
         with self._loader(found) as loader, closing(self._engine(found)) as engine:
             curve = Curve(read_points(found.folder), found.state["window"]) if found else Curve()
@@ -110,12 +120,14 @@ class Run:
             state = engine.state_dict()
             if self.ranks.first:
                 self.tokenizer.save(self.out)
+                write_selections(self.out, self.trained_on)
                 write_folder(self.out, state, self.config | engine.system.described())
                 draw(curve.points, self.out / PICTURE_FILE)
             self.ranks.barrier()
 
-    def _found(self, previous: Path | None) -> tuple[Checkpoint | None, str | None]:
-        """The checkpoint to go on from, if there is one that fits, and the weights that its first step began with."""
+    def _found(self, previous: Path | None) -> tuple[Checkpoint | None, str | None, tuple[str, ...]]:
+        """The checkpoint to go on from, if there is one that fits; the weights that its first step began with; and the
+        selections that all of it was trained on."""
         own = self.checkpoints.newest()
         found = own or self._previous(previous)
         start = identify_start(self.train.start) if self.train.start else None
@@ -125,7 +137,8 @@ class Run:
         if own is None:  # the run begins here, and what it began with stays true however often it is resumed
             continued = {"continued_from": previous.name if previous and found else None}
             write_text(self.out / CONTINUED_FILE, json.dumps(continued) + "\n")
-        return found, start
+        before = found.state.get(SELECTIONS, ()) if found else ()  # the start may be gone by now
+        return found, start, distinct([self.selected, *before, *selections_of_start(self.train.start)])
 
     def _previous(self, previous: Path | None) -> Checkpoint | None:
         if previous is None:
@@ -267,6 +280,7 @@ class Run:
                 "ranks": self.ranks.world,
                 "window": curve.window,
                 "settings": self._settings(self.start),
+                SELECTIONS: self.trained_on,
             }
             self.checkpoints.publish(step, state)
 
