@@ -111,7 +111,8 @@ class _Case:
             verdict[rows], reason[rows] = WAIT, why
         shown = self.down.of_urls(self.rows["final_url"]) | self.down.of_pictures(self.rows["sha256"])
         shown |= self._stored_as_taken_down(came & ~shown)
-        verdict[shown | self.down.of_pictures(self.before["held_sha256"])] = HIDE
+        waits_on = waits & (verdict != TAKE)  # it is another picture than the one before it
+        verdict[shown | (self.down.of_pictures(self.before["held_sha256"]) & ~waits_on)] = HIDE
         verdict[self.down.of_urls(self.rows["url"])] = DROP
         return verdict, reason
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from jobs.download_shard import CONDITIONS
+from jobs.purge_kinds import KEPT_UID, OTHER_UID, Kind, kind_of
 from vlp_core.data.layout import FINAL
 from vlp_core.data.purged import TAKEN_REASON, TAKEN_URL
 from vlp_core.data.releases import TAKEN_DOWN
@@ -18,12 +18,9 @@ from vlp_core.files import replacing
 
 Rows = NDArray[np.int64]
 
-_UIDS, _OTHER = ("uid", "kept_uid"), "other_uid"
-_BODIES = ("sha256", "earlier_sha256", "held_sha256", "before_sha256")  # of the pictures that a row is about
 _ROWS = ("row", "kept_row", "left", "right")
 _GROUPS = ("same", "look")
-# What stays of a row that others are counted by, and what is said in it instead.
-_STAYS = frozenset({"uid", "key", "source", "change", "attempts", "first_asked", "last_asked"})
+# What is said instead in a row that stays.
 _SAID = {"url": TAKEN_URL, "status": TAKEN_DOWN, "error_message": TAKEN_REASON, "outcome": FINAL}
 
 
@@ -43,35 +40,33 @@ class Doomed:
     bodies: pa.Array
     rows: Rows | None = None
 
-    def gone(self, table: pa.Table, names: Collection[str]) -> NDArray[np.bool_]:
-        """bool [N]: which rows go of a table that has columns of these names, of which those that are `read_by` will
-        do. A link may have a picture in one set, and another in the set that it is compared with."""
-        links = _is_of_links(names)
-        own, others = (self.listed, self.listed) if links else (self.own, self.others)
+    def gone(self, table: pa.Table, kind: Kind) -> NDArray[np.bool_]:
+        """bool [N]: which rows go of a table, of whose columns those that are `read_by` will do. A link may have a
+        picture in one set, and another in the set that it is compared with."""
+        if kind.of_links:
+            listed = _among(table["uid"], self.listed)
+            return listed if kind.shown is None else listed | self._is_of_taken(table, kind.shown)
         found = np.zeros(len(table), dtype=bool)
-        for name, uids in {**dict.fromkeys(_UIDS, own), _OTHER: others}.items():
-            if name in names:
-                found |= among(table[name], uids).to_numpy()
-        if links and not _is_list(names):
-            found |= among(table["uid"], self.every).to_numpy() & self._of_taken(table, names)
+        for name in (name for name in kind.uids if name in table.column_names):
+            found |= _among(table[name], self.others if name == OTHER_UID else self.own)
         return found
 
-    def _of_taken(self, table: pa.Table, names: Collection[str]) -> NDArray[np.bool_]:
-        """Whether what a row says is of a picture that goes, or may be: a link may show another one since."""
-        bodies = [table[name] for name in _BODIES if name in names]
-        if not bodies:
-            return np.ones(len(table), dtype=bool)
-        taken, said = np.zeros(len(table), dtype=bool), np.zeros(len(table), dtype=bool)
-        for body in bodies:
-            taken |= among(body, self.bodies).to_numpy()
-            said |= pc.is_valid(body).to_numpy()
-        return taken if {*CONDITIONS} & set(names) else taken | ~said
+    def gone_before(self, table: pa.Table, kind: Kind) -> NDArray[np.bool_]:
+        """bool [N]: in which rows the picture that was there before goes."""
+        return self._is_of_taken(table, kind.before[:1]) if kind.before else np.zeros(len(table), dtype=bool)
+
+    def _is_of_taken(self, table: pa.Table, bodies: Collection[str]) -> NDArray[np.bool_]:
+        """Whether one of these pictures of a row's link goes, or may, where it does not say which: a link may show
+        another one since."""
+        taken = np.full(len(table), not bodies)
+        for name in bodies:
+            taken |= _among(table[name], self.bodies)
+        return taken & _among(table["uid"], self.every)
 
 
-def read_by(names: Collection[str]) -> list[str]:
+def read_by(kind: Kind, names: Collection[str]) -> list[str]:
     """The columns by which the rows of a table are known to go."""
-    uids = [name for name in (*_UIDS, _OTHER) if name in names]
-    return [*uids, *(name for name in _BODIES if name in names and uids)]
+    return [name for name in (*kind.uids, *(kind.shown or ()), *kind.before[:1]) if name in names]
 
 
 def purge_table(path: Path, doomed: Doomed, staged: Path) -> bool:
@@ -81,12 +76,11 @@ def purge_table(path: Path, doomed: Doomed, staged: Path) -> bool:
     """
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-        names = set(schema.names)
-        remap = _Remap.of(names, doomed.rows)
-        if not remap and not _has_any(file, doomed, names):
+        kind, remap = kind_of(path, schema.names), _Remap.of(schema.names, doomed.rows)
+        if not remap and not _has_any(file, doomed, kind):
             return False
         groups = (file.read_row_group(number) for number in range(file.num_row_groups))
-        changed = (_purged(group, doomed, remap) for group in groups)
+        changed = (_purged(group, doomed, kind, remap) for group in groups)
         codec = file.metadata.row_group(0).column(0).compression if file.num_row_groups else "zstd"
         plain = codec == "UNCOMPRESSED"  # encoded pictures do not compress
         with (
@@ -103,7 +97,7 @@ def purge_table(path: Path, doomed: Doomed, staged: Path) -> bool:
 def uids_in(path: Path) -> Iterator[pa.ChunkedArray]:
     """The uids of a result's own pictures that a file names, a column of a row group after the other."""
     with pq.ParquetFile(path) as file:
-        here = [name for name in _UIDS if name in file.schema_arrow.names]
+        here = [name for name in ("uid", KEPT_UID) if name in file.schema_arrow.names]
         for number in range(file.num_row_groups if here else 0):
             yield from file.read_row_group(number, columns=here).columns
 
@@ -113,10 +107,10 @@ def names_any(path: Path, uids: pa.Array) -> bool:
     return any(pc.any(among(column, uids), min_count=0).as_py() for column in uids_in(path))
 
 
-def _has_any(file: pq.ParquetFile, doomed: Doomed, names: Collection[str]) -> bool:
-    columns = read_by(names)
+def _has_any(file: pq.ParquetFile, doomed: Doomed, kind: Kind) -> bool:
+    columns = read_by(kind, file.schema_arrow.names)
     groups = (file.read_row_group(number, columns=columns) for number in range(file.num_row_groups if columns else 0))
-    return any(doomed.gone(table, names).any() for table in groups)
+    return any((doomed.gone(table, kind) | doomed.gone_before(table, kind)).any() for table in groups)
 
 
 def among(column: pa.ChunkedArray | pa.Array, uids: pa.Array) -> pa.ChunkedArray:
@@ -124,39 +118,28 @@ def among(column: pa.ChunkedArray | pa.Array, uids: pa.Array) -> pa.ChunkedArray
     return pc.is_in(column, value_set=uids.cast(column.type), skip_nulls=True)
 
 
-def _is_of_links(names: Collection[str]) -> bool:
-    """Lists and ledgers, whose rows are of links, whatever picture these showed when."""
-    return not {"key", "image"} & set(names) and bool({"url", "outcome"} & set(names))
+def _among(column: pa.ChunkedArray, texts: pa.Array) -> NDArray[np.bool_]:
+    return among(column, texts).to_numpy()
 
 
-def _is_list(names: Collection[str]) -> bool:
-    """Whether its rows are of a list as it was given, and say nothing of a picture that came."""
-    return {"url", "captions"} <= set(names) and not {"outcome", *CONDITIONS} & set(names)
-
-
-def _stays_as_row(names: Collection[str]) -> bool:
-    """Whether other tables count by the rows of this one: shards of pairs and of pictures, and their ledgers."""
-    return "before_file" not in names and bool({"url", "outcome", "image"} & set(names))
-
-
-def _purged(table: pa.Table, doomed: Doomed, remap: "_Remap | None") -> pa.Table:
-    gone = doomed.gone(table, table.column_names)
-    if _stays_as_row(table.column_names):
-        return _emptied(table, pa.array(gone))
+def _purged(table: pa.Table, doomed: Doomed, kind: Kind, remap: "_Remap | None") -> pa.Table:
+    gone = doomed.gone(table, kind)
+    if kind.stays:
+        return _emptied(table, gone, set(table.column_names) - kind.stays)
+    table = _emptied(table, doomed.gone_before(table, kind), kind.before)
     if remap is not None:
         table, lost = remap(table)
         gone |= lost
     return table.filter(pa.array(~gone))
 
 
-def _emptied(table: pa.Table, gone: pa.Array) -> pa.Table:
-    """The same rows; of those that go, their names alone are left."""
-    for number, field in enumerate(table.schema):
-        if field.name in _STAYS:
-            continue
-        said = _SAID.get(field.name) if pa.types.is_string(field.type) else None
-        nothing = pa.scalar([] if pa.types.is_list(field.type) and field.name == "captions" else said, field.type)
-        table = table.set_column(number, field, pc.if_else(gone, nothing, table[field.name]))
+def _emptied(table: pa.Table, gone: NDArray[np.bool_], names: Collection[str]) -> pa.Table:
+    """The same rows; those that go have nothing in these columns."""
+    for name in names:
+        number, field = table.column_names.index(name), table.schema.field(name)
+        said = _SAID.get(name) if pa.types.is_string(field.type) else None
+        nothing = pa.scalar([] if pa.types.is_list(field.type) and name == "captions" else said, field.type)
+        table = table.set_column(number, field, pc.if_else(pa.array(gone), nothing, table[name]))
     return table
 
 

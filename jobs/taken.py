@@ -19,7 +19,7 @@ from vlp_core.data.takedowns import Mask, Takedowns, canonical_urls
 from vlp_core.errors import UserError, first_line
 from vlp_core.identity import uid_of
 
-_OF_IMAGES = frozenset({"key", "url", "status"})
+OF_IMAGES = frozenset({"key", "url", "status"})
 _READ = ("uid", "url", "status", "final_url", "sha256", "key")
 _LOOSE = (CHANGES_FILE, QUARANTINE_FILE)  # tables of a release that name links which may be in no shard of it
 
@@ -39,13 +39,13 @@ class Taken:
 
 def is_of_images(folder: Path) -> bool:
     """Whether it holds shards of pictures."""
-    return _columns(folder) >= _OF_IMAGES
+    return _columns(folder) >= OF_IMAGES
 
 
 def is_of_links(folder: Path) -> bool:
     """Whether it holds shards of pairs, or tables of links beside its shards."""
     names = _columns(folder)
-    return ({"uid", "url"} <= names and not names >= _OF_IMAGES) or any((folder / name).exists() for name in _LOOSE)
+    return ({"uid", "url"} <= names and not names >= OF_IMAGES) or any((folder / name).exists() for name in _LOOSE)
 
 
 def _columns(folder: Path) -> set[str]:
@@ -103,7 +103,7 @@ def taken_of_links(folder: Path, down: Takedowns) -> pa.Table:
 def named_links(folder: Path, down: Takedowns) -> Iterator[pa.Table]:
     """`uid` and `url` of the rows that are named, a table after the other."""
     names = _columns(folder)
-    shards = shard_names(folder) if names >= {"uid", "url"} and not names >= _OF_IMAGES else []
+    shards = shard_names(folder) if names >= {"uid", "url"} and not names >= OF_IMAGES else []
     for path in (*(folder / f"{name}.parquet" for name in shards), *(folder / name for name in _LOOSE)):
         if path.exists():
             rows = read_columns(path, columns_there(path, ("uid", "url", "sha256", "before_sha256")))

@@ -75,4 +75,4 @@ def test_a_set_of_rules_counts_by_what_is_in_it(monkeypatch: pytest.MonkeyPatch)
 
     assert judged().rules == ("captions>=1", "listed=yes", *RULE_SETS["datacomp_basic"], "side>=300")
     monkeypatch.setitem(RULE_SETS, "datacomp_basic", ("words>3",))
-    assert judged().rules == ("captions>=1", "words>3", "side>=300")
+    assert judged().rules == ("captions>=1", "listed=yes", "words>3", "side>=300")

@@ -9,7 +9,7 @@ import pytest
 from jobs import capfilt, dedup, filter, hash, matches, measure, near, select
 from pipelines import takedown
 from tests.jobs import refreshing
-from tests.jobs.refreshing import HOST, changes_of, ledger_of, recompressed, rows_of
+from tests.jobs.refreshing import HOST, changes_of, ledger_of, quarantine_of, recompressed, rows_of
 from tests.pipelines.purging import Purged, World, captioned, check_records, contents_of, traces
 from tests.pipelines.records import recorded
 from tests.vlp_core.web.site import picture
@@ -17,14 +17,21 @@ from vlp_core.curation.quantities import JUDGES
 from vlp_core.curation.settings import Filter, Near, Select
 from vlp_core.data.layout import SELECTION_FILE
 from vlp_core.data.purged import purged_pictures
-from vlp_core.data.releases import read
+from vlp_core.data.releases import Release, read
 from vlp_core.data.samples import Samples
 from vlp_core.identity import sha256_of, uid_of
 
 pytestmark = pytest.mark.usefixtures("cluster")
 LINK = "0.jpg"
-SHOWN_TO_THEM, SHOWN_FIRST = picture(80, 60, seed=50), picture(80, 60, seed=0)
+SHOWN_TO_THEM, SHOWN_FIRST, OTHER = (picture(80, 60, seed=seed) for seed in (50, 0, 98))
 RULES = Filter(rules=("words>1",))
+FURTHER = ("image", "outcome", "change", "before_file")
+"""Columns that a list may have and other tables do have."""
+
+
+def listed(world: World, *paths: str, **how: Any) -> Release:
+    columns = {name: [f"{name} of {path}" for path in paths] for name in FURTHER}
+    return world.refresh({path: f"caption of {path}" for path in paths}, columns=columns, **how)
 
 
 @pytest.fixture
@@ -36,11 +43,11 @@ def data(tmp_path: Path) -> Purged:
         world.pictures(*range(6))
         world.says |= {LINK: SHOWN_TO_THEM, "4.jpg": recompressed(SHOWN_TO_THEM)}
         world.says["5.jpg"] = world.says["2.jpg"]
-        world.refresh({path: f"caption of {path}" for path in (LINK, "5.jpg")}, into="theirs")
+        listed(world, LINK, "5.jpg", into="theirs")
         world.says[LINK] = SHOWN_FIRST
-        world.refresh({path: f"caption of {path}" for path in (LINK, "1.jpg", "2.jpg", "3.jpg")})
+        listed(world, LINK, "1.jpg", "2.jpg", "3.jpg")
         world.says[LINK] = recompressed(SHOWN_FIRST)
-        world.refresh({path: f"caption of {path}" for path in (LINK, "1.jpg", "2.jpg", "4.jpg")}, days=100)
+        listed(world, LINK, "1.jpg", "2.jpg", "4.jpg", days=100)
     for name in ("theirs-1", "photos-2", "photos-3"):
         found.refreshed(name)
     run, told = found.run, found.told
@@ -109,7 +116,6 @@ def test_a_refresh_that_was_begun_keeps_what_it_knows_of_the_present_picture(
 ) -> None:
     """What is to be asked stands already, with what it is to be compared with; then the earlier picture is purged."""
     world, fetch = data.world, refreshing.fetched
-    rows = {path: f"caption of {path}" for path in (LINK, "1.jpg", "2.jpg", "4.jpg")}
     before = ledger_of(read(world.root, "photos", 2))[LINK]
 
     def fetched(asked: Path, *words: Any) -> Path:
@@ -119,7 +125,7 @@ def test_a_refresh_that_was_begun_keeps_what_it_knows_of_the_present_picture(
 
     monkeypatch.setattr(refreshing, "fetched", fetched)
     with world.site:
-        third = world.refresh(rows, days=200)
+        third = listed(world, LINK, "1.jpg", "2.jpg", "4.jpg", days=200)
     assert rows_of(third)[LINK]["status"] == "success" and changes_of(third) == {}
     known = ledger_of(third)[LINK]
     assert (known["outcome"], known["attempts"]) == ("unchanged", before["attempts"] + 1)
@@ -135,4 +141,39 @@ def test_lists_keep_a_link_as_long_as_something_shows_another_picture_of_it(data
     take_down(data, *gone.get(left, [SHOWN_TO_THEM, SHOWN_FIRST, recompressed(SHOWN_FIRST)]))
     assert (contents_of(lists) == before) == (left != "nowhere")
     if left == "nowhere":
-        assert not traces(data.root, f"{HOST}/{LINK}".encode(), f"caption of {LINK}".encode())
+        words = [f"{HOST}/{LINK}", *(f"{name} of {LINK}" for name in ("caption", *FURTHER))]
+        assert not traces(data.root, *(word.encode() for word in words))
+
+
+@pytest.mark.parametrize("purge", [(), ("--purge",)], ids=["taken down", "purged"])
+@pytest.mark.parametrize(
+    ("then", "waits"),
+    [(None, (True, True)), (404, (True, True)), (OTHER, (True, False)), (recompressed(SHOWN_FIRST), (False, False))],
+    ids=["the same", "nothing", "another", "one like that before"],
+)
+def test_a_picture_that_waits_goes_on_waiting_without_the_one_that_was_there_before(
+    tmp_path: Path, then: bytes | int | None, waits: tuple[bool, bool], purge: tuple[str, ...]
+) -> None:
+    """Whatever its link shows the next time. A further picture is taken where there is nothing to compare it with, and
+    hidden where it looks like what is taken down."""
+    world, waiting = World(tmp_path), picture(80, 60, seed=99)
+    found = Purged(world, {})
+    with world.site:
+        world.pictures(0, 1)
+        listed(world, LINK, "1.jpg")
+        world.says[LINK] = waiting
+        second = listed(world, LINK, "1.jpg", days=100)
+        for name in ("photos-1", "photos-2"):
+            found.refreshed(name)
+        assert takedown.main([sha256_of(SHOWN_FIRST), *purge, "--root", str(world.root)]) == 0
+        row = quarantine_of(second)[LINK]
+        assert row["sha256"] == sha256_of(waiting) and rows_of(second)[LINK]["status"] == "quarantined"
+        before = {value for name, value in row.items() if name.startswith("before_")}
+        assert (before == {None}) == bool(purge) and check_records(world.root)
+        world.says[LINK] = waiting if then is None else then
+        third = listed(world, LINK, "1.jpg", days=200)
+        still = waits[bool(purge)]
+        assert (LINK in quarantine_of(third)) == still
+        fourth = listed(world, LINK, "1.jpg", let_in=(f"{HOST}/{LINK}",) if still else ())
+    shown = sha256_of(then if isinstance(then, bytes) else waiting)
+    assert rows_of(fourth)[LINK]["sha256"] == (shown if still or purge else None)
