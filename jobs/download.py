@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from jobs.download_shard import WORK, Shard, shard_files
 from jobs.fetch_crew import fetch_shards
 from jobs.fetch_worker import News
+from jobs.journal import JOURNAL
 from vlp_core.data.layout import SUCCESS, UNCHANGED, shard_names
 from vlp_core.errors import UserError, first_line
 from vlp_core.files import full_disk, no_space
@@ -91,7 +92,7 @@ def _is_whole(out: Path, name: str, pairs: Path, tracker: Tracker) -> bool:
 def has_answers(out: Path, *, refresh: bool) -> bool:
     """Whether there are answers in `out` that are of use: any of a `refresh`, else pictures, or part of a shard's."""
     names = shard_names(out)
-    if any(path.stat().st_size for path in out.glob(f"{WORK}/*/journal")) or (refresh and names):
+    if any(path.stat().st_size for path in out.glob(f"{WORK}/*/{JOURNAL}")) or (refresh and names):
         return True
     tables = (pq.read_table(out / f"{name}.parquet", columns=["status"]) for name in names)
     return any(pc.any(pc.equal(table["status"], SUCCESS)).as_py() for table in tables)

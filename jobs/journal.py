@@ -19,6 +19,7 @@ from typing import Self
 from vlp_core.files import flock
 from vlp_core.identity import sha256_of
 
+JOURNAL, SPILL = "journal", "spill"
 Place = tuple[int, int]
 """Where a picture lies in the spill: its first byte and how many it has."""
 
@@ -121,10 +122,10 @@ class Journal:
 def _locked(folder: Path) -> tuple[FileIO, FileIO]:
     """The journal, locked, and the spill; nothing stays open where one cannot be had."""
     with ExitStack() as stack:
-        log = stack.enter_context(_opened(folder / "journal"))
+        log = stack.enter_context(_opened(folder / JOURNAL))
         if not flock(log, LOCK_EX):
             raise BlockingIOError(f"{folder}: another worker has it")
-        spill = _opened(folder / "spill")
+        spill = _opened(folder / SPILL)
         stack.pop_all()
         return log, spill
 

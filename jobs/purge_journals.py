@@ -1,7 +1,8 @@
-"""Journals of shards that are not whole yet, which a killed download has left, without what is purged."""
+"""Shards that are not whole yet, which a kill has left, without what is purged."""
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.download_shard import WORK
+from jobs.journal import JOURNAL, SPILL
 from jobs.purge_tars import write_zeros
 from vlp_core.data.purged import SEEN
 from vlp_core.data.takedowns import Mask, Takedowns
@@ -18,9 +20,20 @@ from vlp_core.files import write_bytes
 Answer = dict[str, Any]
 
 
+def remove_halves(folder: Path) -> None:
+    """Remove from a folder that is being filled what was written of shards whose rows, which come last, are not there:
+    nobody could say what is in it, and it is made anew of the journals, or of what the stage reads."""
+    written = folder.glob("[0-9]*")
+    halves = [path for path in written if not (folder / f"{re.split('[._]', path.name)[0]}.parquet").exists()]
+    answered = {path for journal in journals_in(folder) for path in (journal, journal.with_name(SPILL))}
+    halves += [path for path in (folder / WORK).glob("*/*") if path not in answered]
+    for path in filter(Path.is_file, halves):
+        path.unlink()
+
+
 def journals_in(folder: Path) -> list[Path]:
     """The journals of a folder that is being filled."""
-    return sorted((folder / WORK).glob("*/journal"))
+    return sorted((folder / WORK).glob(f"*/{JOURNAL}"))
 
 
 def taken_of_journals(folder: Path, down: Takedowns) -> pa.Table:
@@ -42,21 +55,23 @@ class Answers:
         return any(self._gone(_answers(_lines(journal))))
 
     def purge(self, journal: Path) -> None:
-        """Take them out of a journal, and their pictures out of the spill beside it. Nobody may be at work there."""
-        lines, kept = _lines(journal), []
+        """Take them out of a journal, and out of the spill beside it all that no answer is left of, as of one that a
+        kill cut. Nobody may be at work there."""
+        lines = _lines(journal)
         answers = _answers(lines)
-        fd = os.open(journal.with_name("spill"), os.O_RDWR | os.O_CREAT)
+        kept = [at for at, gone in enumerate(self._gone(answers)) if answers[at] and not gone]
+        fd = os.open(journal.with_name(SPILL), os.O_RDWR | os.O_CREAT)
         try:
-            for line, answer, gone in zip(lines, answers, self._gone(answers), strict=True):
-                if not gone:
-                    kept.append(line)
-                elif answer.get("place"):
-                    write_zeros(fd, *answer["place"])
+            end = 0
+            places = sorted(answers[at]["place"] for at in kept if answers[at].get("place"))
+            for offset, length in (*places, (os.fstat(fd).st_size, 0)):
+                write_zeros(fd, end, offset - end)
+                end = max(end, offset + length)
             os.fsync(fd)
         finally:
             os.close(fd)
         if len(kept) < len(lines):
-            write_bytes(journal, b"".join(kept))
+            write_bytes(journal, b"".join(lines[at] for at in kept))
 
     def _gone(self, answers: Sequence[Answer]) -> list[bool]:
         named = _named(answers, self.down)

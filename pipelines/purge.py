@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.purge_journals import remove_halves
 from jobs.purge_pages import blank_drawing, purge_page
 from pipelines.collect import at_work
 from pipelines.forecasting.settings import FOLDER as FORECAST
@@ -30,6 +31,7 @@ from vlp_core.identity import canonical_json, sha256_of
 
 PURGES_FILE = "purges.jsonl"
 _MOST_NAMED = 5
+_BY_PLACE = ("jobs.neighbours", "jobs.prompts")  # stages that count what is done by places alone, which a purge moves
 
 
 def purge(root: Path, by: str) -> Iterator[str]:
@@ -113,18 +115,21 @@ def _remove_leftovers(root: Path) -> None:
     for path in (*root.glob("[!.]*/.*.old"), *root.glob("[!.]*/*.partial")):
         if path.suffix == ".old" or not _goes_on(path.parent.name):
             shutil.rmtree(path)
+        else:
+            remove_halves(path)
     for folder in folders_of(root):
         for path in folder.rglob(".*.tmp"):
             path.unlink()
 
 
 def _goes_on(step: str) -> bool:
-    """Whether the stage behind a step goes on in a half-filled folder; any other begins in an empty one."""
+    """Whether the stage behind a step goes on in a half-filled folder, also after a purge; any other begins in an empty
+    one."""
     words = step.split("-")
     for count in range(len(words), 0, -1):
         module = f"jobs.{'_'.join(words[:count])}"
         if find_spec(module) is not None:
-            return bool(getattr(import_module(module), "RESUMABLE", False))
+            return module not in _BY_PLACE and bool(getattr(import_module(module), "RESUMABLE", False))
     return True
 
 

@@ -1,5 +1,7 @@
 """A site of pictures, lists of its links, and the fetching of them in this process."""
 
+import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from aiohttp import web
 
 from jobs.download_shard import Shard
 from jobs.fetch_worker import FetchWorker
+from jobs.journal import Journal
+from tests.forks import FORKS
 from tests.vlp_core.web.site import Site, picture
 from vlp_core.data.layout import PAIRS, shard_names
 from vlp_core.identity import uid_of
@@ -76,6 +80,35 @@ def fetched(pairs: Path, out: Path, fetch: Fetch) -> Path:
     """All shards of a list, made in this process."""
     FetchWorker(fetch).run(shards_of(pairs, out))
     return out
+
+
+def killed_publishing(pairs: Path, out: Path, fetch: Fetch, files: int) -> None:
+    """Fetch in a process of its own that is killed when so many files of the shard have been published."""
+    process = FORKS.Process(target=_dying, args=(pairs, out, fetch, files))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL and len(list(out.glob("0*"))) == files
+
+
+def _dying(pairs: Path, out: Path, fetch: Fetch, files: int) -> None:
+    published = 0
+
+    def die() -> None:
+        if published == files:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    replace = Path.replace
+
+    def replacing(path: Path, target: Path) -> Path:
+        nonlocal published
+        if Path(target).parent == out:
+            die()
+            published += 1
+        return replace(path, target)
+
+    Path.replace = replacing  # type: ignore[method-assign]
+    Journal.remove = lambda _: die()  # type: ignore[method-assign]
+    fetched(pairs, out, fetch)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

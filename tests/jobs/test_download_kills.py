@@ -12,16 +12,23 @@ import pytest
 from aiohttp import web
 
 from jobs import download
-from jobs.journal import Journal
 from tests.forks import FORKS
-from tests.jobs.downloading import answer, contents, fetched, known_paths, names, settings, write_pairs
+from tests.jobs.downloading import (
+    answer,
+    contents,
+    fetched,
+    killed_publishing,
+    known_paths,
+    names,
+    settings,
+    write_pairs,
+)
 from tests.vlp_core.web.site import Site
 from tests.waiting import until
 from vlp_core.data.layout import LEDGER_FOLDER, read_shards
 from vlp_core.tracker import Silent
 from vlp_core.web.crawl import crawl
 from vlp_core.web.link import Answer, Link
-from vlp_core.web.settings import Fetch
 
 LISTS = [[*names(range(start, start + 19)), f"dead{start}"] for start in (0, 20, 40)]
 
@@ -57,35 +64,10 @@ def test_killed_at_any_time_it_asks_for_nothing_that_is_known(site: Site, tmp_pa
         assert read_shards(folder / LEDGER_FOLDER, ["uid"]).equals(read_shards(pairs, ["uid"]))
 
 
-def _dying(pairs: Path, out: Path, fetch: Fetch, files: int) -> None:
-    """Fetch, and be killed when so many files of the shard have been published."""
-    published = 0
-
-    def die() -> None:
-        if published == files:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    replace = Path.replace
-
-    def replacing(path: Path, target: Path) -> Path:
-        nonlocal published
-        if Path(target).parent == out:
-            die()
-            published += 1
-        return replace(path, target)
-
-    Path.replace = replacing  # type: ignore[method-assign]
-    Journal.remove = lambda _: die()  # type: ignore[method-assign]
-    fetched(pairs, out, fetch)
-
-
 @pytest.mark.parametrize("files", [0, 1, 3, 4])
 def test_killed_while_it_publishes_it_asks_for_nothing(site: Site, tmp_path: Path, files: int) -> None:
     pairs, out = write_pairs(tmp_path / "pairs", LISTS[0]), tmp_path / "out"
-    process = FORKS.Process(target=_dying, args=(pairs, out, settings(site), files))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL and len(list(out.glob("0*"))) == files
+    killed_publishing(pairs, out, settings(site), files)
     site.seen.clear()
     summary = download.run(pairs=pairs, fetch=settings(site), out=out, tracker=Silent())
     assert not site.seen and summary.counts["success"] == 19
@@ -97,10 +79,7 @@ def test_killed_while_it_publishes_it_asks_for_nothing(site: Site, tmp_path: Pat
 def test_a_picture_that_is_spoilt_meanwhile_is_asked_for_again_and_no_other(site: Site, tmp_path: Path) -> None:
     """As after a power cut, which may leave anything."""
     pairs, out = write_pairs(tmp_path / "pairs", LISTS[0]), tmp_path / "out"
-    process = FORKS.Process(target=_dying, args=(pairs, out, settings(site), 0))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
+    killed_publishing(pairs, out, settings(site), 0)
     with (out / "_work" / "00000" / "spill").open("r+b") as spill:
         spill.write(b"rot")
     site.seen.clear()
