@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from jobs.shard import SEALS
+from jobs.shard import SAMPLES, SEALS
 from vlp_core.data.stored import MANIFEST_FILE
 from vlp_core.files import write_text
 from vlp_core.identity import canonical_json, sha256_of_file
@@ -14,8 +14,9 @@ from vlp_core.identity import canonical_json, sha256_of_file
 def purge_manifest(folder: Path) -> None:
     """Let manifest and seals say what the shards are now."""
     for seal in sorted((folder / SEALS).glob("*.json")):
-        names = json.loads(seal.read_text())
-        write_text(seal, canonical_json({name: sha256_of_file(folder / name) for name in names}) + "\n")
+        said = json.loads(seal.read_text())
+        said |= {name: sha256_of_file(folder / name) for name in said if name != SAMPLES}
+        write_text(seal, canonical_json(said) + "\n")
     manifest = json.loads((folder / MANIFEST_FILE).read_text())
     for shard in manifest["shards"]:
         stem = shard["name"].partition(".")[0]

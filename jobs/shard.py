@@ -24,10 +24,12 @@ from vlp_core.errors import UserError
 from vlp_core.files import remove_leftovers, replacing, write_table, write_text
 from vlp_core.identity import canonical_json, sha256_of_file
 from vlp_core.tracker import Summary, Tracker
+from vlp_core.uids import digest_of_texts
 
 VERSION = "2"
 RESUMABLE = True
 SEALS = "_seals"  # what each shard's files were when written: by it a later attempt knows them to be whole
+SAMPLES = "samples"  # in a seal: of which pictures they are, for after a purge others fall to the shard
 
 _IMAGES = pa.schema([("uid", pa.string()), ("sha256", pa.string()), ("image", pa.binary()), ("captions", CAPTIONS)])
 
@@ -100,10 +102,11 @@ def _write(task: _Task) -> dict[str, Any]:
     pictures = f"{name}.tar" if task.format == "webdataset" else f"{name}.images.parquet"
     seal = task.out / SEALS / f"{name}.json"
     digests = _digests(task.out, [pictures, f"{name}.parquet", f"{name}_stats.json", f"{name}_index.parquet"])
-    if None in digests.values() or _sealed(seal) != digests:
+    samples = {SAMPLES: digest_of_texts(task.samples["uid"])}
+    if None in digests.values() or _sealed(seal) != digests | samples:
         _write_files(task, task.out / pictures)
         digests = _digests(task.out, list(digests))
-        write_text(seal, canonical_json(digests) + "\n")
+        write_text(seal, canonical_json(digests | samples) + "\n")
     return {"name": pictures, "count": len(task.samples), "sha256": digests[pictures]}
 
 
@@ -112,7 +115,7 @@ def _digests(out: Path, names: list[str]) -> dict[str, str | None]:
 
 
 def _sealed(seal: Path) -> Any:
-    """The digests of a shard's files when they had been written; None where that is not known."""
+    """The digests of a shard's files and samples when it had been written; None where that is not known."""
     try:
         return json.loads(seal.read_text())
     except (OSError, ValueError):

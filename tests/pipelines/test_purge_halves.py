@@ -1,18 +1,23 @@
 """What a kill left half written is purged too, and what goes on there afterwards comes out as if it were made anew."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from jobs import download
+from jobs import shard as rewrite
 from jobs.journal import Journal, Outcome
 from pipelines import takedown
 from tests.jobs.downloading import answer, body_of, contents, fetched, killed_publishing, names, settings, write_pairs
+from tests.jobs.pictures import Picture, write_images
 from tests.pipelines.purging import traces
 from tests.pipelines.records import recorded
+from tests.vlp_core.data.folders import write_selection
 from tests.vlp_core.web.site import Site, picture
 from vlp_core.data.index import Reader
+from vlp_core.data.settings import Shard
 from vlp_core.data.stored import index_shard
 from vlp_core.identity import sha256_of, uid_of
 from vlp_core.tracker import Silent
@@ -62,6 +67,46 @@ def test_a_shard_that_was_being_published_is_made_of_what_is_left(
     download.run(pairs=pairs, fetch=settings(site), out=tmp_path / "anew", tracker=Silent())
     made = {name: body for name, body in contents(out).items() if not name.startswith("_")}
     assert made == contents(tmp_path / "anew")
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("left", ["killed", "damaged"])
+@pytest.mark.parametrize("format", ["webdataset", "parquet"])
+def test_shards_that_were_being_rewritten_are_cut_of_what_is_left(
+    root: Path, tmp_path: Path, format: str, left: str
+) -> None:
+    """By a run that was killed, or since one of them was damaged. Those before the half one are whole, but others fall
+    to them now."""
+    pictures = [Picture(url=f"http://pictures.test/{n}.jpg", body=picture(seed=n)) for n in range(9)]
+    images = write_images(root / "download" / "0", pictures)
+    whose = {"images": recorded(images)}
+    selection = root / "select" / "0"
+    write_selection(selection, [each.uid for each in pictures])
+    whose["selection"] = recorded(selection, **whose)
+    out = root / "shard" / ("0.partial" if left == "killed" else "0")
+
+    def run(out: Path) -> dict[str, bytes]:
+        out.mkdir(exist_ok=True)
+        inputs = {"images": images, "selection": selection, "shard": Shard(format=format, size=3)}
+        rewrite.run(**inputs, out=out, tracker=Silent())
+        return {name: body for name, body in contents(out).items() if not name.startswith("_")}
+
+    run(out)
+    suffix = "tar" if format == "webdataset" else "images.parquet"
+    if left == "killed":
+        for name in ("00002.parquet", "00002_stats.json", "00002_index.parquet", "manifest.json", "_seals/00002.json"):
+            (out / name).unlink()
+    else:
+        recorded(out, **whose)
+    gone = [pictures[number] for number in (1, 7)]
+    bodies = [each.body for each in gone if each.body is not None]
+    assert f"shard/{out.name}/00002.{suffix}" in traces(root, bodies[1])
+    assert takedown.main([*(each.url for each in gone), "--purge", "--root", str(root)]) == 0
+    assert not traces(root, *bodies)
+    if left == "damaged":
+        (out / f"00002.{suffix}").unlink()
+    assert run(out) == run(tmp_path / "anew")
+    assert [shard["count"] for shard in json.loads((out / "manifest.json").read_text())["shards"]] == [2, 3, 2]
 
 
 @pytest.mark.parametrize(("left", "missing"), [("cut", [False, False, True]), ("removed", [True, True, True])])
