@@ -10,9 +10,10 @@ from typing import Any
 
 from vlp_core.errors import UserError
 from vlp_core.files import replacing, write_text
+from vlp_core.model_folder import EXPORT_CONFIG, EXPORT_WEIGHTS
 from vlp_core.train.trained_on import distinct, write_selections
 
-WEIGHTS, CONFIG, CARD = "open_clip_model.safetensors", "open_clip_config.json", "README.md"
+CARD = "README.md"
 SYSTEM_CONFIG, SYSTEM_FILES = "config.json", ("model.safetensors", "config.json", "tokenizer.json")
 
 USAGE_OF_A_SYSTEM = """```python
@@ -70,10 +71,10 @@ def write_export(folder: Path, model: Path, sources: Sources) -> None:
                     shutil.copyfile(file, temporary)
         write_text(folder / CARD, card_of_a_system(sources))
         return
-    with replacing(folder / WEIGHTS) as temporary:
+    with replacing(folder / EXPORT_WEIGHTS) as temporary:
         shutil.copyfile(model / "model.safetensors", temporary)
     config = {**sources.config["open_clip"], "tokenizer": sources.config.get("tokenizer", {})}
-    write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+    write_text(folder / EXPORT_CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
     write_text(folder / CARD, card(sources))
 
 

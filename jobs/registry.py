@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.champion import Decision, Rival, decide
 from jobs.evaluate import DATA_DIGEST
-from jobs.model_card import CONFIG, SYSTEM_CONFIG, Sources, scores_table
+from jobs.model_card import SYSTEM_CONFIG, Sources, scores_table
 from vlp_core.errors import UserError, first_line, public_text
 from vlp_core.files import locked
 from vlp_core.metric_names import DATASET_DIGEST_CHARS, metric_name
+from vlp_core.model_folder import EXPORT_CONFIG
 from vlp_core.train.trained_on import SELECTION_TAG, start_tags
 from vlp_core.uris import knock
 
@@ -278,7 +279,7 @@ class Registry:
 
         with tempfile.TemporaryDirectory() as folder:
             mlflow.artifacts.download_artifacts(f"models:/{self.name}/{number}", dst_path=folder)
-            exports = sorted([*Path(folder).rglob(CONFIG), *Path(folder).rglob(SYSTEM_CONFIG)])
+            exports = sorted([*Path(folder).rglob(EXPORT_CONFIG), *Path(folder).rglob(SYSTEM_CONFIG)])
             if not exports:
                 raise UserError(
                     f"{self.name}@{CHAMPION} (version {number}) holds no export, so it cannot be scored on "

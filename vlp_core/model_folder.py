@@ -18,8 +18,8 @@ from vlp_core.files import replacing, write_text
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
-LOCAL_DIR, EXPORT_CONFIG = "local-dir:", "open_clip_config.json"
-"""How open_clip names a folder that it loads, and the file that makes it one."""
+LOCAL_DIR, EXPORT_CONFIG, EXPORT_WEIGHTS = "local-dir:", "open_clip_config.json", "open_clip_model.safetensors"
+"""How open_clip names a folder that it loads, the file that makes it one, and its weights."""
 NEEDED = ("recipe", "preprocess", "tokenizer")
 
 

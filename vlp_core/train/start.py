@@ -9,13 +9,13 @@ import open_clip
 import torch
 
 from vlp_core.dual_encoder import DualEncoder
-from vlp_core.errors import UserError
+from vlp_core.errors import UserError, first_line
 from vlp_core.identity import digest_of, sha256_of_file
 from vlp_core.interop.fit import Rows, put
 from vlp_core.interop.folder import config_in, files_of
 from vlp_core.interop.place import Placed, place_picture, place_text, place_whole
 from vlp_core.interop.source import Pieces, picture_of, text_of, told_of, whole_of
-from vlp_core.model_folder import CONFIG_FILE, WEIGHTS_FILE, read_config, read_weights
+from vlp_core.model_folder import CONFIG_FILE, EXPORT_CONFIG, EXPORT_WEIGHTS, WEIGHTS_FILE, read_config, read_weights
 from vlp_core.nn.momentum import Momentum
 from vlp_core.settings import named_path
 from vlp_core.sizes import SystemSizes, config_of, name_of, outline, sizes_from
@@ -25,7 +25,10 @@ from vlp_core.train import engine
 from vlp_core.train.checkpoint import STATE_FILE, Checkpoints
 from vlp_core.train.settings import sources_of
 
-_WAYS = "give a model folder, a folder with checkpoints, one of Hugging Face's, or ARCHITECTURE:FILE for open_clip's"
+_WAYS = (
+    "give a model folder, an export, a folder with checkpoints, one of Hugging Face's, or ARCHITECTURE:FILE for "
+    "open_clip's"
+)
 
 
 def load_start(
@@ -89,8 +92,8 @@ def check_start(sizes: SystemSizes, start: Sequence[str]) -> None:
     system = outline(sizes)
     for part, source in sources_of(tuple(start)).items():
         if part is None and config_in(Path(source)) is None:
-            if not Path(source).is_dir():
-                _check_file(system, source)
+            if not Path(source).is_dir() or _is_export(Path(source)):
+                _check_open_clip(system, source)
         elif isinstance(system.model, DualEncoder) or named_path(source)[1] is not None:
             with told_of(_origin(part, source)):
                 _placed(system, part, source)
@@ -114,19 +117,29 @@ def _identity(word: str) -> str:
         elif config_in(path) is not None:
             digest = digest_of({file.name: sha256_of_file(file) for file in files_of(path)})
         else:  # a checkpoint's state holds the digests of its other files
-            model = (path / CONFIG_FILE).is_file()
-            content = path / WEIGHTS_FILE if model else _checkpoint_in(path) / STATE_FILE
+            content = _content(path)
             if not content.is_file():
                 raise UserError(f"{content.name} is not there; {_WAYS}")
             digest = sha256_of_file(content)
     return f"{before}{path.resolve().name} ({digest[:16]})"
 
 
+def _content(folder: Path) -> Path:
+    """The file that tells weights from others."""
+    if (folder / CONFIG_FILE).is_file():
+        return folder / WEIGHTS_FILE
+    return folder / EXPORT_WEIGHTS if _is_export(folder) else _checkpoint_in(folder) / STATE_FILE
+
+
+def _is_export(folder: Path) -> bool:
+    return (folder / EXPORT_CONFIG).is_file()
+
+
 def _own(start: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """What `start` names that was trained here: each with the recipe, its name and sizes as JSON has them."""
     for part, source in sources_of(tuple(start)).items():
         folder = Path(source)
-        if part is not None or config_in(folder) is not None or not folder.is_dir():
+        if part is not None or config_in(folder) is not None or not folder.is_dir() or _is_export(folder):
             continue
         if (folder / CONFIG_FILE).is_file():
             yield source, read_config(folder)["recipe"]
@@ -184,16 +197,19 @@ def _lacking(
 
 
 def _load_own(system: System, source: str, device: torch.device) -> None:
-    """A model or a checkpoint that was trained here, or all of a CLIP of open_clip's."""
+    """A model or a checkpoint that was trained here, or all of a CLIP of open_clip's, as exports are."""
     folder = Path(source)
     if (folder / CONFIG_FILE).is_file():
         system.load_finished(read_weights(folder), origin=source)
+    elif _is_export(folder):
+        _load_open_clip(_check_open_clip(system, source), "CLIP", folder / EXPORT_WEIGHTS, source)
     elif folder.is_dir():
         with told_of(f"--train.start {source}"):
             folder = _checkpoint_in(folder)
         system.load_trained(engine.read_weights(folder, device), origin=str(folder))
     else:
-        _load_open_clip(_check_file(system, source), source)
+        name, _, file = source.partition(":")
+        _load_open_clip(_check_open_clip(system, source), name, Path(file), source)
 
 
 def _checkpoint_in(folder: Path) -> Path:
@@ -205,12 +221,17 @@ def _checkpoint_in(folder: Path) -> Path:
     return found.folder
 
 
-def _check_file(system: System, source: str) -> DualEncoder:
-    """The dual encoder that ARCHITECTURE:FILE is of; UserError where the system is another."""
+def _check_open_clip(system: System, source: str) -> DualEncoder:
+    """The dual encoder that ARCHITECTURE:FILE, or an export, is of; UserError where the system is another."""
     model, name = system.model, source.partition(":")[0]
     if not isinstance(model, DualEncoder):
         raise UserError(f"--train.start {source}: a file is of one encoder; give image={source}")
-    if architecture(name) != model.config["model_cfg"]:
+    if _is_export(Path(source)):
+        with told_of(f"--train.start {source}"):
+            theirs = json.loads((Path(source) / EXPORT_CONFIG).read_text())["model_cfg"]
+        if theirs != model.config["model_cfg"]:
+            raise UserError(f"--train.start {source}: has other sizes than the recipe's model; give its own")
+    elif architecture(name) != model.config["model_cfg"]:
         raise UserError(
             f"--train.start {source}: the recipe's model is another; set its open_clip to {name} and its loss to "
             "softmax"
@@ -218,9 +239,8 @@ def _check_file(system: System, source: str) -> DualEncoder:
     return model
 
 
-def _load_open_clip(model: DualEncoder, start: str) -> None:
-    name, _, file = start.partition(":")
+def _load_open_clip(model: DualEncoder, name: str, file: Path, source: str) -> None:
     try:
-        open_clip.load_checkpoint(model.clip, file)
+        open_clip.load_checkpoint(model.clip, str(file))
     except Exception as error:  # torch and safetensors have many kinds for a file that is not theirs
-        raise UserError(f"--train.start {start}: not weights of a {name} ({str(error).splitlines()[0]})") from error
+        raise UserError(f"--train.start {source}: not weights of a {name} ({first_line(error)})") from error

@@ -1,9 +1,11 @@
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import jobs.train
 from pipelines.workflow.outside import Digests
@@ -13,7 +15,7 @@ from tests.vlp_core.recipes.builders import WORDS
 from tests.vlp_core.train.builders import SMALL, VOCABULARY
 from vlp_core.data.tokens import tokenizer_of
 from vlp_core.errors import UserError
-from vlp_core.model_folder import write_folder
+from vlp_core.model_folder import EXPORT_CONFIG, EXPORT_WEIGHTS, write_folder
 from vlp_core.recipes.albef import ALBEF
 from vlp_core.recipes.clip import CLIP
 from vlp_core.recipes.coca import CoCa
@@ -55,6 +57,25 @@ def test_a_file_of_open_clips_is_a_start(small, tmp_path):
     load_start(system, [f"{NAME}:{path}"], "clip", CPU)
     for name, value in theirs.state_dict().items():
         assert torch.equal(system.model.clip_state_dict()[name], value), name
+
+
+def test_an_export_is_a_start(small, tmp_path):
+    """What was registered goes on, as `models:/clip@champion`."""
+    theirs, system = small.build(VOCABULARY), small.build(VOCABULARY)
+    state = theirs.model.clip_state_dict()
+    save_file(state, tmp_path / EXPORT_WEIGHTS)
+    for width, says in ((None, None), (7, "has other sizes than the recipe's model")):
+        config = json.loads(json.dumps(theirs.model.config))
+        config["model_cfg"] |= {"embed_dim": width} if width else {}
+        (tmp_path / EXPORT_CONFIG).write_text(json.dumps(config))
+        with nullcontext() if says is None else pytest.raises(UserError, match=says):
+            check_start(small, [str(tmp_path)])
+            load_start(system, [str(tmp_path)], "clip", CPU)
+    for name, value in state.items():
+        assert torch.equal(system.model.clip_state_dict()[name], value), name
+    named = identify_start([str(tmp_path)])
+    save_file({name: value + 1 for name, value in state.items()}, tmp_path / EXPORT_WEIGHTS)
+    assert identify_start([str(tmp_path)]) != named
 
 
 def test_what_is_no_start_is_refused_in_one_line(small, tmp_path):
