@@ -10,7 +10,6 @@ from typing import Any
 
 from vlp_core.errors import UserError
 from vlp_core.files import replacing, write_text
-from vlp_core.model_folder import EXPORT_CONFIG, EXPORT_WEIGHTS
 from vlp_core.train.trained_on import distinct, write_selections
 
 CARD = "README.md"
@@ -62,6 +61,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_export(folder: Path, model: Path, sources: Sources) -> None:
     """The model folder's weights under open_clip's name, open_clip_config.json (with what tokenizer it takes) and
     README.md; of a system that open_clip does not know, its own files and README.md; and what it was trained on."""
+    from vlp_core.model_folder import EXPORT_CONFIG, EXPORT_WEIGHTS
+
     folder.mkdir(parents=True, exist_ok=True)
     write_selections(folder, sources.selections)
     if "open_clip" not in sources.config:

@@ -19,7 +19,6 @@ from jobs.model_card import SYSTEM_CONFIG, Sources, scores_table
 from vlp_core.errors import UserError, first_line, public_text
 from vlp_core.files import locked
 from vlp_core.metric_names import DATASET_DIGEST_CHARS, metric_name
-from vlp_core.model_folder import EXPORT_CONFIG
 from vlp_core.train.trained_on import SELECTION_TAG, start_tags
 from vlp_core.uris import knock
 
@@ -276,6 +275,8 @@ class Registry:
         if tags.get("metric") == standing.metric and tags.get(DATA_DIGEST) == standing.data and "score" in tags:
             return Rival(version=number, score=float(tags["score"]))
         import mlflow
+
+        from vlp_core.model_folder import EXPORT_CONFIG
 
         with tempfile.TemporaryDirectory() as folder:
             mlflow.artifacts.download_artifacts(f"models:/{self.name}/{number}", dst_path=folder)

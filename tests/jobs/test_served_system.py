@@ -29,6 +29,7 @@ from vlp_core.recipes.coca import CoCa
 from vlp_core.recipes.vilt import ViLT
 from vlp_core.sizes import SystemSizes, config_of
 from vlp_core.tracker import Silent
+from vlp_core.train.trained_on import FILE as TRAINED_ON_FILE
 
 DIGEST = "5e1ec7" + "0" * 58
 BODIES = [picture((200, 30, 30), 1), picture((20, 30, 230), 2), picture((30, 180, 40), 3)]
@@ -161,7 +162,7 @@ def test_the_card_says_recipe_data_and_scores_and_its_code_loads_the_export(regi
 
 
 def test_an_export_holds_all_that_the_system_needs_and_no_twin_or_queue(registered: dict[str, Path]) -> None:
-    files = {"README.md", "config.json", "model.safetensors", WORDPIECE_FILE}
+    files = {"README.md", "config.json", "model.safetensors", WORDPIECE_FILE, TRAINED_ON_FILE}
     assert {file.name for file in registered["albef"].iterdir()} == files
     names = [*read_weights(registered["albef"]), *load_system(registered["albef"])[0].state_dict()]
     assert names and not [name for name in names if "twin" in name or "queue" in name]
