@@ -22,7 +22,7 @@ from vlp_core.data.releases import (
     read_info,
 )
 from vlp_core.errors import UserError
-from vlp_core.files import write_text
+from vlp_core.files import remove_leftovers, write_text
 
 _REMOVED = ".removed.old"
 _GOING = "_going.json"
@@ -52,6 +52,7 @@ def collect(root: Path, name: str, keep: int, *, look_only: bool) -> Iterator[st
             return
         if not look_only:
             _finish(root)
+            remove_leftovers(begun.parent)
             write_text(begun, json.dumps([str(result) for result in going]) + "\n")  # a kill may come between any two
         folders, total = {result.folder for result in going}, 0
         for number in old:

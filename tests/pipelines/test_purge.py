@@ -218,7 +218,7 @@ def test_a_takedown_or_its_purge_that_is_killed_anywhere_is_brought_to_its_end(
 ) -> None:
     """By the same command, to the same bytes as without a kill. Until then no pipeline starts on what is half done."""
     whole, writes = undisturbed
-    killed(1 + round(part * (writes - 1)), "pipelines.takedown", [*TWO, "--purge", "--root", str(data.root)])
+    killed(1 + round(part * (writes - 1)), takedown.main, [*TWO, "--purge", "--root", str(data.root)])
     known = read_tombstones(data.root)["value"].to_pylist()
     planned = (data.root / ".purge" / "plan.json").exists()
     assert known == (list(TWO) if part else []) and (planned or part < 0.1)
