@@ -169,11 +169,13 @@ def _keep_at_it(scheduler: Scheduler, room: Room, *, once: bool) -> int:
 
 
 def _once(scheduler: Scheduler, plan: Plan, room: Room) -> int:
-    while not scheduler.fire(_now()):
+    if not scheduler.fire(_now()):
         if plan.overlap == "skip":
             scheduler.skip(_now())
             return OK
-        time.sleep(1)
+        scheduler.wait()
+        while not scheduler.fire(_now()):
+            time.sleep(1)
     return _keep_at_it(scheduler, room, once=True)
 
 

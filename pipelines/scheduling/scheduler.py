@@ -97,6 +97,10 @@ class Scheduler:
         self._fire(now.replace(microsecond=0), now)
         return True
 
+    def wait(self) -> None:
+        """A run by hand takes place later: another is going."""
+        self._say(f"waits: {self._what_goes()} is still going")
+
     def skip(self, now: datetime) -> None:
         """A run by hand does not take place: another is going."""
         self._end(_outcome(now, now, "skipped", f"{self._what_goes()} is still going"))

@@ -15,7 +15,7 @@ from aiohttp import web
 from pipelines.schedule import Schedule, main, plan_of
 from pipelines.scheduling import telling
 from pipelines.scheduling.cron import Cron
-from pipelines.scheduling.desk import Desk, Firing, Outcome
+from pipelines.scheduling.desk import Desk, Firing, Outcome, State
 from pipelines.scheduling.room import Room
 from pipelines.scheduling.scheduler import Plan, Scheduler
 from pipelines.scheduling.telling import Hooks, Teller
@@ -81,6 +81,51 @@ def test_by_hand_beside_a_run_that_is_going_it_is_skipped_in_a_line(
     printed = capsys.readouterr().out
     assert "skipped: another run of it is still going" in printed and printed.count("\n") == 1
     assert not (root / "began").exists()
+
+
+def test_by_hand_in_a_queue_it_waits_for_the_run_that_is_going_and_then_takes_place(
+    pipeline: Path, store: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    root = root_with(store, tmp_path / "runs")
+    desk = Desk(root, "photos")
+    going = desk.lane
+    assert going.take()
+    by_hand = Command(PROJECT / "pipelines/schedule.py", root, "").start(
+        "--once", "--overlap", "queue", "--name", "photos", "--", str(pipeline), "0"
+    )
+    request.addfinalizer(by_hand.kill)
+    assert by_hand.stdout is not None and "waits: another run of it is still going" in by_hand.stdout.readline()
+    assert not (root / "began").exists() and desk.state() == State()
+    going.release()
+    said, _ = by_hand.communicate(timeout=HANGS_S)
+    assert by_hand.returncode == 0 and (root / "began").read_text() == "one\n"
+    last = desk.state().last
+    assert last and last.state == "done" and "done" in said and "waits" not in said
+
+
+def test_a_time_that_is_skipped_is_a_run_in_mlflow_that_did_not_fail(
+    pipeline: Path, store: Path, tmp_path: Path
+) -> None:
+    root = root_with(store, tmp_path / "runs")
+    plan = Plan(name="photos", command=(str(pipeline),), cron=Cron("0 3 * * *"))
+    desk, planned = Desk(root, "photos"), datetime(2026, 11, 21, 3, tzinfo=UTC)
+    going = desk.lane
+    assert going.take()
+    scheduler = Scheduler(plan, desk, Teller(plan, desk, Hooks(print), print), print)
+    scheduler.begin(planned - timedelta(hours=1))
+    scheduler.tick(planned)
+    state = desk.state()
+    assert state.last is not None and not state.untold
+    run = client(root).get_run(state.last.run)
+    assert run.info.status == "FINISHED" and run.data.metrics == {"times": 1}
+    tags = {name: run.data.tags.get(f"vlp.{name}") for name in ("state", "planned", "why", "error", "started")}
+    assert tags == {
+        "state": "skipped",
+        "planned": planned.isoformat(),
+        "why": "another run of it is still going",
+        "error": None,
+        "started": None,
+    }
 
 
 def test_the_next_times_are_printed(capsys: pytest.CaptureFixture[str]) -> None:

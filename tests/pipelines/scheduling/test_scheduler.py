@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pipelines.scheduling.cron import Cron, duration
-from pipelines.scheduling.desk import Desk, Firing, Outcome
-from pipelines.scheduling.scheduler import Plan, Scheduler
+from pipelines.scheduling.desk import KEPT_LOGS, Desk, Firing, Outcome
+from pipelines.scheduling.scheduler import MOST_COUNTED, Plan, Scheduler
 from tests.waiting import until
 
 PIPELINE = """
@@ -58,6 +58,16 @@ class Night:
         (self.folder / "end").write_text(str(code))
         until(lambda: self.tick(now) and (len(self.told) > before or self.again))
         (self.folder / "end").unlink()
+
+    def killed(self) -> None:
+        """The scheduler, with the pipeline at work."""
+        assert self.scheduler is not None and self.scheduler._attempt is not None and self.scheduler._lane is not None
+        assert self.began  # or it would be before the pipeline is one
+        process = self.scheduler._attempt._process
+        process.kill()
+        process.wait()
+        self.scheduler._lane.release()
+        self.scheduler = None
 
     @property
     def again(self) -> datetime | None:
@@ -151,6 +161,56 @@ def test_a_time_that_comes_while_a_run_is_going_is_skipped_or_run_after_it(night
         assert night.outcomes[-1] == ("done", 22)
     night.tick(NIGHT + 2 * DAY + 3 * HOUR)
     assert len(night.began) == (2 if overlap == "queue" else 1)
+
+
+@pytest.mark.parametrize("grace", [DAY, HOUR], ids=["within the grace", "beyond it"])
+def test_a_time_that_waited_when_its_scheduler_was_killed_is_run_or_told_as_missed(
+    night: Night, grace: timedelta
+) -> None:
+    """By how long ago it was; the run that it waited for goes on either way."""
+    night.start(NIGHT - HOUR, overlap="queue", grace=grace)
+    for days in range(2):
+        night.tick(NIGHT + days * DAY)
+    assert night.desk.state().waiting == NIGHT + DAY
+    night.killed()
+    night.start(NIGHT + DAY + 2 * HOUR, overlap="queue", grace=grace)
+    missed = [("missed", 22)] if grace == HOUR else []
+    assert night.outcomes == missed and night.desk.state().waiting == (None if missed else NIGHT + DAY)
+    assert [outcome.why for outcome in night.told] == ["it waited when its scheduler ended"] * len(missed)
+    night.end(NIGHT + DAY + 3 * HOUR)
+    if not missed:
+        night.end(NIGHT + DAY + 4 * HOUR)
+    night.tick(NIGHT + DAY + 5 * HOUR)
+    assert night.outcomes == [*missed, ("done", 21), *([] if missed else [("done", 22)])]
+    assert night.began == ["2026-11-21T03:00:00Z"] * 2 + ([] if missed else ["2026-11-22T03:00:00Z"])
+    assert night.desk.state().waiting is None
+
+
+@pytest.mark.parametrize(("grace", "catches_up"), [(HOUR, True), (timedelta(0), False)])
+def test_of_more_missed_times_than_are_counted_it_is_told_once_that_there_are_at_least_so_many(
+    night: Night, grace: timedelta, catches_up: bool
+) -> None:
+    settings = {"cron": Cron("*/10 * * * *"), "grace": grace}
+    later = NIGHT + 8 * DAY + timedelta(minutes=5)  # more than a thousand
+    night.start(NIGHT, **settings)
+    night.start(later, **settings)
+    night.tick(later + timedelta(minutes=1))
+    (told,) = night.told
+    assert (told.state, told.times) == ("missed", MOST_COUNTED - catches_up)
+    assert told.why == f"nobody ran it: at least {told.times} planned since 2026-11-22 04:30 UTC"
+    assert night.began == ["2026-11-29T03:00:00Z"] * catches_up
+
+
+def test_of_the_logs_of_runs_the_last_are_kept(night: Night) -> None:
+    night.start(NIGHT - HOUR)
+    old = [night.desk.log(NIGHT - days * DAY) for days in range(1, KEPT_LOGS + 10)]
+    other = night.desk.logs / "notes.txt"
+    night.desk.logs.mkdir(parents=True)
+    for path in (*old, other):
+        path.touch()
+    night.tick(NIGHT)
+    left = {*night.desk.logs.iterdir()}
+    assert {night.desk.log(NIGHT), *old[: KEPT_LOGS - 1], other} <= left and left.isdisjoint(old[KEPT_LOGS:])
 
 
 def test_a_run_that_fails_is_begun_again_after_growing_pauses_and_then_told(night: Night) -> None:
