@@ -16,7 +16,7 @@ from jobs import download, train
 from pipelines.forecasting.costs import Measured, loads_of, phase_of, times_of
 from pipelines.forecasting.fetching import busiest_of, pace_of
 from pipelines.forecasting.figures import PHASES, Figures, markdown, rows_of, table
-from pipelines.forecasting.rehearsal import Rehearsed, rehearse
+from pipelines.forecasting.rehearsal import Rehearsed, rehearse, remove_left
 from pipelines.forecasting.room import made_room, room_of
 from pipelines.forecasting.sampled import DOWNLOAD, is_whole, keeps_decoded, lists_in, sampled
 from pipelines.forecasting.settings import FOLDER, Forecasting, Sample
@@ -61,6 +61,7 @@ class Forecast:
 
     def run(self) -> int:
         real, root = self.invocation, self.invocation.root
+        remove_left(self.root)
         steps = real.steps()
         lists = lists_in(steps)
         code = self._make(root, lists, real.config)
@@ -75,7 +76,7 @@ class Forecast:
         if code:
             return code
         found = folders_made(of_sample, self.root)
-        rehearsed = rehearse(of_sample, found, self.root / "rehearsals")
+        rehearsed = rehearse(of_sample, found, self.root)
         figures = self._figures(steps, whole, found, drawn, rehearsed)
         self._tell(figures, self._made(steps), steps)
         return OK

@@ -7,9 +7,9 @@ run cannot tell it from the part that does.
 import importlib
 import json
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from jobs import evaluate, register, train
 from jobs.fetch_crew import cpus_of_nodes
 from pipelines.forecasting.sampled import DOWNLOAD
 from pipelines.workflow.cluster import start_ray
+from pipelines.workflow.lock import Lock
 from pipelines.workflow.step import Step, resolve
+from pipelines.workflow.worker import alone
 from vlp_core.data.layout import shard_names
 from vlp_core.files import write_text
 from vlp_core.identity import digest_of
@@ -28,8 +30,11 @@ from vlp_core.tracker import Silent
 
 PART = 10
 """The part is so much smaller than the sample."""
+MEMORY, SCRATCH = "rehearsals", "rehearsal.partial"
+"""Of a forecast's folder: what rehearsals took, and what the one under way writes, or a kill left of one."""
 _OWN_TIMES = (train.run, evaluate.run, register.run)
 _LEAST_S = 1.0  # what is quicker is timed twice
+_LOOK_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,23 +83,55 @@ def by_rows(steps: Sequence[Step]) -> list[Step]:
     return [current for current in found if not current.name.startswith("repeat-")]
 
 
-def rehearse(steps: Sequence[Step], folders: Mapping[str, Path], memory: Path) -> Rehearsed:
-    """The costs of the steps of a sample that are made; once, and kept under `memory`."""
+def rehearse(steps: Sequence[Step], folders: Mapping[str, Path], forecast: Path) -> Rehearsed:
+    """The costs of the steps of a sample that are made; once, and kept in the folder of the forecast."""
     timed = [current for current in by_rows(steps) if current.name in folders]
     name = digest_of(["of nodes", *(str(folders[current.name]) for current in timed)])[:20]
-    kept = memory / f"{name}.json"
+    kept = forecast / MEMORY / f"{name}.json"
     if not kept.exists():
-        start_ray()
-        import ray
-
-        with tempfile.TemporaryDirectory(dir=memory.parent) as scratch:
-            stages = _stages(timed, folders, Path(scratch))
-            task: Any = ray.remote(_timed).options(num_cpus=0)
-            found = ray.get(task.remote(stages, folders[DOWNLOAD], Path(scratch)))
-        said = {"nodes": cpus_of_nodes(), "costs": found}
-        write_text(kept, json.dumps(said, indent=1, sort_keys=True))
+        with _scratch(forecast) as scratch:
+            if not kept.exists():  # the one that was waited for may have timed the same
+                said = _rehearsed(_stages(timed, folders, scratch), folders[DOWNLOAD], scratch)
+                write_text(kept, json.dumps(said, indent=1, sort_keys=True))
     said = json.loads(kept.read_text())
     return Rehearsed(nodes=tuple(said["nodes"]), costs={name: Cost(**cost) for name, cost in said["costs"].items()})
+
+
+def remove_left(forecast: Path) -> None:
+    """Remove what a kill left of a rehearsal; one that is under way stays."""
+    lock = _lock(forecast)
+    if (forecast / SCRATCH).exists() and lock.take():
+        shutil.rmtree(forecast / SCRATCH, ignore_errors=True)
+        lock.release()
+
+
+def _lock(forecast: Path) -> Lock:
+    return Lock(forecast / f".{SCRATCH}.lock")
+
+
+@contextmanager
+def _scratch(forecast: Path) -> Iterator[Path]:
+    """The folder that a rehearsal writes to, which goes with it. One at a time: two would time one another."""
+    lock, scratch = _lock(forecast), forecast / SCRATCH
+    if not lock.take():
+        print(f"{lock.holder()} rehearses in {forecast}; waiting for that")
+        while not lock.take():
+            time.sleep(_LOOK_AGAIN_S)
+    lock.sign()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        lock.release()
+
+
+def _rehearsed(stages: Sequence[_Stage], images: Path, scratch: Path) -> dict[str, Any]:
+    start_ray()
+    import ray
+
+    task: Any = ray.remote(_timed).options(num_cpus=0)
+    found = ray.get(task.remote(stages, images, scratch))
+    return {"nodes": cpus_of_nodes(), "costs": found}
 
 
 def _stages(timed: Sequence[Step], folders: Mapping[str, Path], scratch: Path) -> list[_Stage]:
@@ -122,22 +159,26 @@ def _inputs(current: Step, folder_of: Callable[[Step], Path]) -> dict[str, Any]:
 
 
 def _timed(stages: Sequence[_Stage], images: Path, scratch: Path) -> dict[str, dict[str, float]]:
-    """Runs in a Ray task, as stages do. A stage that cannot do with so small a part costs what the sample takes."""
-    rows, few = _cut(images, _part(scratch, DOWNLOAD))
-    costs = {}
-    for stage in stages:
-        function = getattr(importlib.import_module(stage.module), stage.function)
-        out = _part(scratch, stage.name)
-        try:
-            _seconds(function, stage.on_part, out)
-            part = _seconds(function, stage.on_part, out)
-        except Exception:  # such as no picture left of a part
-            part = 0.0
-        sample = _seconds(function, stage.on_sample, scratch / "sample" / stage.name)
-        if part == 0.0 or sample < _LEAST_S:
-            sample = min(sample, _seconds(function, stage.on_sample, scratch / "sample" / stage.name))
-        costs[stage.name] = {"part": part, "sample": sample, "part_rows": few, "sample_rows": rows}
-    return costs
+    """Runs in a Ray task, as stages do."""
+    with alone(scratch):  # a worker may outlive a driver that was killed
+        shutil.rmtree(scratch, ignore_errors=True)
+        rows, few = _cut(images, _part(scratch, DOWNLOAD))
+        return {stage.name: _cost(stage, scratch, few, rows) for stage in stages}
+
+
+def _cost(stage: _Stage, scratch: Path, few: int, rows: int) -> dict[str, float]:
+    """A stage that cannot do with so small a part costs what the sample takes."""
+    function = getattr(importlib.import_module(stage.module), stage.function)
+    out = _part(scratch, stage.name)
+    try:
+        _seconds(function, stage.on_part, out)
+        part = _seconds(function, stage.on_part, out)
+    except Exception:  # such as no picture left of a part
+        part = 0.0
+    sample = _seconds(function, stage.on_sample, scratch / "sample" / stage.name)
+    if part == 0.0 or sample < _LEAST_S:
+        sample = min(sample, _seconds(function, stage.on_sample, scratch / "sample" / stage.name))
+    return {"part": part, "sample": sample, "part_rows": few, "sample_rows": rows}
 
 
 def _seconds(function: Any, inputs: Mapping[str, Any], out: Path) -> float:

@@ -106,7 +106,7 @@ def perform(assignment: Assignment, mailbox: Any) -> Outcome:
     os.environ.update(assignment.environment)
     tracker = MailTracker(assignment.step, mailbox)
     try:
-        with _alone(assignment.out):
+        with alone(assignment.out):
             if assignment.fresh:
                 shutil.rmtree(assignment.out, ignore_errors=True)
             assignment.out.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def perform(assignment: Assignment, mailbox: Any) -> Outcome:
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
+def alone(out: Path) -> Iterator[None]:
     """Wait for an attempt that outlived its driver, or that Ray gave up, to be gone: two must not write one folder."""
     attempt = Lock(out.with_name(f".{out.name}.attempt"))
     give_up = time.monotonic() + PREDECESSOR_S
