@@ -45,7 +45,8 @@ class Measured:
     """By the name of each download, what of its list was asked."""
     paces: Mapping[str, Pace]
     busiest: Mapping[str, Busiest]
-    trained: Mapping[str, Steps]
+    trained: Mapping[str, Steps | None]
+    """None where no step was timed."""
     shard_size: int
 
 
@@ -64,8 +65,7 @@ def _load(current: Step, made: Mapping[str, tuple[float, float]], seen: Measured
     fixed, work, share = took, 0.0, 1 / cpus
     if current.run is download.run:
         fixed, work, share = _fetching(current, seen)
-    elif current.run is train.run and current.name in seen.trained:
-        parts = seen.trained[current.name]
+    elif current.run is train.run and (parts := seen.trained.get(current.name)):
         work, share = current.inputs["train"].steps * parts.a_step, 1.0
         fixed = parts.of(current.inputs["train"]) - work
     elif current.name in seen.rehearsed.costs:

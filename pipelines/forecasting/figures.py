@@ -29,6 +29,9 @@ _ROOM = {
     "checkpoints": "checkpoints",
     "registered": "registered model",
 }
+_STEPPED = ("training", "all")  # phases that last as long as training's steps
+_UNSTEADY = 0.1  # standard error of a step's seconds, as a share of them
+ABOUT, AT_LEAST = "≈ ", "≥ "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,22 @@ class Figures:
     """Of those, what does not grow with links or steps; the sum over steps."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What the rest was worked out from."""
+
+    @property
+    def unsure(self) -> dict[str, str]:
+        """The trainings of which it is not known what a step takes, and the mark of all times that hang on it."""
+        found = {}
+        for name, parts in self.details.get("training", {}).items():
+            if parts is None:
+                found[name] = AT_LEAST
+            elif parts["spread"] is None or parts["spread"] > _UNSTEADY:
+                found[name] = ABOUT
+        return found
+
+    def mark(self, phase: str) -> str:
+        """What the time of a phase is not to be read without."""
+        marks = self.unsure.values() if phase in _STEPPED else ()
+        return AT_LEAST if AT_LEAST in marks else ABOUT if marks else ""
 
     @property
     def disk(self) -> int:
@@ -79,8 +98,9 @@ def rows_of(forecast: Figures, made: Figures | None) -> list[tuple[str, str, str
         if name in forecast.seconds:
             fixed = forecast.fixed.get(name, 0.0)
             there = clock(made.seconds[name]) if made is not None and name in made.seconds else ""
-            note = f"{clock(fixed)} of it fixed" if fixed >= 1 else ""
-            rows.append((f"time, {name}", clock(forecast.seconds[name]), note, there))
+            mark = forecast.mark(name)
+            notes = (f"{clock(fixed)} of it fixed" if fixed >= 1 else "", "see below" if mark else "")
+            rows.append((f"time, {name}", mark + clock(forecast.seconds[name]), ", ".join(filter(None, notes)), there))
     return rows
 
 

@@ -140,7 +140,7 @@ class Forecast:
                 "steps": {
                     load.name: {"fixed_s": load.fixed, "work_s": load.work, "share": load.share} for load in loads
                 },
-                "training": {name: asdict(each) for name, each in seen.trained.items()},
+                "training": {name: parts and asdict(parts) for name, parts in seen.trained.items()},
                 "busiest_hosts": {name: asdict(each) for name, each in seen.busiest.items()},
             },
         )
@@ -154,10 +154,11 @@ class Forecast:
         rehearsed: Rehearsed,
     ) -> Measured:
         took = times_of(found)
-        trained: dict[str, Steps] = {}
+        trained: dict[str, Steps | None] = {}
         for name, folder in found.items():
-            if name in by_name and by_name[name].run is train.run and (times := read_times(folder)):
-                trained[name] = steps_of(times, *took[name])
+            if name in by_name and by_name[name].run is train.run:
+                times = read_times(folder)
+                trained[name] = steps_of(times, *took[name]) if times else None
         return Measured(
             took={name: times for name, times in took.items() if name in by_name},
             rehearsed=rehearsed,

@@ -16,8 +16,8 @@ class Steps:
 
     start: float
     a_step: float
-    spread: float
-    """Standard error of a step, as a share of it."""
+    spread: float | None
+    """Standard error of a step, as a share of it; None where all were timed as one."""
     a_save: float
     end: float
 
@@ -37,7 +37,7 @@ def steps_of(times: Times, started: float, finished: float) -> Steps:
     warm = np.cumsum(steps) > _WARM * steps.sum()
     a_step = float(seconds[warm].sum() / steps[warm].sum())
     rates = seconds[warm] / steps[warm]
-    spread = float(rates.std(ddof=1) / len(rates) ** 0.5 / a_step) if len(rates) > 1 else 0.0
+    spread = float(rates.std(ddof=1) / len(rates) ** 0.5 / a_step) if len(rates) > 1 else None
     late = float(seconds[~warm].sum() - a_step * steps[~warm].sum())
     return Steps(
         start=max(0.0, times.begun - started) + max(0.0, late),

@@ -10,7 +10,6 @@ from pipelines.workflow.step import Step
 _MANY = 1000  # links below which no host is worth a word
 _OFTEN = 0.2
 _VAGUE = 0.3
-_UNSTEADY = 0.1  # standard error of a step's seconds, as a share of them
 
 
 def warnings_of(figures: Figures, steps: Sequence[Step], free: int | None) -> Iterator[str]:
@@ -23,9 +22,11 @@ def warnings_of(figures: Figures, steps: Sequence[Step], free: int | None) -> It
         yield "how many pictures there will be cannot be told from so few links; give --forecast-links more"
     if copies.high - copies.low > _VAGUE * max(passed, 1.0):
         yield "how many copies there are cannot be told from so few links; give --forecast-links more"
-    for name, trained in figures.details["training"].items():
-        if trained["spread"] > _UNSTEADY:
-            yield f"{name}: its steps took so differently that their time is not known; give --forecast-steps more"
+    for name in figures.unsure:
+        parts = figures.details["training"][name]
+        few = parts is None or parts["spread"] is None
+        why = "so few of its steps were timed" if few else "its steps took so differently"
+        yield f"{name}: {why} that their time is not known; give --forecast-steps more"
     for each in steps:
         if each.run is select.run and each.inputs["select"].balance is not None:
             yield "balancing is by how many pairs match an entry, of which a sample knows the common ones alone"

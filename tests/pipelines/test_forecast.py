@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs import download, ingest, repeat, sample
+from jobs import download, ingest, repeat, sample, train
 from pipelines.forecasting import yields
 from pipelines.forecasting.costs import Measured, loads_of
 from pipelines.forecasting.fetching import busiest_of, pace_of
-from pipelines.forecasting.figures import Figures
+from pipelines.forecasting.figures import PHASES, Figures, rows_of
 from pipelines.forecasting.forecast import Forecast, run_or_forecast
 from pipelines.forecasting.rehearsal import Cost, Rehearsed
 from pipelines.forecasting.room import KINDS
@@ -29,6 +29,7 @@ from pipelines.forecasting.yields import Drawn, Yields
 from pipelines.pretrain import build
 from pipelines.pretrain_clip import PretrainClip
 from pipelines.workflow.cli import Invocation
+from pipelines.workflow.record import RUN
 from pipelines.workflow.step import step, walk
 from pipelines.workflow.tracking import store_of
 from tests.pipelines.conftest import root_with
@@ -106,9 +107,21 @@ def test_steps_are_scaled_and_starts_and_checkpoints_counted_by_themselves(tmp_p
     parts = steps_of(times, started=100.0, finished=163.0)
     assert (parts.a_step, parts.a_save, parts.end) == pytest.approx((0.5, 3.0, 2.0))
     assert parts.start == pytest.approx(20 + 10)
-    train = Train(steps=1000, checkpoint_every=300)
-    assert parts.of(train) == pytest.approx(30 + 1000 * 0.5 + 4 * 3 + 2)
+    assert parts.of(Train(steps=1000, checkpoint_every=300)) == pytest.approx(30 + 1000 * 0.5 + 4 * 3 + 2)
     assert read_times(tmp_path / "none") is None
+    _marks(tmp_path, ("begun", 40, 0.0), ("reached", 50, 5.0))  # again, near its end
+    times = read_times(tmp_path)
+    assert times is not None and steps_of(times, 0.0, 5.0).spread is None
+
+
+def test_of_a_training_that_was_killed_at_its_end_no_step_is_known(tmp_path: Path) -> None:
+    _marks(tmp_path, ("begun", 0, 0.0), ("reached", 50, 9.0), ("saved", 50, 9.5), ("begun", 50, 20.0))
+    (tmp_path / RUN).write_text('{"started": 19.0, "finished": 22.0}')
+    steps = {"train": step("train", train.run)}
+    forecast = Forecast(_forecast_of(PretrainClip(), tmp_path), Sample(links=20, steps=50))
+    seen = forecast._measured(steps, {}, {"train": tmp_path}, {}, Rehearsed(nodes=(1.0,), costs={}))
+    assert seen.trained == {"train": None}
+    assert loads_of([*steps.values()], {}, seen)[0].seconds == 3
 
 
 def test_steps_at_once_share_the_machine_and_starts_do_not() -> None:
@@ -276,6 +289,28 @@ def test_what_a_sample_is_too_small_to_tell_is_told_in_a_line(
     figures = _figures(within, training={"train": {"spread": spread}})
     warnings = list(warnings_of(figures, [], free))
     assert len(warnings) == bool(told) and all(told in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("parts", "mark"),
+    [({"spread": 0.02}, ""), ({"spread": 0.2}, "≈ "), ({"spread": None}, "≈ "), (None, "≥ ")],
+    ids=["steady steps", "unsteady ones", "one", "none"],
+)
+def test_hours_that_hang_on_steps_whose_time_is_not_known_are_marked_and_lead_to_the_warning(
+    parts: Any, mark: str
+) -> None:
+    known, hour = _figures({}, training={"train": parts}), dict.fromkeys((*PHASES, "all"), 3600.0)
+    figures = replace(known, seconds=hour, fixed={"training": 60.0})
+    shown = {title: (told, note) for title, told, note, _ in rows_of(figures, None) if title.startswith("time, ")}
+    see = ["see below"] * bool(mark)
+    marked = {
+        "training": (f"{mark}1:00:00", ", ".join(["1:00 of it fixed", *see])),
+        "all": (f"{mark}1:00:00", "".join(see)),
+    }
+    plain = dict.fromkeys(hour, ("1:00:00", ""))
+    assert shown == {f"time, {phase}": told for phase, told in (plain | marked).items()}
+    warned = [line for line in warnings_of(figures, [], None) if "that their time is not known" in line]
+    assert len(warned) == bool(mark)
 
 
 def _of_links(folder: Path, **settings: Any) -> PretrainClip:
