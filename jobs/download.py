@@ -17,6 +17,7 @@ from jobs.fetch_crew import fetch_shards
 from jobs.fetch_worker import News
 from jobs.journal import JOURNAL
 from vlp_core.data.layout import SUCCESS, UNCHANGED, shard_names
+from vlp_core.data.takedowns import Live
 from vlp_core.errors import UserError, first_line
 from vlp_core.files import full_disk, no_space
 from vlp_core.tracker import Summary, Tracker
@@ -30,12 +31,20 @@ _OWN = 64  # requests at once to a host of one's own
 
 
 def run(
-    *, pairs: Path, fetch: Fetch, out: Path, tracker: Tracker, serve: Path | None = None, refresh: bool = False
+    *,
+    pairs: Path,
+    fetch: Fetch,
+    out: Path,
+    tracker: Tracker,
+    serve: Path | None = None,
+    refresh: bool = False,
+    live: Live | None = None,
 ) -> Summary:
     """Fetch the pictures of `pairs` into `out`; what earlier attempts have, shards or single links, is kept.
 
     `serve` is a folder of the embedded corpus, which is then served on loopback for the length of the run. A list that
-    is a `refresh` of another may be empty, and may give no picture.
+    is a `refresh` of another may be empty, and may give no picture. What is taken down while it is fetched is not asked
+    for any more, nor stored.
     Raises UserError when every link failed, the disk is full, or too many files are open.
     """
     names = shard_names(pairs)
@@ -52,7 +61,8 @@ def run(
         with _served(fetch, serve) as fetch:
             try:
                 wanted = sum(rows[name] for name in missing)
-                fetch_shards(shards, fetch, rows=wanted, here=serve is not None, listen=progress.listen)
+                here, down = serve is not None, None if live is None else live.takedowns
+                fetch_shards(shards, fetch, rows=wanted, here=here, listen=progress.listen, takedowns=down)
             except OSError as error:
                 if full_disk(error):
                     raise UserError(no_space(out)) from error

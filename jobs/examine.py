@@ -2,12 +2,17 @@
 
 import time
 from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 
 from jobs.download_shard import NOT_FETCHED, NOT_STORED
 from jobs.journal import Outcome
 from jobs.never_store import REASON, read_never_store
 from vlp_core.data.layout import SUCCESS, UNCHANGED
+from vlp_core.data.takedowns import Mask, Standing, Takedowns
 from vlp_core.identity import sha256_of
+from vlp_core.uids import Texts
 from vlp_core.web.link import Answer, Link
 from vlp_core.web.picture import Stored, make_store
 from vlp_core.web.settings import Fetch
@@ -17,13 +22,32 @@ _MOST_LETTERS = 1000  # of what a server calls its answer
 
 
 class Examiner:
-    """What became of a link, and the picture that is to be stored. Safe in threads.
+    """What became of a link, and the picture that is to be stored. Safe in threads, of which one alone asks what is
+    taken down.
 
-    UserError for files of `fetch` that cannot be read.
+    UserError for files of `fetch`, or of tombstones, that cannot be read.
     """
 
-    def __init__(self, fetch: Fetch) -> None:
-        self._store, self._never = make_store(fetch), read_never_store(fetch.never_store)
+    def __init__(self, fetch: Fetch, takedowns: Path | None = None) -> None:
+        self._store, self._listed = make_store(fetch), read_never_store(fetch.never_store)
+        self._never, self._standing = self._listed, Standing(takedowns)
+        self._down: Takedowns | None = None
+        self._look()
+
+    def taken_down(self, urls: Texts) -> Mask:
+        """Which links are taken down by now."""
+        down = self._look()
+        return np.zeros(len(urls), dtype=bool) if down is None else down.of_urls(urls)
+
+    def refuses(self, outcome: Outcome) -> bool:
+        """Whether a picture that came must not be stored, by what is known by now."""
+        return any(sha256 is not None and self._never.has(sha256) for sha256 in (outcome.sha256, outcome.stored))
+
+    def _look(self) -> Takedowns | None:
+        down = self._standing.look()
+        if down is not None and down is not self._down:
+            self._down, self._never = down, self._listed.and_also(down.sha256)
+        return down
 
     @property
     def looks(self) -> bool:

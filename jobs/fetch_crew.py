@@ -4,6 +4,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -25,19 +26,22 @@ _LAST_NEWS_S = 10.0  # from workers that have nothing else to do
 Listen = Callable[[News], None]
 
 
-def fetch_shards(shards: Sequence[Shard], fetch: Fetch, *, rows: int, here: bool, listen: Listen) -> None:
+def fetch_shards(
+    shards: Sequence[Shard], fetch: Fetch, *, rows: int, here: bool, listen: Listen, takedowns: Path | None = None
+) -> None:
     """Fetch and publish shards of so many rows in all; `listen` is told about once a second how far they are.
 
-    `here`: on this node alone. UserError where a shard is held by a process that does not end.
+    `here`: on this node alone. `takedowns`: where tombstones are, or may come to be. UserError where a shard is held by
+    a process that does not end.
     """
     missing = list(shards)
     for _ in range(ROUNDS):
         if not missing:
             return
         if fetch.workers != 0 and _has_ray():
-            _in_actors(missing, fetch, rows=rows, here=here, listen=listen)
+            _in_actors(missing, fetch, takedowns, rows=rows, here=here, listen=listen)
         else:
-            _in_this_process(missing, fetch, listen)
+            _in_this_process(missing, fetch, takedowns, listen)
         missing = [shard for shard in missing if not shard.is_published]
     if missing:
         raise UserError(f"{missing[0].work}: another process holds this shard and does not end; end it and start again")
@@ -47,8 +51,8 @@ def _has_ray() -> bool:
     return "ray" in sys.modules and sys.modules["ray"].is_initialized()
 
 
-def _in_this_process(shards: Sequence[Shard], fetch: Fetch, listen: Listen) -> None:
-    worker, ended = FetchWorker(fetch), Event()
+def _in_this_process(shards: Sequence[Shard], fetch: Fetch, takedowns: Path | None, listen: Listen) -> None:
+    worker, ended = FetchWorker(fetch, takedowns=takedowns), Event()
 
     def poll() -> None:
         while not ended.wait(_NEWS_S):
@@ -89,7 +93,9 @@ def cpus_of_nodes(alone: str | None = None) -> list[float]:
     return [node["Resources"].get("CPU", 0.0) for node in alive]
 
 
-def _in_actors(shards: Sequence[Shard], fetch: Fetch, *, rows: int, here: bool, listen: Listen) -> None:
+def _in_actors(
+    shards: Sequence[Shard], fetch: Fetch, takedowns: Path | None, *, rows: int, here: bool, listen: Listen
+) -> None:
     import ray
 
     node = ray.get_runtime_context().get_node_id() if here else None
@@ -102,7 +108,7 @@ def _in_actors(shards: Sequence[Shard], fetch: Fetch, *, rows: int, here: bool, 
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
     kind: Any = ray.remote(**options)(FetchWorker)
     book = There(fetch)
-    actors: list[Any] = [kind.remote(fetch, book) for _ in range(crew.workers)]
+    actors: list[Any] = [kind.remote(fetch, book, takedowns) for _ in range(crew.workers)]
     try:
         if crew.workers == 1:
             running = {actors[0].run.remote(shards): actors[0]}

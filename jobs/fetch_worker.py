@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from threading import Lock
 
 from jobs.download_shard import Shard
@@ -24,8 +25,8 @@ News = dict[str, tuple[int, int]]
 class FetchWorker:
     """Fetches shards and publishes each when its last link is in. It holds those alone that wait for links."""
 
-    def __init__(self, fetch: Fetch, book: AsyncBook | None = None) -> None:
-        self._fetch, self._book = fetch, book
+    def __init__(self, fetch: Fetch, book: AsyncBook | None = None, takedowns: Path | None = None) -> None:
+        self._fetch, self._book, self._takedowns = fetch, book, takedowns
         self._open: dict[str, OpenShard] = {}
         self._whole: News = {}
         self._lock = Lock()
@@ -33,12 +34,12 @@ class FetchWorker:
     def run(self, shards: Iterable[Shard]) -> None:
         """Fetch what is missing of these shards; they are drawn as there is room for their links.
 
-        A shard that another worker has and keeps is left to it. UserError where a file of hashes cannot be read,
-        OSError where the disk is full; whatever ends it, what is known stays in the journals.
+        A shard that another worker has and keeps is left to it. UserError where a file of hashes, or of tombstones,
+        cannot be read, OSError where the disk is full; whatever ends it, what is known stays in the journals.
         """
         from vlp_core.web.crawl import crawl
 
-        examine = Examiner(self._fetch)
+        examine = Examiner(self._fetch, self._takedowns)
         try:
             with quiet_codecs():
                 crawl(self._links(shards, examine), self._fetch, self._take, book=self._book)
@@ -59,10 +60,9 @@ class FetchWorker:
                 continue
             with self._lock:
                 self._open[shard.name] = opened
-            if opened.is_whole:  # a kill came between its last link and its last file
+            whole = opened.is_whole  # a kill came between its last link and its last file
+            if whole or (yield from opened.links()):
                 self._publish(opened)
-            else:
-                yield from opened.links()
             while len(self._open) >= OPEN_SHARDS:
                 yield None  # for the links of those that are open go on meanwhile
 

@@ -154,10 +154,8 @@ class _Case:
         """Which of these are stored as a picture that is taken down, whatever body they came in."""
         down = np.zeros(len(came), dtype=bool)
         if len(self.down.sha256):
-            rows = np.flatnonzero(came)
-            down[rows] = self.down.of_pictures(
-                pa.array([sha256_of(self._picture(row)) for row in rows.tolist()], pa.string())
-            )
+            stored = [sha256_of(self._picture(row)) for row in np.flatnonzero(came).tolist()]
+            down[came] = self.down.of_pictures(pa.array(stored, pa.string()))
         return down
 
     def _near_before(self, rows: NDArray[np.int64]) -> Mask:

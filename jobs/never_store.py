@@ -29,6 +29,12 @@ class NeverStore:
     def __init__(self, digests: NDArray[np.bytes_], looks: NDArray[np.uint64], bits: NDArray[np.uint8]) -> None:
         self._digests, self._looks, self._bits = np.sort(digests), looks, bits
 
+    def and_also(self, sha256: pa.Array) -> "NeverStore":
+        """These, and those of so many sha256 more."""
+        digests = sha256.filter(pc.match_substring_regex(sha256, _SHA256))
+        more = _bytes(pa.chunked_array([digests], pa.string())).view("S32")
+        return NeverStore(np.concatenate([self._digests, more]), self._looks, self._bits)
+
     @property
     def by_looks(self) -> bool:
         """Whether pictures have to be looked at."""

@@ -30,7 +30,7 @@ from pipelines.workflow.step import Step, step, walk
 from vlp_core.curation.settings import Ingest, Near
 from vlp_core.data.releases import CHANGE, QUARANTINE_FILE, STEP, newest, read_info
 from vlp_core.data.settings import Adopt
-from vlp_core.data.takedowns import TAKEDOWNS_FILE
+from vlp_core.data.takedowns import TAKEDOWNS_FILE, Live
 from vlp_core.errors import UserError
 from vlp_core.settings import execution
 from vlp_core.web.settings import Fetch
@@ -89,10 +89,11 @@ def build(config: Refresh, turn: Turn, root: Path) -> list[Step]:
     """The DAG of a refresh. The first one asks for the whole list: its download is that of any other pipeline."""
     read_never_store(config.fetch.never_store)
     pairs = pairs_of(config, turn)
-    fetch, live = config.fetch, root / TAKEDOWNS_FILE
+    fetch, file = config.fetch, root / TAKEDOWNS_FILE
+    live = Live(takedowns=file)
     after: dict[str, Step] = {}
     if turn.next.before is None and turn.takedowns is None:
-        fetched = step("download", download.run, pairs=pairs, fetch=fetch, serve=None)
+        fetched = step("download", download.run, pairs=pairs, fetch=fetch, serve=None, live=live)
     else:
         if turn.never_store is not None:
             fetch = replace(fetch, never_store=(*fetch.never_store, turn.never_store))
@@ -106,9 +107,8 @@ def build(config: Refresh, turn: Turn, root: Path) -> list[Step]:
             takedowns=turn.takedowns,
             let_in=turn.let_in,
         )
-        fetched = step(
-            "download", download.run, pairs=asked, fetch=fetch, serve=None, refresh=turn.next.before is not None
-        )
+        again = turn.next.before is not None
+        fetched = step("download", download.run, pairs=asked, fetch=fetch, serve=None, refresh=again, live=live)
         after["changes"] = asked
     made = step(
         "release",
@@ -119,7 +119,7 @@ def build(config: Refresh, turn: Turn, root: Path) -> list[Step]:
         fetch=config.fetch,
         near=config.near,
         card=config.card,
-        takedowns=live if live.exists() else None,
+        takedowns=file if file.exists() else None,
         let_in=turn.let_in,
         **after,
     )

@@ -30,7 +30,7 @@ class Turn:
     """A refresh that is under way: the release it makes, and the tombstones as they were when it began.
 
     What is asked must not change while it is asked, so that the same command goes on with it; what is taken down
-    meanwhile is left out of the release itself.
+    meanwhile is passed over by whoever asks, and left out of the release itself.
     """
 
     next: Next

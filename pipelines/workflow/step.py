@@ -123,11 +123,19 @@ def identify(
 ) -> Identity:
     """The identity of a step: function, version, literals, outside files and its dependencies' records."""
     canonical = Canonical(digest_of_step, digest_of_path)
-    inputs = {key: canonical.of(value, key) for key, value in sorted(current.inputs.items())}
+    inputs = {key: canonical.of(value, key) for key, value in sorted(current.inputs.items()) if not _only_how(value)}
     base = {"function": current.function, "version": current.version}
     family = digest_of({**base, "inputs": inputs})[:20]
     whole = digest_of({**base, "inputs": inputs, "extends": canonical.extends})[:20]
     return Identity(fingerprint=whole, family=family, inputs=_shown(inputs), extends=canonical.extends)
+
+
+def _only_how(value: Any) -> bool:
+    """Whether an input says nothing of what is made: settings that only change how it is."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type | Step):
+        return False
+    fields = dataclasses.fields(value)
+    return bool(fields) and all(field.metadata.get(EXECUTION) for field in fields)
 
 
 def _shown(value: Any) -> Any:

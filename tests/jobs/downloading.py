@@ -76,9 +76,9 @@ def shards_of(pairs: Path, out: Path, digits: int = 4) -> list[Shard]:
     return [Shard(name=name, pairs=pairs / f"{name}.parquet", out=out, digits=digits) for name in names]
 
 
-def fetched(pairs: Path, out: Path, fetch: Fetch) -> Path:
+def fetched(pairs: Path, out: Path, fetch: Fetch, takedowns: Path | None = None) -> Path:
     """All shards of a list, made in this process."""
-    FetchWorker(fetch).run(shards_of(pairs, out))
+    FetchWorker(fetch, takedowns=takedowns).run(shards_of(pairs, out))
     return out
 
 

@@ -4,17 +4,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from aiohttp import web
 
-from jobs import publish
+from jobs import download, publish
+from jobs.download_shard import Shard
+from jobs.examine import Examiner
 from jobs.journal import Journal, Outcome
+from jobs.open_shard import OpenShard
 from jobs.purge_journals import taken_of_journals
+from pipelines.workflow.outside import Digests
+from pipelines.workflow.step import identify, step
+from tests.jobs.downloading import answer, body_of, fetched, names, settings, shards_of, write_pairs
 from tests.jobs.refreshing import HOST, World, changes_of, contents, counts_of, quarantine_of, rows_of
+from tests.vlp_core.web.site import Site
+from vlp_core.data.layout import read_shards
 from vlp_core.data.releases import newest
-from vlp_core.data.takedowns import Takedowns
+from vlp_core.data.takedowns import Live, Takedowns
 from vlp_core.errors import UserError
 from vlp_core.identity import sha256_of
 from vlp_core.tracker import Summary
+from vlp_core.web.link import Answer
+from vlp_core.web.settings import Fetch
 
 
 @pytest.fixture
@@ -67,6 +79,65 @@ def test_what_is_taken_down_before_a_release_has_its_name_is_in_none_that_gets_o
                 world.refresh(numbered(0, 1, 2))
             assert newest(world.root, "photos") is None
     assert contents(world.refresh(numbered(0, 1, 2))).keys() == {"0.jpg", "2.jpg"}
+
+
+def test_what_is_taken_down_while_links_are_asked_for_is_not_asked_for_any_more(tmp_path: Path) -> None:
+    """Nor stored. Of a shard that is begun by then, or goes whole, or of the rows in between."""
+    world, asked = World(tmp_path), list[str]()
+
+    async def told(request: web.Request) -> web.StreamResponse:
+        asked.append(request.match_info["path"])
+        links = [f"http://pictures.test/{path}" for path in ("3.jpg", "5.jpg", "6.jpg")]
+        world.take_down(url=links, sha256=sha256_of(body_of("4.jpg")))
+        return await answer(request)
+
+    pairs = write_pairs(tmp_path / "pairs", names([0, 1]), names([2, 3]), names([4]), names([5, 6]))
+    with Site(told) as site:
+        fetch = settings(site, lookahead=1, honour_robots=False)
+        out = fetched(pairs, tmp_path / "out", fetch, world.root / "takedowns.parquet")
+    assert asked == names([0, 1, 2, 4])
+    rows = read_shards(out).to_pylist()
+    down, refused = ("failed_to_download", "taken down"), ("failed_to_download", "refused picture")
+    there = ("success", None)
+    assert [(row["status"], row["error_message"]) for row in rows] == [*[there] * 3, down, refused, down, down]
+    ledger = pq.read_table(out / "_ledger" / "00001.parquet").to_pylist()[1]
+    assert [ledger[name] for name in ("outcome", "failure", "attempts")] == ["final", "taken_down", 0]
+
+
+def test_what_came_before_a_kill_and_was_taken_down_since_is_not_stored(tmp_path: Path) -> None:
+    world, fetch = World(tmp_path), Fetch(workers=0)
+    pairs = write_pairs(tmp_path / "pairs", names(range(4)))
+    (shard,) = shards_of(pairs, tmp_path / "out")
+    opened = OpenShard(shard, Examiner(fetch))
+    for row, link in opened.links():
+        opened.take(row, Answer(body=body_of(link.url.rpartition("/")[2]), http_status=200, final_url=link.url))
+    opened.close()
+    stored = [opened_picture(shard, number) for number in range(4)]
+    world.take_down(url="http://pictures.test/0.jpg", sha256=[sha256_of(body_of("1.jpg")), sha256_of(stored[2])])
+    out = fetched(pairs, tmp_path / "out", fetch, world.root / "takedowns.parquet")
+    rows = read_shards(out).to_pylist()
+    assert [row["error_message"] for row in rows] == ["taken down", "refused picture", "refused picture", None]
+    assert {row["sha256"] for row in rows} == {None, sha256_of(body_of("3.jpg"))}
+    tar = (out / "00000.tar").read_bytes()
+    assert [picture in tar for picture in stored] == [False, False, False, True]
+
+
+def opened_picture(shard: Shard, number: int) -> bytes:
+    """A picture as a killed download has it."""
+    with Journal(shard.work) as journal:
+        (outcome,) = (found for row, _, found in journal._lines() if row == number)
+        assert outcome.place is not None
+        return journal.picture(outcome.place)
+
+
+def test_where_tombstones_lie_makes_no_other_download(tmp_path: Path) -> None:
+    """Which is that of any other pipeline, and of the same command before they came."""
+
+    def fingerprint(**more: Live) -> str:
+        given = step("download", download.run, fetch=Fetch(), **more)
+        return identify(given, lambda _: {}, Digests(tmp_path / "digests.json").of).fingerprint
+
+    assert fingerprint() == fingerprint(live=Live(takedowns=tmp_path / "takedowns.parquet"))
 
 
 def test_a_picture_that_a_killed_download_has_written_down_is_known_as_it_is_stored(tmp_path: Path) -> None:

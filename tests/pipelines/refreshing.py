@@ -40,7 +40,8 @@ class Data(World):
         ]
         source = [] if "--source" in more else ["--source", str(self.list)]
         named = [] if "--into" in more else ["--into", "photos"]
-        return [*source, *named, "--ingest.shard-size", "4", *fetch, *more]
+        size = [] if "--ingest.shard-size" in more else ["--ingest.shard-size", "4"]
+        return [*source, *named, *size, *fetch, *more]
 
     def main(self, *more: str, root: Path | None = None) -> int:
         return refresh_data.main(["--root", str(root or self.root), *self.flags(*more)])

@@ -22,6 +22,7 @@ from yarl import URL
 
 from vlp_core.errors import UserError, first_line
 from vlp_core.identity import sha256_of_file
+from vlp_core.settings import execution
 from vlp_core.uids import Texts
 
 TAKEDOWNS_FILE = "takedowns.parquet"
@@ -99,6 +100,37 @@ class Takedowns:
         for rows, names in domains(named.dictionary):
             down[rows] |= _mask(pc.is_in(names, value_set=self.hosts))
         return down[named.indices.to_numpy()] if len(named) else np.zeros(0, dtype=bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """Where tombstones are, or may come to be, while something is made: no part of what it is."""
+
+    takedowns: Path | None = execution(None)
+
+
+class Standing:
+    """The tombstones of a file that may come, and grow, meanwhile. For one thread."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path, self._stamp = path, tuple[int, ...]()
+        self._down: Takedowns | None = None
+
+    def look(self) -> Takedowns | None:
+        """As they are now, the same object while the file is; None while there is none. UserError where it cannot be
+        read."""
+        stamp = _stamp(self._path)
+        if stamp != self._stamp:
+            self._down = Takedowns.read(self._path)
+            self._stamp = stamp
+        return self._down
+
+
+def _stamp(path: Path | None) -> tuple[int, ...]:
+    if path is None or not path.exists():
+        return ()
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def read_takedowns(path: Path | None) -> pa.Table:
