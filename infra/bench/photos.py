@@ -1,13 +1,28 @@
 """Photos to fetch: drawn ones with the spectrum and the edges that photos have, or real ones out of a zip."""
 
 import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from vlp_core.web.colours import as_srgb
+from vlp_core.web.jpeg_file import profile_of
+
+REAL = "coco_mini.zip"
 WIDEST = (2560, 1920)
 QUALITY = 88  # of the JPEGs drawn; at 640×480 some 55 kB, which decode in the time that photos of that size take
+
+
+def photo_sets(sizes: Sequence[str], distinct: int, folder: Path | None) -> Iterator[tuple[str, list[bytes]]]:
+    """JPEGs by their set's name: so many scenes at each size ("640x480"), and coco_mini.zip where the folder has it."""
+    scaled = [(int(width), int(height)) for width, height in (size.split("x") for size in sizes)]
+    scenes = [drawn(number, scaled) for number in range(distinct)] if sizes else []
+    for number, size in enumerate(sizes):
+        yield size, [scene[number] for scene in scenes]
+    if folder is not None and (folder / REAL).exists():
+        yield "coco_mini", real(folder / REAL)
 
 
 def drawn(number: int, sizes: list[tuple[int, int]]) -> list[bytes]:
@@ -44,6 +59,12 @@ def _draw_polygon(scene: np.ndarray, rng: np.random.Generator) -> None:
     share = 0.7 / 255 * mask[..., None].astype(np.float32)
     part = scene[top:bottom, left:right]
     part += share * (rng.uniform(0, 255, 3).astype(np.float32) - part)
+
+
+def in_other_colours(body: bytes) -> bool:
+    """Whether a photo has a profile by which its colours are not sRGB's."""
+    some = np.zeros((1, 1, 3), np.uint8)
+    return as_srgb(some, profile_of(body)) is not some
 
 
 def real(path: Path) -> list[bytes]:
