@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from jobs import download, train
-from pipelines.forecasting.costs import Measured, loads_of, phase_of, times_of
+from pipelines.forecasting.costs import Measured, loads_of, phase_of, times_again, times_of
 from pipelines.forecasting.fetching import busiest_of, pace_of
 from pipelines.forecasting.figures import PHASES, Figures, markdown, rows_of, table
 from pipelines.forecasting.rehearsal import Rehearsed, rehearse, remove_left
@@ -153,7 +153,7 @@ class Forecast:
         drawn: Mapping[str, Drawn],
         rehearsed: Rehearsed,
     ) -> Measured:
-        took = times_of(found)
+        took = times_again(found)
         trained: dict[str, Steps | None] = {}
         for name, folder in found.items():
             if name in by_name and by_name[name].run is train.run:

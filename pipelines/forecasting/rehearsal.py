@@ -1,7 +1,7 @@
 """What a row more costs each stage: each runs again, in a process that has warmed up, on the sample and a part of it.
 
-The first run of a stage is all start: processes, imports, compilation. That part does not grow with the rows, and one
-run cannot tell it from the part that does.
+The first run of a stage is all start: processes and imports. That part does not grow with the rows, and one run cannot
+tell it from the part that does.
 """
 
 import importlib

@@ -361,6 +361,7 @@ class Runner:
             run={
                 **running.made_by,
                 "finished": time.time(),
+                "compiled_s": outcome.compiled_s,
                 "mlflow_run": self.tracking.children.get(step.name),
             },
         )

@@ -3,6 +3,7 @@
 import importlib
 import os
 import shutil
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -99,12 +100,15 @@ class Outcome:
     inventory: Inventory | None = None
     user_error: str | None = None
     failure: str | None = None
+    compiled_s: float = 0.0
+    """Of the time that it took, seconds in which loops were compiled whose machine code is kept from then on."""
 
 
 def perform(assignment: Assignment, mailbox: Any) -> Outcome:
     """Run a step's function here. Every exception becomes an Outcome, so that Ray repeats only what lost its worker."""
     os.environ.update(assignment.environment)
     tracker = MailTracker(assignment.step, mailbox)
+    compiled = _compiled()  # by steps before this one, in the same process
     try:
         with alone(assignment.out):
             if assignment.fresh:
@@ -112,7 +116,8 @@ def perform(assignment: Assignment, mailbox: Any) -> Outcome:
             assignment.out.mkdir(parents=True, exist_ok=True)
             function = getattr(importlib.import_module(assignment.module), assignment.function)
             summary = function(**assignment.inputs, out=assignment.out, tracker=tracker)
-            return Outcome(summary=summary, inventory=take_inventory(assignment.out))
+            inventory = take_inventory(assignment.out)
+            return Outcome(summary=summary, inventory=inventory, compiled_s=_compiled() - compiled)
     except UserError as error:
         return Outcome(user_error=str(error))
     except OSError as error:
@@ -121,6 +126,11 @@ def perform(assignment: Assignment, mailbox: Any) -> Outcome:
         return Outcome(failure=traceback.format_exc())
     except Exception:
         return Outcome(failure=traceback.format_exc())
+
+
+def _compiled() -> float:
+    loaded = sys.modules.get("vlp_core.compiled")
+    return loaded.STOPWATCH.seconds if loaded else 0.0
 
 
 @contextmanager

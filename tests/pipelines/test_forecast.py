@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs import download, ingest, repeat, sample, train
+from jobs import download, ingest, near, repeat, sample, train
 from pipelines.forecasting import yields
 from pipelines.forecasting.costs import Measured, loads_of
 from pipelines.forecasting.fetching import busiest_of, pace_of
@@ -122,6 +122,14 @@ def test_of_a_training_that_was_killed_at_its_end_no_step_is_known(tmp_path: Pat
     seen = forecast._measured(steps, {}, {"train": tmp_path}, {}, Rehearsed(nodes=(1.0,), costs={}))
     assert seen.trained == {"train": None}
     assert loads_of([*steps.values()], {}, seen)[0].seconds == 3
+
+
+def test_what_is_compiled_once_is_no_time_of_the_run_itself(tmp_path: Path) -> None:
+    (tmp_path / RUN).write_text('{"started": 19.0, "finished": 60.0, "compiled_s": 30.0}')
+    steps = {"near": step("near", near.run)}
+    forecast = Forecast(_forecast_of(PretrainClip(), tmp_path), Sample(links=20, steps=50))
+    seen = forecast._measured(steps, {}, {"near": tmp_path}, {}, Rehearsed(nodes=(1.0,), costs={}))
+    assert seen.took == {"near": (19.0, 30.0)}
 
 
 def test_steps_at_once_share_the_machine_and_starts_do_not() -> None:

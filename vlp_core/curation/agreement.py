@@ -7,8 +7,9 @@ picture does not pull at it. Compiled by numba, whose cache knows of changes to 
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from vlp_core.compiled import njit
 
 SIDE, FIELDS = 16, 8  # of the grey thumbnail and of the colour signature
 PIXELS = SIDE * SIDE

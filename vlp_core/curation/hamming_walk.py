@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite.ir import IRBuilder, Value
-from numba import njit, types
+from numba import types
 from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from vlp_core.compiled import njit
 
 STEP = 128  # hashes that are compared at once, whole vectors of any width; values are padded by as many
 TILE = 2048  # hashes that stay in the nearest cache while many are compared with them: room that an output must have

@@ -1,8 +1,9 @@
 """Which pairs of colour signatures agree, compiled: imported inside functions only, for numba takes half a second."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from vlp_core.compiled import njit
 
 
 @njit(cache=True, nogil=True)

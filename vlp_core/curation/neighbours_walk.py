@@ -8,8 +8,9 @@ instructions are for all of them; what is behind the last column of a panel is n
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from vlp_core.compiled import njit
 
 PANEL = 32
 TERMS = 9  # of a sum that are added at a time: K is a multiple of it

@@ -9,8 +9,9 @@ Keys have 64 bits and stand for the texts: with 10^6 nodes a match is false once
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from vlp_core.compiled import njit
 
 SPACE, WORD, SIGN = 0, 1, 2
 NOT_THERE, ON_THE_WAY = -2, -1  # beside the number of an entry

@@ -3,8 +3,11 @@
 import errno
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import cast
 
 from vlp_core.errors import UserError
 from vlp_core.settings import execution, extends
@@ -63,6 +66,22 @@ def count(*, count: Count, out: Path, tracker: Tracker, previous: Path | None = 
     start = int((previous / "count.txt").read_text()) if previous else 0
     (out / "count.txt").write_text(str(count.steps))
     return Summary(counts={"from": start, "to": count.steps})
+
+
+@cache
+def twice() -> Callable[[int], int]:
+    from vlp_core.compiled import njit
+
+    @njit
+    def twice(number: int) -> int:
+        return 2 * number
+
+    return cast(Callable[[int], int], twice)
+
+
+def double(*, number: int, out: Path, tracker: Tracker) -> Summary:
+    """By a loop that is compiled, once a process: nothing keeps it."""
+    return Summary(counts={"twice": twice()(number)})
 
 
 def refuse(*, words: Path, out: Path, tracker: Tracker) -> Summary:

@@ -57,3 +57,9 @@ def test_every_exception_becomes_an_outcome(tmp_path: Path, function: str, line:
     said = outcome.user_error if by_user else outcome.failure
     assert said is not None and line in said
     assert outcome.summary is None
+
+
+def test_the_time_that_compiling_took_is_told_of_the_run_that_compiled(tmp_path: Path) -> None:
+    first, second = (perform(assignment(tmp_path / "a.partial", "double", number=4), Nobody()) for _ in range(2))
+    assert first.summary and second.summary and first.summary.counts == second.summary.counts == {"twice": 8}
+    assert first.compiled_s > 0 and second.compiled_s == 0
