@@ -1,20 +1,92 @@
 """Processes that tests start in no time, for what takes long is imported there, and that are killed amid their work."""
 
+import atexit
 import multiprocessing
 import os
+import runpy
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count
+from multiprocessing.connection import Connection
+from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
 
+from tests.waiting import HANGS_S
+
 Call = Callable[[int], None]
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(  # for all tests of a session: the last one to name some would be the only one
-    ["tests.jobs.downloading", "vlp_core.web.crawl", "vlp_core.web.decode", "pipelines.takedown"]
+    ["tests.jobs.downloading", "vlp_core.web.crawl", "vlp_core.web.decode", "pipelines.takedown", "ray", "mlflow"]
 )
+
+
+class Program:
+    """A Python file as a program of its own, as `subprocess.Popen` would start it, but that it need not import Ray and
+    MLflow first. What it says comes by `stdout`, also what it says of errors where `errors` names no file for that."""
+
+    def __init__(self, line: list[str], environment: Mapping[str, str], errors: Path | None = None) -> None:
+        said, saying = FORKS.Pipe(duplex=False)
+        self._process = FORKS.Process(target=_as_program, args=(line, dict(environment), saying, errors), daemon=True)
+        self._process.start()
+        saying.close()
+        self.stdout = os.fdopen(os.dup(said.fileno()))
+        said.close()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid
+        return self._process.pid
+
+    def send_signal(self, number: int) -> None:
+        if self._process.is_alive():
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def wait(self) -> None:
+        self._process.join()
+
+    def last_words(self) -> str:
+        """All that is still to be said, and the end; what hangs is killed."""
+        hanging = Timer(HANGS_S, self.kill)
+        hanging.start()
+        try:
+            with self.stdout:
+                return self.stdout.read()
+        finally:
+            self.wait()
+            hanging.cancel()
+
+
+def _as_program(line: list[str], environment: dict[str, str], saying: Connection, errors: Path | None) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    os.dup2(saying.fileno(), 1)
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT) if errors else 1, 2)
+    saying.close()
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # it may start others
+    sys.argv, sys.path[0] = line, str(Path(line[0]).parent)
+    try:
+        runpy.run_path(line[0], run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()  # which a forked process leaves out
 
 
 @contextmanager

@@ -3,8 +3,7 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.scheduling.desk import Desk
-from tests.waiting import HANGS_S
+from tests.forks import Program
 
 PROJECT = Path(__file__).parents[2]
 
@@ -25,25 +24,19 @@ class Command:
         self.environment = {**os.environ, "RAY_ADDRESS": cluster, "PYTHONPATH": str(PROJECT)}
         self.environment.pop("MLFLOW_TRACKING_URI", None)
 
-    def line(self, *flags: str) -> list[str]:
-        return [sys.executable, str(self.file), "--root", str(self.root), *self.flags, *flags]
+    def __call__(self, *flags: str, code: int = 0, **environment: str) -> str:
+        """Run to the end; returns what was printed, errors last."""
+        with tempfile.NamedTemporaryFile() as errors:
+            program = Program(self._line(flags), {**self.environment, **environment}, Path(errors.name))
+            said = program.last_words() + Path(errors.name).read_text()
+        assert program.returncode == code, said
+        return said
 
-    def __call__(self, *flags: str, code: int = 0, timeout: float = HANGS_S, **environment: str) -> str:
-        """Run to the end; returns what was printed."""
-        done = subprocess.run(
-            self.line(*flags),
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
+    def start(self, *flags: str) -> Program:
+        return Program(self._line(flags), self.environment)
 
-    def start(self, *flags: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            self.line(*flags), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+    def _line(self, flags: tuple[str, ...]) -> list[str]:
+        return [str(self.file), "--root", str(self.root), *self.flags, *flags]
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import io
 import json
 import re
 import shutil
-import signal
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -266,15 +265,13 @@ def kill_in(command: Command, stage: str) -> set[str]:
     Returns the stages that were at work and had written something: it, if it was not quicker, and any beside it.
     """
     process = command.start()
-    assert process.stdout is not None
     for line in process.stdout:
         assert "done in" not in line and "error" not in line, f"{stage} was not reached: {line}"
         if line.startswith(f"▸ {stage} "):
             break
     until(lambda: written(command, stage) or made(command, stage), process, every_s=0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    process.kill()
+    process.last_words()
     return {found for found in STAGES if written(command, found) and not made(command, found)}
 
 

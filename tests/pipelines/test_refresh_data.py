@@ -1,7 +1,6 @@
 """Refreshing as a user does: releases under names, in MLflow, read by other pipelines, and through kills."""
 
 import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -380,10 +379,8 @@ def test_a_refresh_that_is_killed_goes_on_and_asks_nothing_twice(data: Data, clu
     command = Command(PIPELINE, data.root, cluster)
     process = command.start(*data.flags("--fetch.per-host", "1", rate="8"))
     until(lambda: sum(data.asked.values()) >= 10, process, every_s=0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
+    process.kill()
+    process.last_words()
     assert newest(data.root, "photos") == read(data.root, "photos", 1)
     data.lists(*second[1:], "20.jpg")
     assert data.main() == 0

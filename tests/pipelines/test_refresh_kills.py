@@ -60,7 +60,7 @@ class Killed:
             for lock in self.data.root.glob(f"{step}/.*.partial.attempt"):
                 with suppress(ProcessLookupError, ValueError):  # it has ended before the blow fell
                     os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
-        process.communicate()
+        process.last_words()
         assert process.returncode == -signal.SIGKILL
 
     def after(self, step: str) -> None:

@@ -47,7 +47,7 @@ def test_what_is_taken_down_after_a_kill_is_not_asked_for_when_the_refresh_goes_
     process = Command(PIPELINE, data.root, cluster).start(*data.flags(*one, rate="8"))
     until(lambda: sum(data.asked.values()) >= 10, process, every_s=0.01)
     process.kill()
-    process.communicate()
+    process.last_words()
     until(lambda: has_let_go(data))
     came = next(path for path in data.asked if path not in held)
     asked, left = data.asked.copy(), [path for path in links if path not in data.asked]

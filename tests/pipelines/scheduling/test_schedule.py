@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +22,7 @@ from pipelines.workflow.firings import token
 from pipelines.workflow.tracking import BEGUN_BY, FINISHED, Tracking, store_of
 from tests.pipelines.conftest import PROJECT, Command, missed_by, root_with
 from tests.vlp_core.web.site import Site
-from tests.waiting import HANGS_S, until
+from tests.waiting import until
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -94,10 +93,10 @@ def test_by_hand_in_a_queue_it_waits_for_the_run_that_is_going_and_then_takes_pl
         "--once", "--overlap", "queue", "--name", "photos", "--", str(pipeline), "0"
     )
     request.addfinalizer(by_hand.kill)
-    assert by_hand.stdout is not None and "waits: another run of it is still going" in by_hand.stdout.readline()
+    assert "waits: another run of it is still going" in by_hand.stdout.readline()
     assert not (root / "began").exists() and desk.state() == State()
     going.release()
-    said, _ = by_hand.communicate(timeout=HANGS_S)
+    said = by_hand.last_words()
     assert by_hand.returncode == 0 and (root / "began").read_text() == "one\n"
     last = desk.state().last
     assert last and last.state == "done" and "done" in said and "waits" not in said
@@ -248,16 +247,14 @@ def test_a_scheduler_that_is_killed_takes_its_pipeline_along_and_goes_on_at_the_
     scheduler = line.start(*words, "120")
     request.addfinalizer(lambda: scheduler.kill())
     begun(1)
-    second = subprocess.run(line.line(*words, "120"), env=line.environment, capture_output=True, text=True)
-    assert second.returncode == 2
-    assert second.stderr.startswith(f"error: --name photos: process {scheduler.pid} on ")
+    assert line(*words, "120", code=2).startswith(f"error: --name photos: process {scheduler.pid} on ")
     scheduler.kill()
-    scheduler.wait(10)
+    scheduler.wait()
     scheduler = line.start(*words, "0")
     begun(2)  # not while the first one holds the lane, which would be for two minutes
     until(lambda: desk.state().last and desk.state().last.run, scheduler)
     last = desk.state().last
     scheduler.terminate()
-    said, _ = scheduler.communicate(timeout=HANGS_S)
+    said = scheduler.last_words()
     assert scheduler.returncode == 130 and "stopped; the same command goes on from here" in said
     assert "was cut short; it goes on" in said and last.state == "done" and desk.state().going is None

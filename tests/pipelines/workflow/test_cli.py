@@ -1,10 +1,12 @@
-"""Pipelines as a user meets them: processes with exit codes and lines, on the tests' Ray cluster."""
+"""Pipelines as a user meets them: exit codes and lines, on the tests' Ray cluster; as processes where signals, the
+environment, or two at once are what matters."""
 
+import io
 import json
 import os
-import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,9 @@ from pipelines.workflow.record import RECORD
 from pipelines.workflow.results import Results
 from pipelines.workflow.step import Step
 from pipelines.workflow.tracking import KILLED, store_of
+from tests.forks import Program
 from tests.pipelines.conftest import PROJECT, Command, root_with
 from tests.pipelines.workflow.toy import Toy, build
-from tests.waiting import HANGS_S
 from vlp_core.files import write_text
 
 HERE = Path(__file__).parent
@@ -31,6 +33,26 @@ def toy(tmp_path: Path, cluster: str, store: Path) -> Command:
     return Command(TOY, root_with(store, tmp_path / "root"), cluster)
 
 
+class Here:
+    """The same in this process, whose imports and workers of Ray are there already."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __call__(self, *flags: str, code: int = 0) -> str:
+        """Run to the end; returns what was printed."""
+        said = io.StringIO()
+        with redirect_stdout(said), redirect_stderr(said):
+            ended = run_pipeline("toy", Toy, build, headline=("shout",), arguments=["--root", str(self.root), *flags])
+        assert ended == code, said.getvalue()
+        return said.getvalue()
+
+
+@pytest.fixture
+def here(toy: Command, handlers: None) -> Here:
+    return Here(toy.root)
+
+
 def runs_of(root: Path, query: str) -> list[Any]:
     import mlflow
 
@@ -40,13 +62,13 @@ def runs_of(root: Path, query: str) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id], query))
 
 
-def test_runs_then_reuses_then_reruns_what_a_change_touches(toy: Command) -> None:
+def test_runs_then_reuses_then_reruns_what_a_change_touches(toy: Command, here: Here) -> None:
     first = toy()
     assert "✓ write" in first and "✓ shout" in first
     assert "nothing to do" in toy(RAY_ADDRESS="127.0.0.1:1")  # no Ray there: none is needed
-    explained = toy("--mark", "?", "--explain")
+    explained = here("--mark", "?", "--explain")
     assert 'mark: "!" → "?"' in explained and "write  reuse" in explained
-    changed = toy("--mark", "?")
+    changed = here("--mark", "?")
     assert "= write" in changed and "✓ shout" in changed
     parents = runs_of(toy.root, "tags.`vlp.command` != ''")
     assert sorted(run.data.tags["loudest"] for run in parents) == ["A B!", "A B?"]
@@ -56,45 +78,45 @@ def test_runs_then_reuses_then_reruns_what_a_change_touches(toy: Command) -> Non
     assert made[0].info.status == "FINISHED"
 
 
-def test_a_failing_step_ends_its_dependents_not_its_siblings_and_is_named_last(toy: Command) -> None:
-    said = toy("--fail", "refuse", code=2)
+def test_a_failing_step_ends_its_dependents_not_its_siblings_and_is_named_last(here: Here) -> None:
+    said = here("--fail", "refuse", code=2)
     assert "✓ count" in said
     assert "words to say" not in said
     last = said.strip().splitlines()[-1]
     assert last.startswith("error: refuse:") and last.endswith("add words")
-    assert not list((toy.root / "after").glob("*/_RECORD.json"))
+    assert not list((here.root / "after").glob("*/_RECORD.json"))
 
 
-def test_a_fault_of_the_program_exits_1_with_its_cause_and_leaves_no_record(toy: Command) -> None:
-    said = toy("--fail", "burst", code=1)
+def test_a_fault_of_the_program_exits_1_with_its_cause_and_leaves_no_record(here: Here) -> None:
+    said = here("--fail", "burst", code=1)
     assert said.strip().splitlines()[-1] == "error: burst: RuntimeError: burst"
-    assert not list((toy.root / "burst").glob("*/_RECORD.json"))
+    assert not list((here.root / "burst").glob("*/_RECORD.json"))
 
 
-def test_a_full_disk_is_one_line(toy: Command) -> None:
-    assert "no space left; free some" in toy("--fail", "fill_disk", code=2)
+def test_a_full_disk_is_one_line(here: Here) -> None:
+    assert "no space left; free some" in here("--fail", "fill_disk", code=2)
 
 
-def test_until_makes_no_more_than_asked(toy: Command) -> None:
-    toy("--until", "write")
-    assert not (toy.root / "shout").exists()
+def test_until_makes_no_more_than_asked(here: Here) -> None:
+    here("--until", "write")
+    assert not (here.root / "shout").exists()
 
 
-def test_force_makes_a_step_again_and_its_equal_result_leaves_dependents_alone(toy: Command, tmp_path: Path) -> None:
+def test_force_makes_a_step_again_and_its_equal_result_leaves_dependents_alone(here: Here, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("more")
     flags = ("--file", str(tmp_path / "more.txt"))
-    toy(*flags)
-    for path in toy.root.glob("*/*/_RUN.json"):
+    here(*flags)
+    for path in here.root.glob("*/*/_RUN.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"sources": {"old.py": "another"}}))
-    said = toy(*flags, "--force", "write")
+    said = here(*flags, "--force", "write")
     assert "✓ write" in said and "= shout" in said
     changed = [line.partition("since: ")[2] for line in said.splitlines() if line.startswith("! reused, though")]
     assert changed == ["count; --force STEP makes one again", "shout, add; --force STEP makes one again"]
 
 
-def test_another_way_to_the_same_content_leaves_dependents_alone(toy: Command) -> None:
-    toy("--text.words", "a", "--text.repeat", "3")
-    said = toy("--text.words", "a", "a", "a")
+def test_another_way_to_the_same_content_leaves_dependents_alone(here: Here) -> None:
+    here("--text.words", "a", "--text.repeat", "3")
+    said = here("--text.words", "a", "a", "a")
     assert "✓ write" in said and "= shout" in said
 
 
@@ -143,11 +165,11 @@ def test_a_root_that_cannot_be_made_is_one_line(tmp_path: Path, cluster: str) ->
     assert "--root" in printed and len(printed.strip().splitlines()) == 1
 
 
-def test_while_a_purge_is_half_done_no_pipeline_starts(toy: Command) -> None:
-    write_text(toy.root / PLAN_FILE, "{}")
+def test_while_a_purge_is_half_done_no_pipeline_starts(here: Here) -> None:
+    write_text(here.root / PLAN_FILE, "{}")
     for flags in ((), ("--explain",)):
-        assert "pictures are being purged" in toy(*flags, code=2)
-    assert not (toy.root / "write").exists()
+        assert "pictures are being purged" in here(*flags, code=2)
+    assert not (here.root / "write").exists()
 
 
 @pytest.mark.usefixtures("cluster", "handlers")
@@ -165,11 +187,11 @@ def test_a_purge_that_begins_while_a_pipeline_is_planned_is_seen_before_anything
     assert not (root / "write").exists()
 
 
-def test_two_runs_at_once_make_each_step_once(toy: Command) -> None:
-    toy("--until", "count")  # so that both find a store
+def test_two_runs_at_once_make_each_step_once(toy: Command, here: Here) -> None:
+    here("--until", "count")  # so that both find a store
     one = toy.start("--text.pause-s", "4")
     other = toy.start("--text.pause-s", "4")
-    said = [process.communicate(timeout=HANGS_S)[0] for process in (one, other)]
+    said = [process.last_words() for process in (one, other)]
     assert [one.returncode, other.returncode] == [0, 0], said
     assert sum("✓ write" in text for text in said) == 1
     assert sum("= write" in text for text in said) == 1
@@ -178,13 +200,13 @@ def test_two_runs_at_once_make_each_step_once(toy: Command) -> None:
 def test_two_first_runs_at_once_share_an_empty_root(tmp_path: Path, cluster: str) -> None:
     toy = Command(TOY, tmp_path / "root", cluster)
     runs = [toy.start("--until", "write"), toy.start("--until", "count")]
-    said = [process.communicate(timeout=HANGS_S)[0] for process in runs]
+    said = [process.last_words() for process in runs]
     assert [process.returncode for process in runs] == [0, 0], said
     assert len(runs_of(toy.root, "tags.`vlp.command` != ''")) == 2
 
 
-def test_a_result_that_is_being_read_is_not_replaced(toy: Command) -> None:
-    toy("--until", "write")
+def test_a_result_that_is_being_read_is_not_replaced(toy: Command, here: Here) -> None:
+    here("--until", "write")
     (folder,) = [path.parent for path in toy.root.glob(f"write/*/{RECORD}")]
     reader = Results(toy.root).lock("write", folder.name)
     assert reader.take(shared=True)
@@ -192,7 +214,7 @@ def test_a_result_that_is_being_read_is_not_replaced(toy: Command) -> None:
     wait_for(process, "… write: ")
     assert process.poll() is None
     reader.release()
-    said = process.communicate(timeout=HANGS_S)[0]
+    said = process.last_words()
     assert process.returncode == 0 and "✓ write" in said
 
 
@@ -202,57 +224,56 @@ def test_a_file_that_vanishes_ends_the_step_that_reads_it_and_no_other(toy: Comm
     process = toy.start("--text.pause-s", "3", "--file", str(file))
     wait_for(process, "▸ write")
     file.unlink()
-    said = process.communicate(timeout=HANGS_S)[0]
+    said = process.last_words()
     assert process.returncode == 2
     assert "✓ shout" in said and "✓ count" in said
     assert said.strip().splitlines()[-1] == f"error: add: {file}: no such file; check the path"
 
 
-def test_a_file_that_changes_while_it_is_read_gives_no_record(toy: Command, tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_read_gives_no_record(here: Here, tmp_path: Path) -> None:
     file = tmp_path / "more.txt"
     file.write_text("c")
-    said = toy("--file", str(file), "--meddle", code=2)
+    said = here("--file", str(file), "--meddle", code=2)
     assert "! add: the file was added" in said
     assert "error: add: changed while it was read: file" in said.strip().splitlines()[-1]
-    assert not list((toy.root / "add").glob(f"*/{RECORD}"))
+    assert not list((here.root / "add").glob(f"*/{RECORD}"))
 
 
-def test_a_killed_run_is_closed_and_goes_on(toy: Command) -> None:
+def test_a_killed_run_is_closed_and_goes_on(toy: Command, here: Here) -> None:
     process = toy.start("--text.pause-s", "60")
     wait_for(process, "▸ write")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    toy()
+    process.kill()
+    process.last_words()
+    here()
     killed = runs_of(toy.root, f"attributes.status = '{KILLED}'")
     assert {run.info.run_name for run in killed} >= {"toy", "write"}
     assert not runs_of(toy.root, "attributes.status = 'RUNNING'")
 
 
-def test_a_run_killed_after_its_last_record_is_closed_though_nothing_is_to_do(toy: Command) -> None:
+def test_a_run_killed_after_its_last_record_is_closed_though_nothing_is_to_do(here: Here) -> None:
     import mlflow
 
-    toy("--until", "write")
-    client = mlflow.MlflowClient(store_of(toy.root))
-    (parent,) = runs_of(toy.root, "tags.`vlp.command` != ''")
+    here("--until", "write")
+    client = mlflow.MlflowClient(store_of(here.root))
+    (parent,) = runs_of(here.root, "tags.`vlp.command` != ''")
     client.update_run(parent.info.run_id, status="RUNNING")
-    left = toy.root / ".runs" / parent.data.tags["vlp.invocation"]
-    left.write_text(json.dumps({"store": store_of(toy.root), "experiment": parent.info.experiment_id}))
-    assert "nothing to do" in toy("--until", "write")
-    assert not runs_of(toy.root, "attributes.status = 'RUNNING'")
-    assert not list((toy.root / ".runs").iterdir())
+    left = here.root / ".runs" / parent.data.tags["vlp.invocation"]
+    left.write_text(json.dumps({"store": store_of(here.root), "experiment": parent.info.experiment_id}))
+    assert "nothing to do" in here("--until", "write")
+    assert not runs_of(here.root, "attributes.status = 'RUNNING'")
+    assert not list((here.root / ".runs").iterdir())
 
 
 def test_sigterm_leaves_a_closed_run_that_goes_on(toy: Command) -> None:
     process = toy.start("--text.pause-s", "60")
     wait_for(process, "▸ write")
     process.terminate()
-    said = process.communicate(timeout=HANGS_S)[0]
+    said = process.last_words()
     assert process.returncode == 130 and "goes on from here" in said
     assert not runs_of(toy.root, "attributes.status = 'RUNNING'")
 
 
-def wait_for(process: "subprocess.Popen[str]", text: str) -> None:
-    assert process.stdout is not None
+def wait_for(process: Program, text: str) -> None:
     for line in process.stdout:
         if text in line:
             return
