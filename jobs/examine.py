@@ -1,15 +1,18 @@
 """What an answer becomes: a picture as it is stored, or why there is none."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from jobs.download_shard import NOT_FETCHED, NOT_STORED
 from jobs.journal import Outcome
 from jobs.never_store import REASON, read_never_store
 from vlp_core.data.layout import SUCCESS, UNCHANGED
+from vlp_core.data.purged import TAKEN_REASON
 from vlp_core.data.takedowns import Mask, Standing, Takedowns
 from vlp_core.identity import sha256_of
 from vlp_core.uids import Texts
@@ -23,21 +26,33 @@ _MOST_LETTERS = 1000  # of what a server calls its answer
 
 class Examiner:
     """What became of a link, and the picture that is to be stored. Safe in threads, of which one alone asks what is
-    taken down.
+    taken down: for a crawl, what it is to `recall`.
 
     UserError for files of `fetch`, or of tombstones, that cannot be read.
     """
+
+    reason = TAKEN_REASON
 
     def __init__(self, fetch: Fetch, takedowns: Path | None = None) -> None:
         self._store, self._listed = make_store(fetch), read_never_store(fetch.never_store)
         self._never, self._standing = self._listed, Standing(takedowns)
         self._down: Takedowns | None = None
-        self._look()
+        self._told = self._look()
 
-    def taken_down(self, urls: Texts) -> Mask:
-        """Which links are taken down by now."""
+    def changed(self) -> bool:
+        """Whether anything was taken down since this was asked last."""
+        told, self._told = self._told, self._look()
+        return self._told is not told
+
+    def taken_down(self, urls: Texts | Sequence[str]) -> Mask:
+        """bool [N]: which links are taken down by now."""
         down = self._look()
-        return np.zeros(len(urls), dtype=bool) if down is None else down.of_urls(urls)
+        return np.zeros(len(urls), dtype=bool) if down is None else down.of_urls(_texts(urls))
+
+    @property
+    def edition(self) -> Takedowns | None:
+        """What is taken down as it was last looked at; another object as soon as that is otherwise."""
+        return self._down
 
     def refuses(self, outcome: Outcome) -> bool:
         """Whether a picture that came must not be stored, by what is known by now."""
@@ -105,6 +120,10 @@ class Examiner:
             format=header.kind,
         )
         return found, stored.jpeg
+
+
+def _texts(urls: Texts | Sequence[str]) -> Texts:
+    return urls if isinstance(urls, Texts) else pa.array(urls, pa.string())
 
 
 def _said(text: str | None) -> str | None:

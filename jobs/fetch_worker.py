@@ -42,7 +42,7 @@ class FetchWorker:
         examine = Examiner(self._fetch, self._takedowns)
         try:
             with quiet_codecs():
-                crawl(self._links(shards, examine), self._fetch, self._take, book=self._book)
+                crawl(self._links(shards, examine), self._fetch, self._take, book=self._book, recall=examine)
         finally:
             for opened in self._open.values():
                 opened.close()

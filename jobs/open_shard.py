@@ -63,9 +63,12 @@ class OpenShard:
         for start in range(0, len(self._missing), _AT_ONCE):
             numbers = self._missing[start : start + _AT_ONCE]
             rows = _rows(pairs, numbers)
-            down = self._examine.taken_down(rows["url"])
-            for number, row, gone in zip(numbers, rows.to_pylist(), down, strict=True):
-                if gone:
+            urls = rows["url"]
+            down, edition = self._examine.taken_down(urls), self._examine.edition
+            for at, (number, row) in enumerate(zip(numbers, rows.to_pylist(), strict=True)):
+                if self._examine.edition is not edition:  # since the one before was drawn
+                    down, edition = self._examine.taken_down(urls), self._examine.edition
+                if down[at]:
                     last = self._put(int(number), row["uid"], _without(TAKEN_REASON))
                     continue
                 link = Link(row["url"], *(() if self._examine.looks else (row.get("etag"), row.get("last_modified"))))

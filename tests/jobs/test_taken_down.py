@@ -1,6 +1,7 @@
 """What was taken down stays down, in whatever body, through whichever link, and whenever it comes."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,50 @@ def test_what_is_taken_down_while_links_are_asked_for_is_not_asked_for_any_more(
     assert [(row["status"], row["error_message"]) for row in rows] == [*[there] * 3, down, refused, down, down]
     ledger = pq.read_table(out / "_ledger" / "00001.parquet").to_pylist()[1]
     assert [ledger[name] for name in ("outcome", "failure", "attempts")] == ["final", "taken_down", 0]
+
+
+async def in_time(path: str) -> web.StreamResponse:
+    return web.Response(body=body_of(path))
+
+
+async def busy(path: str) -> web.StreamResponse:
+    return web.Response(status=503, headers={"Retry-After": "6"})
+
+
+async def slow(path: str) -> web.StreamResponse:
+    await asyncio.sleep(2)
+    return await in_time(path)
+
+
+async def slow_and_busy(path: str) -> web.StreamResponse:
+    await slow(path)
+    return await busy(path)
+
+
+@pytest.mark.parametrize(
+    ("respond", "left", "lookahead"),
+    [(in_time, 1, 9), (in_time, 1, 2), (busy, 0, 9), (slow, 0, 9), (slow_and_busy, 0, 9)],
+    ids=["waits its turn", "is drawn next", "waits to be asked again", "on its way", "to be asked again"],
+)
+def test_what_is_taken_down_while_a_host_has_its_turns_is_not_asked_for_any_more(
+    respond: Callable[[str], Awaitable[web.StreamResponse]], left: int, lookahead: int, tmp_path: Path
+) -> None:
+    """Nor stored, whatever comes of it: all of a list of one host waits for its turns."""
+    world, asked = World(tmp_path), list[str]()
+
+    async def told(request: web.Request) -> web.StreamResponse:
+        asked.append(request.match_info["path"])
+        world.take_down(url=[f"http://pictures.test/{path}" for path in names(range(left, 5))])
+        return await respond(asked[-1])
+
+    pairs = write_pairs(tmp_path / "pairs", names(range(5)))
+    with Site(told) as site:
+        fetch = settings(site, per_host_rate=0.25, lookahead=lookahead, honour_robots=False)
+        out = fetched(pairs, tmp_path / "out", fetch, world.root / "takedowns.parquet")
+    assert asked == names([0])
+    rows = [(row["error_message"], row["sha256"]) for row in read_shards(out).to_pylist()]
+    assert rows == [(None, sha256_of(body_of("0.jpg")))] * left + [("taken down", None)] * (5 - left)
+    assert pq.read_table(out / "_ledger" / "00000.parquet")["attempts"].to_pylist() == [1, 0, 0, 0, 0]
 
 
 def test_what_came_before_a_kill_and_was_taken_down_since_is_not_stored(tmp_path: Path) -> None:

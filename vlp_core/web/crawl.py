@@ -17,6 +17,7 @@ from vlp_core.web.hosts import Here
 from vlp_core.web.interpreter import set_for_crawls
 from vlp_core.web.link import Answer, Link, parsed
 from vlp_core.web.pace import Pace
+from vlp_core.web.recall import Recall
 from vlp_core.web.resolver import Lookup, Names, look_up
 from vlp_core.web.robots import ROBOTS_BYTES, KeptRules, robots_read
 from vlp_core.web.room import Claim, Room, Young
@@ -31,6 +32,7 @@ _DRAWN = 256  # links drawn at a time
 _LOOKUPS = 256  # names that are looked up at once: name servers are asked politely too
 _ROOM_S = 0.1  # requests that are not answered soon leave their room to others
 _BATCH_S = 0.002  # what happens meanwhile is told, and asked for, in one
+_RECALL_S = 1.0  # between two looks at what is taken down
 _STRETCH_S = 0.05  # rules may be made to take long: the links that they forbid hold up the loop no longer at a time
 
 
@@ -41,17 +43,19 @@ def crawl(
     *,
     book: AsyncBook | None = None,
     lookup: Lookup | None = None,
+    recall: Recall | None = None,
 ) -> None:
     """Fetch all links; `handle(key, answer)` runs in one of `fetch.threads` threads, once for each link, in no order.
 
     `links` is drawn from as room comes up, in a thread of its own, so it may read files or wait; at most
     `fetch.lookahead` links are out at a time. None in place of one says that there is none until one that is out has
     been handled. `book` decides whose turn it is (one of this process, where none is given), `lookup` finds addresses
-    (`Names`). An exception in `links` or `handle` ends the crawl and is raised.
+    (`Names`). What `recall` takes down meanwhile is not asked for, and has its reason as answer. An exception in
+    `links` or `handle` ends the crawl and is raised.
     """
     try:
         with set_for_crawls():
-            asyncio.run(_crawl(links, fetch, handle, book or Here(fetch), lookup))
+            asyncio.run(_crawl(links, fetch, handle, book or Here(fetch), lookup, recall))
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
 
@@ -62,6 +66,7 @@ async def _crawl(
     handle: Callable[[Key, Answer], None],
     book: AsyncBook,
     lookup: Lookup | None,
+    recall: Recall | None,
 ) -> None:
     gate = Gate(allow_private=fetch.allow_private, resolve=fetch.resolve)
     async with AsyncExitStack() as stack:
@@ -73,9 +78,12 @@ async def _crawl(
         stack.callback(decoders.shutdown, wait=False, cancel_futures=True)
         drawer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="links"))
         async with asyncio.TaskGroup() as group:
-            crawling = _Crawl(fetch, gate, fetcher, handle, book, lookup, decoders, group)
+            crawling = _Crawl(fetch, gate, fetcher, handle, book, lookup, recall, decoders, group)
             group.create_task(crawling.draw(links, drawer))
-            group.create_task(crawling.drive())
+            driving = group.create_task(crawling.drive())
+            if recall is not None:
+                watching = group.create_task(crawling.watch(recall, drawer))
+                driving.add_done_callback(lambda _: watching.cancel())
 
 
 def _drawn(source: Iterator[tuple[Key, Link] | None], most: int) -> list[tuple[Key, Link] | None]:
@@ -99,12 +107,13 @@ class _Crawl(Generic[Key]):
         handle: Callable[[Key, Answer], None],
         book: AsyncBook,
         lookup: Lookup,
+        recall: Recall | None,
         decoders: ThreadPoolExecutor,
         group: asyncio.TaskGroup,
     ) -> None:
         self._fetch, self._gate, self._fetcher, self._handle = fetch, gate, fetcher, handle
         self._book, self._lookup, self._decoders, self._group = book, lookup, decoders, group
-        self._loop = asyncio.get_running_loop()
+        self._recall, self._loop = recall, asyncio.get_running_loop()
         self._waiting, self._rules = Waiting(), KeptRules(fetch.user_agent)
         self._room, self._young, self._pace = Room(fetch.body_bytes), Young(), Pace(fetch.threads)
         self._most, self._flying = connections_for(fetch.connections), 0
@@ -114,6 +123,8 @@ class _Crawl(Generic[Key]):
         self._lookups = asyncio.Semaphore(_LOOKUPS)
         self._undecoded = 0  # answers that are not handled yet
         self._out, self._drained = 0, False  # trips that have no answer yet; all links are drawn
+        self._links: set[Trip] = set()  # of those trips, the ones that are links
+        self._recalled = False  # some were since the last look at those that wait
 
     async def draw(self, links: Iterable[tuple[Key, Link] | None], drawer: ThreadPoolExecutor) -> None:
         """Let links in while there is room for them."""
@@ -135,11 +146,26 @@ class _Crawl(Generic[Key]):
             if drawn[-1] is None:
                 await self._space.wait()
 
+    async def watch(self, recall: Recall, drawer: ThreadPoolExecutor) -> None:
+        """Mark what is taken down of the links that have no answer yet; until it is cancelled."""
+        while True:
+            await asyncio.sleep(_RECALL_S)
+            if not await self._loop.run_in_executor(drawer, recall.changed):
+                continue
+            out = list(self._links)
+            down = await self._loop.run_in_executor(drawer, recall.taken_down, [trip.link.url for trip in out])
+            for trip, is_down in zip(out, down, strict=True):
+                trip.recalled |= bool(is_down)
+            self._recalled = True
+            self._bell.set()
+
     async def drive(self) -> None:
         """Tell the book what became of its turns, ask for more, and send what it grants; until nothing is left."""
         while self._out or not self._drained:
             self._bell.clear()
             now = self._loop.time()
+            if self._recalled:
+                self._withdraw()
             self._waiting.wake(now)
             await self._tell()
             young = self._young.count(now)
@@ -157,6 +183,12 @@ class _Crawl(Generic[Key]):
                         await asyncio.sleep(0)
             await self._until_something_is_up(has_room=free > len(due))
         await self._tell()
+
+    def _withdraw(self) -> None:
+        """Those that wait have their answer; those in flight have it when they come back."""
+        self._recalled = False
+        for trip in self._waiting.withdraw():
+            self._end_soon(trip, Answer(attempts=trip.attempt))
 
     async def _tell(self) -> None:
         if self._reports:
@@ -176,6 +208,7 @@ class _Crawl(Generic[Key]):
         url = parsed(link.url)
         refused = "bad url" if url is None else refusal(url, self._gate)
         trip = Trip(key, link, url or _NOWHERE, self._fetch.max_redirects)
+        self._links.add(trip)
         if refused is None:
             self._waiting.add(trip, self._loop.time())
         else:
@@ -253,7 +286,9 @@ class _Crawl(Generic[Key]):
             self._waiting.nudge(origin, now)
             self._bell.set()
             outcome = after(trip, hop, now - since, self._fetch, self._gate)
-            if isinstance(outcome, Answer):
+            if trip.recalled:
+                await self._end(trip, hop.answer)
+            elif isinstance(outcome, Answer):
                 await self._end(trip, outcome)
             elif outcome:
                 self._waiting.pause(trip, now + outcome)
@@ -294,9 +329,12 @@ class _Crawl(Generic[Key]):
         if trip.robots_of is not None:
             self._robots_read(trip, trip.robots_of, answer)
         else:
+            if trip.recalled and self._recall is not None:  # whatever came of it
+                answer = Answer(reason=self._recall.reason, attempts=trip.attempt)
             self._undecoded += 1
             await self._loop.run_in_executor(self._decoders, self._handle, cast(Key, trip.key), answer)
             self._undecoded -= 1
+            self._links.discard(trip)
         self._out -= 1
         self._space.set()
         self._bell.set()

@@ -25,6 +25,8 @@ class Trip(Generic[Key]):
     most_redirects: int
     robots_of: str | None = None
     """The origin whose robots.txt this is."""
+    recalled: bool = field(init=False, default=False)
+    """Whether its answer is not wanted any more."""
     attempt: int = 0
     attempt_s: float = 0.0
     spent_s: float = 0.0

@@ -44,6 +44,21 @@ class Waiting:
     def pause(self, trip: Trip, until: float) -> None:
         heapq.heappush(self._paused, (until, next(self._numbers), trip))
 
+    def withdraw(self) -> list[Trip]:
+        """The trips that were recalled, which wait no longer."""
+        gone = [trip for _, _, trip in self._paused if trip.recalled]
+        if gone:
+            self._paused = [entry for entry in self._paused if not entry[2].recalled]
+            heapq.heapify(self._paused)
+        for origin, queue in list(self._queues.items()):
+            here = [trip for trip in queue if trip.recalled]
+            if len(here) == len(queue):
+                self._forget(origin)
+            elif here:
+                self._queues[origin] = deque(trip for trip in queue if not trip.recalled)
+            gone += here
+        return gone
+
     def wake(self, now: float) -> None:
         """Let those whose pause is over wait for their turn, before others."""
         while self._paused and self._paused[0][0] <= now:

@@ -1,0 +1,17 @@
+"""Links that are taken down while they wait for their answer."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+
+class Recall(Protocol):
+    """Says what is not wanted any more. All of it is asked in the thread that draws links."""
+
+    reason: str
+    """Of their answers."""
+
+    def changed(self) -> bool:
+        """Whether there is more, or less, since this was asked last: all links that are out are looked at again."""
+
+    def taken_down(self, urls: list[str]) -> Iterable[bool]:
+        """Of each of these links whether it is not wanted."""
