@@ -88,6 +88,8 @@ def rows_of(forecast: Figures, made: Figures | None) -> list[tuple[str, str, str
     """What, the forecast, between which it lies, and what the finished run shows."""
     rows = []
     for name, title in _YIELDS.items():
+        if getattr(forecast.yields, name) == Estimate.exactly(0):  # of a DAG that has no such step
+            continue
         rows.append((title, *_estimate(getattr(forecast.yields, name), _count), _made(made, name, _count)))
     rows.append(("transferred", *_estimate(forecast.yields.transfer, bytes_told), _made(made, "transfer", bytes_told)))
     rooms = {**{name: forecast.room[name] for name in _ROOM if forecast.room[name]}, "all": forecast.disk}

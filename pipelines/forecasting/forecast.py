@@ -123,7 +123,7 @@ class Forecast:
             for name, each in drawn.items()
             if name != DOWNLOAD
         }
-        yields = yields_of(found, drawn[DOWNLOAD], settings, sets)
+        yields = yields_of(found, drawn[DOWNLOAD], settings, sets if _is_compared(by_name) else None)
         seen = self._measured(by_name, whole, found, drawn, rehearsed)
         loads = loads_of(steps, times_of(whole), seen)
         spans = timeline(loads)
@@ -195,7 +195,8 @@ class Forecast:
             print(f"leaves {bytes_told(free - figures.disk)} of {bytes_told(free)} that are free in {root}")
         for warning in warnings:
             print(f"! {warning}")
-        print(f"forecast of {self.ask.links:,} links a list and {self.ask.steps} steps: {self.root / FORECAST_FILE}")
+        trained = f" and {self.ask.steps} steps" if any(current.run is train.run for current in steps) else ""
+        print(f"forecast of {self.ask.links:,} links a list{trained}: {self.root / FORECAST_FILE}")
         tracking = Tracking(root, self.invocation.name, f"{self.invocation.run_name} forecast".strip())
         tracking.open({**asdict(self.invocation.config), "forecast": asdict(self.ask)}, " ".join(sys.argv))
         tracking.close(
@@ -209,6 +210,11 @@ class Forecast:
 
 def _is_asked(current: Step) -> bool:
     return isinstance(current.inputs["pairs"], Step) and is_whole(current.inputs["pairs"])
+
+
+def _is_compared(by_name: Mapping[str, Step]) -> bool:
+    """Whether pictures that are in an evaluation set go."""
+    return "select" in by_name and any(by_name["select"].inputs[key] for key in ("evaluations", "against"))
 
 
 def _size_of(recipe: Any) -> int:

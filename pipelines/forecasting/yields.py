@@ -63,11 +63,11 @@ class Drawn:
         return Estimate(value=mean * self.listed, low=max(0.0, low) * self.listed, high=high * self.listed)
 
 
-def yields_of(folders: Mapping[str, Path], drawn: Drawn, select: Select, sets: Mapping[str, float]) -> Yields:
+def yields_of(folders: Mapping[str, Path], drawn: Drawn, select: Select, sets: Mapping[str, float] | None) -> Yields:
     """What the whole gives, by the results of the sample.
 
-    `sets` is the share of each evaluation set that was fetched, by the name that removed pictures go under. Without
-    a selection, what is fetched.
+    `sets` is the share of each evaluation set that was fetched, by the name that removed pictures go under; None where
+    pictures are compared with none. Without a selection, what is fetched.
     """
     rows = read_shards(folders["download"], ["status", "bytes"])
     fetched = pc.equal(rows["status"], SUCCESS).to_numpy()
@@ -85,7 +85,7 @@ def yields_of(folders: Mapping[str, Path], drawn: Drawn, select: Select, sets: M
     passes[np.flatnonzero(fetched)[passing.rows]] = 1
     passed = drawn.mean(passes)
     copies = copies_of_whole(_groups(folders["dedup"], len(passing.rows), ("row", "kept_row")), passed.value)
-    evaluation = _evaluation(folders["select"], drawn, sets)
+    evaluation = Estimate.exactly(0) if sets is None else _evaluation(folders["select"], drawn, sets)
     shown = Estimate.exactly(0)
     if "semantic" in folders:
         left = len(passing.rows) - len(read_shards(folders["dedup"], ["row"]))

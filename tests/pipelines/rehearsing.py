@@ -1,10 +1,14 @@
-"""A rehearsal of one stage over a few pictures, which takes as long as a file says."""
+"""A rehearsal of one stage over a few pictures, which takes as long as a file says; and the forecast of a pipeline."""
 
 import time
 from pathlib import Path
 
 from jobs import download, ingest
 from pipelines.forecasting.rehearsal import Rehearsed, rehearse
+from pipelines.forecasting.settings import Forecasting
+from pipelines.pretrain import build
+from pipelines.pretrain_clip import PretrainClip
+from pipelines.workflow.cli import Invocation
 from pipelines.workflow.step import step
 from tests.jobs.pictures import Picture, write_images
 from tests.vlp_core.web.site import picture
@@ -38,3 +42,8 @@ def rehearsed(folder: Path) -> Rehearsed:
     images = step("download", download.run, pairs=pairs, fetch=Fetch())
     looks = step("look", look, images=images, told=folder)
     return rehearse([looks], {"download": folder / "images", "look": folder / "look"}, folder / "forecast")
+
+
+def forecast_of(config: PretrainClip, root: Path) -> Invocation:
+    """The main job with --forecast."""
+    return Invocation("pretrain-clip", config, Forecasting(forecast=True), build, (), root)
