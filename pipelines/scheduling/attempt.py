@@ -10,6 +10,7 @@ from pipelines.scheduling import bound
 from pipelines.workflow.lock import Lock
 from vlp_core.errors import UserError, public_text
 
+PROJECT = Path(__file__).parents[2]
 ENDS_WITHIN_S = 30.0
 _TAIL_BYTES = 8192
 
@@ -21,9 +22,14 @@ def command_of(words: Sequence[str]) -> tuple[str, ...]:
             "nothing to run: give the pipeline and its flags after --, as in -- pipelines/refresh_data.py …"
         )
     file = Path(words[0])
-    if file.suffix != ".py" or not file.is_file():
-        raise UserError(f"-- {words[0]}: no such pipeline; give its file, such as pipelines/refresh_data.py")
-    return (str(file.absolute()), *words[1:])
+    places = [file.parent] if file.is_absolute() else list(dict.fromkeys((Path.cwd(), PROJECT)))
+    found = [path for place in places if (path := place / file).suffix == ".py" and path.is_file()]
+    if not found:
+        looked = " or ".join(map(str, places))
+        raise UserError(
+            f"-- {words[0]}: no such pipeline in {looked}; give its Python file, such as pipelines/refresh_data.py"
+        )
+    return (str(found[0]), *words[1:])
 
 
 class Attempt:

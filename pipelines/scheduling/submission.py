@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.scheduling.attempt import PROJECT
 from vlp_core.errors import UserError, first_line
 
 SCHEDULE = "vlp.schedule"
-PROJECT = Path(__file__).parents[2]
 
 
 def submit(name: str, root: Path | None, words: Sequence[str]) -> str:

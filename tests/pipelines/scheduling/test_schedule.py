@@ -13,6 +13,7 @@ from aiohttp import web
 
 from pipelines.schedule import Schedule, main, plan_of
 from pipelines.scheduling import telling
+from pipelines.scheduling.attempt import command_of
 from pipelines.scheduling.cron import Cron
 from pipelines.scheduling.desk import Desk, Firing, Outcome, State
 from pipelines.scheduling.room import Room
@@ -23,6 +24,7 @@ from pipelines.workflow.tracking import BEGUN_BY, FINISHED, Tracking, store_of
 from tests.pipelines.conftest import PROJECT, Command, missed_by, root_with
 from tests.vlp_core.web.site import Site
 from tests.waiting import until
+from vlp_core.errors import UserError
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -48,7 +50,7 @@ def pipeline(tmp_path: Path) -> Path:
         (["--cron", "0 3 * * *", "--next", "-5"], "--next -5: give how many"),
         (["--", "{}"], "--cron: say when"),
         (["--once"], "nothing to run"),
-        (["--once", "--", "no.py"], "-- no.py: no such pipeline"),
+        (["--once", "--", "no.py"], f"-- no.py: no such pipeline in {Path.cwd()}"),
         (["--once", "--name", "../x", "--", "{}"], "--name '../x'"),
         (["--once", "--misfire-grace", "soon", "--", "{}"], "--misfire-grace 'soon'"),
         (["--once", "--root", "a", "--", "{}", "--root=b"], "--root a: the pipeline has --root b"),
@@ -63,6 +65,19 @@ def test_one_line_for_what_is_wrong(
     error = capsys.readouterr().err
     assert error.startswith(f"error: {said}") or said in error
     assert error.count("\n") == 1
+
+
+def test_a_pipeline_is_looked_for_in_this_folder_and_then_in_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = "pipelines/refresh_data.py"
+    assert command_of([file, "--keep", "5"]) == (str(PROJECT / file), "--keep", "5")
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / file).touch()
+    assert command_of([file]) == (str(tmp_path / file),)
+    with pytest.raises(UserError, match=f"-- no.py: no such pipeline in {tmp_path} or {PROJECT}; give its"):
+        command_of(["no.py"])
 
 
 def test_by_default_a_day_is_caught_up_on_a_failure_tried_twice_again_and_an_overlap_skipped(pipeline: Path) -> None:
