@@ -20,7 +20,7 @@ from pipelines.scheduling.cron import Cron, duration
 from pipelines.scheduling.desk import Desk, names
 from pipelines.scheduling.room import Room
 from pipelines.scheduling.scheduler import Overlap, Plan, Scheduler
-from pipelines.scheduling.submission import submit
+from pipelines.scheduling.submission import portable, submit
 from pipelines.scheduling.telling import Hooks, Teller
 from pipelines.workflow.cli import Interruption, existing_root, open_root, parse
 from pipelines.workflow.ending import FAULT, OK, disk_faults, ended
@@ -179,15 +179,18 @@ def _once(scheduler: Scheduler, plan: Plan, room: Room) -> int:
     return _keep_at_it(scheduler, room, once=True)
 
 
-def _run(config: Schedule, given: Path | None, words: list[str], all_words: Sequence[str]) -> int:
+def _run(config: Schedule, given: Path | None, words: list[str], own: Sequence[str]) -> int:
     plan = plan_of(config, words)
     gate = _gate(config.allow_private)
     if config.web_hook is not None:
         check_hook(config.web_hook, gate, "--web-hook")
     if config.submit:
-        rest = [word for word in all_words[: all_words.index("--")] if word != "--submit"]
-        job = submit(plan.name, given, [*rest, "--", *words])
-        print(f"{plan.name} is job {job}: `ray job logs --follow {job}` follows it, `ray job stop {job}` ends it")
+        root = open_root(given, look_only=True)
+        job = submit(plan.name, root, portable(root, own, words, Path(plan.command[0])))
+        print(
+            f"{plan.name} is job {job.id}: handed to the Ray cluster at {job.cluster}; "
+            f"`ray job logs --follow {job.id}` follows it, `ray job stop {job.id}` ends it"
+        )
         return OK
     root = open_root(given)
     with disk_faults(root):
@@ -231,7 +234,7 @@ def _asked(words: Sequence[str]) -> int:
             at_time = cron.next(at_time)
             print(f"{cron.shown(at_time)}")
         return OK
-    return _run(config, root, pipeline, words)
+    return _run(config, root, pipeline, own)
 
 
 if __name__ == "__main__":

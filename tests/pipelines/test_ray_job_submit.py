@@ -107,6 +107,8 @@ def test_a_schedule_submits_itself_once_and_catches_up_there(head: Head, store: 
         subprocess.run(line, cwd=PROJECT, env=head.environment, capture_output=True, text=True) for _ in range(2)
     )
     assert first.returncode == 0, first.stdout + first.stderr
+    assert f"handed to the Ray cluster at {head.environment['RAY_API_SERVER_ADDRESS']}; " in first.stdout
+    assert (first.stdout + first.stderr).count("\n") == 1, "Ray's own lines are not for whoever submits"
     job = first.stdout.partition("photos is job ")[2].partition(":")[0]
     assert second.returncode == 2
     assert second.stderr.startswith(f"error: --name photos: job {job} has this schedule already")

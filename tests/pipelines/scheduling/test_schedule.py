@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from pipelines.schedule import Schedule, main, plan_of
-from pipelines.scheduling import telling
+from pipelines.scheduling import submission, telling
 from pipelines.scheduling.attempt import command_of
 from pipelines.scheduling.cron import Cron
 from pipelines.scheduling.desk import Desk, Firing, Outcome, State
@@ -78,6 +79,84 @@ def test_a_pipeline_is_looked_for_in_this_folder_and_then_in_the_project(
     assert command_of([file]) == (str(tmp_path / file),)
     with pytest.raises(UserError, match=f"-- no.py: no such pipeline in {tmp_path} or {PROJECT}; give its"):
         command_of(["no.py"])
+
+
+class Cluster:
+    """Takes jobs."""
+
+    entrypoint = ""
+
+    def list_jobs(self) -> list[Any]:
+        return []
+
+    def get_address(self) -> str:
+        return "http://me:secret@127.0.0.1:8265"
+
+    def submit_job(self, entrypoint: str, **_: Any) -> str:
+        self.entrypoint = entrypoint
+        return "raysubmit_1"
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """We are in a folder with a list, and one called as the data set, and no other."""
+    taken = Cluster()
+    monkeypatch.setattr(submission, "_client", lambda: taken)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VLP_ROOT", raising=False)
+    Path("list.csv").touch()
+    Path("photos").mkdir()
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("own", "pipeline", "environment", "root"),
+    [
+        (["--root", "a"], [], None, "a"),
+        (["--root=a"], ["--root", "a"], None, "a"),
+        ([], ["--root=a"], None, "a"),
+        ([], [], "b", "b"),
+        ([], [], None, "runs"),
+        (["--root", "/data/runs"], [], "b", "/data/runs"),
+    ],
+)
+def test_a_job_is_given_the_root_and_the_pipeline_by_paths_that_hold_there_too(
+    own: list[str],
+    pipeline: list[str],
+    environment: str | None,
+    root: str,
+    jobs: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if environment:
+        monkeypatch.setenv("VLP_ROOT", environment)
+    words = ["pipelines/refresh_data.py", "--into", "photos", "--source", str(Path("list.csv").absolute()), "no.csv"]
+    assert main(["--once", "--submit", *own, "--", *words, *pipeline]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("photos is job raysubmit_1: handed to the Ray cluster at http://127.0.0.1:8265; ")
+    handed = shlex.split(jobs.entrypoint)
+    given, begun = handed[2 : handed.index("--")], handed[handed.index("--") + 1 :]
+    whole = str(Path(root).absolute())
+    assert "--submit" not in given and begun[: len(words)] == words
+    for said, spelt in ((given, own or ["--root", root]), (begun[len(words) :], pipeline)):
+        assert said[-len(spelt) :] == [word.replace(root, whole) for word in spelt] if spelt else not said
+
+
+def test_a_pipeline_that_is_not_the_projects_is_handed_over_by_its_whole_path(pipeline: Path, jobs: Cluster) -> None:
+    assert main(["--once", "--submit", "--", pipeline.name, "0"]) == 0
+    assert shlex.split(jobs.entrypoint)[-2:] == [str(pipeline), "0"]
+
+
+@pytest.mark.parametrize("words", [["--source", "list.csv"], ["--source=list.csv"], ["--source", "x", "photos"]])
+def test_what_a_job_would_not_find_from_its_own_working_directory_is_refused_before_it_is_handed_over(
+    words: list[str], jobs: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--once", "--submit", "--", "pipelines/refresh_data.py", "--into", "photos", *words]) == 2
+    path = words[-1].removeprefix("--source=")
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: --submit: {path}: give an absolute path; ") and said.count("\n") == 1
+    assert not jobs.entrypoint
 
 
 def test_by_default_a_day_is_caught_up_on_a_failure_tried_twice_again_and_an_overlap_skipped(pipeline: Path) -> None:
