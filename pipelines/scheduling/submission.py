@@ -101,9 +101,8 @@ def _client() -> Any:
     from ray.job_submission import JobSubmissionClient
 
     if os.environ.get("VLP_RAY_LOGS") != "1":
-        for module in ("dashboard_sdk", "job.sdk"):  # they tell of each upload, at a level of their own
-            logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.WARNING)
-        logging.getLogger("ray").setLevel(logging.WARNING)
+        for module in ("ray", "ray.dashboard.modules.dashboard_sdk"):  # which has a level of its own
+            logging.getLogger(module).setLevel(logging.ERROR)
     try:
         return JobSubmissionClient()
     except Exception as error:  # ConnectionError, RuntimeError and what a token that is refused raises
