@@ -68,6 +68,8 @@ class Scheduler:
         )
         if not fresh and state.waiting is not None and self._too_late(state.waiting, now):
             self._end(_outcome(state.waiting, now, "missed", "it waited when its scheduler ended"), waiting=None)
+        if state.going is not None and state.going.again is not None:
+            self._say(self._what_goes())
         self._say(f"next at {cron.shown(cron.next(now))}")
 
     def tick(self, now: datetime) -> timedelta:
@@ -91,19 +93,18 @@ class Scheduler:
             return False
         left = self.desk.state().going
         if left is not None:
-            self._say(f"the run of {self.plan.shown(left.planned)} was cut short; it goes on")
-            self._start(replace(left, again=None))
+            self._go_on(left)
             return True
         self._fire(now.replace(microsecond=0), now)
         return True
 
     def wait(self) -> None:
         """A run by hand takes place later: another is going."""
-        self._say(f"waits: {self._what_goes()} is still going")
+        self._say(f"waits: {self._what_goes()}")
 
     def skip(self, now: datetime) -> None:
         """A run by hand does not take place: another is going."""
-        self._end(_outcome(now, now, "skipped", f"{self._what_goes()} is still going"))
+        self._end(_outcome(now, now, "skipped", self._what_goes()))
 
     @property
     def at_work(self) -> bool:
@@ -125,11 +126,19 @@ class Scheduler:
             going = self.desk.state().going  # as whoever had the lane left it
             if going is None:
                 self._release()
-            elif going.again is None:
-                self._say(f"the run of {self.plan.shown(going.planned)} was cut short; it goes on")
-                self._start(going)
-            elif going.again <= now:
-                self._start(replace(going, attempt=going.attempt + 1, again=None))
+            elif going.again is None or going.again <= now:
+                self._go_on(going)
+
+    def _go_on(self, going: Firing) -> None:
+        """Begin the next attempt of a run that failed, or once more the one that was cut short."""
+        run = f"the run of {self.plan.shown(going.planned)}"
+        if going.again is None:
+            self._say(f"{run} was cut short; it goes on")
+            self._start(going)
+            return
+        attempt = going.attempt + 1
+        self._say(f"attempt {attempt} of {max(attempt, self.plan.retries + 1)} of {run} begins")
+        self._start(replace(going, attempt=attempt, again=None))
 
     def _attempt_ended(self, code: int, now: datetime) -> None:
         going = self.desk.state().going
@@ -164,11 +173,11 @@ class Scheduler:
                 self._say(f"catches up on {cron.shown(newest)}")
             self._fire(newest, now, settled=newest)
         elif self.plan.overlap == "queue" and state.waiting is None:
-            self._say(f"{cron.shown(newest)} waits: {self._what_goes()} is still going")
+            self._say(f"{cron.shown(newest)} waits: {self._what_goes()}")
             self.desk.set(settled=newest, waiting=newest)
         else:
             more = "" if state.waiting is None else ", and another waits already"
-            why = f"{self._what_goes()} is still going{more}"
+            why = f"{self._what_goes()}{more}"
             self._end(_outcome(newest, now, "skipped", why), settled=newest)
 
     def _too_late(self, planned: datetime, now: datetime) -> bool:
@@ -228,7 +237,12 @@ class Scheduler:
 
     def _what_goes(self) -> str:
         going = self.desk.state().going
-        return "another run of it" if going is None else f"the run of {self.plan.shown(going.planned)}"
+        if going is None:
+            return "another run of it is still going"
+        run = f"the run of {self.plan.shown(going.planned)}"
+        if going.again is None:
+            return f"{run} is still going"
+        return f"{run} failed and waits for its retry at {self.plan.shown(going.again)}"
 
 
 def _outcome(planned: datetime, now: datetime, state: Ended, why: str, times: int = 1) -> Outcome:

@@ -232,6 +232,33 @@ def test_a_run_that_fails_is_begun_again_after_growing_pauses_and_then_told(nigh
     assert night.outcomes[1:] == [("done", 22)] and night.told[1].attempts == 2
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_that_a_run_failed_and_waits_for_its_retry_is_said_also_by_the_next_scheduler(
+    night: Night, by_hand: bool
+) -> None:
+    night.start(NIGHT - HOUR, retries=2, pause=30 * HOUR)
+    night.tick(NIGHT)
+    night.end(NIGHT, code=1)
+    assert night.scheduler
+    night.scheduler.stop()
+    night.said.clear()
+    night.start(NIGHT + HOUR, retries=2, pause=HOUR)
+    waits = "the run of 2026-11-21 03:00 UTC failed and waits for its retry at 2026-11-22 09:00 UTC"
+    assert night.said[0] == waits
+    night.tick(NIGHT + DAY)
+    assert [(outcome.state, outcome.why) for outcome in night.told] == [("skipped", waits)]
+    night.said.clear()
+    if by_hand:
+        night.scheduler.stop()
+        night.scheduler = Scheduler(replace(night.plan, cron=None), night.desk, night._tell, night.said.append)
+        assert night.scheduler.fire(NIGHT + DAY)
+    else:
+        night.tick(NIGHT + 30 * HOUR)
+    assert night.said == ["attempt 2 of 3 of the run of 2026-11-21 03:00 UTC begins"]
+    night.end(NIGHT + 31 * HOUR)
+    assert night.told[-1].attempts == 2
+
+
 def test_a_run_that_was_cut_short_goes_on_and_only_when_its_process_is_gone(night: Night) -> None:
     night.start(NIGHT - HOUR)
     night.tick(NIGHT)
