@@ -17,7 +17,8 @@ from pathlib import Path
 
 from pipelines.scheduling.attempt import command_of
 from pipelines.scheduling.cron import Cron, duration
-from pipelines.scheduling.desk import Desk, names
+from pipelines.scheduling.desk import Desk
+from pipelines.scheduling.listing import lines
 from pipelines.scheduling.room import Room
 from pipelines.scheduling.scheduler import Overlap, Plan, Scheduler
 from pipelines.scheduling.submission import portable, submit
@@ -132,26 +133,6 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _shown(root: Path) -> int:
-    """The schedules of a root, a line each."""
-    for name in names(root):
-        desk = Desk(root, name)
-        state = desk.state()
-        lock = desk.scheduler
-        alive = lock.path.exists() and not lock.is_free()
-        said = [f"{state.cron!r} {state.timezone}" if state.cron else "by hand"]
-        if state.cron:
-            cron = Cron(state.cron, state.timezone)
-            said.append(f"next {cron.shown(cron.next(_now()))}" if alive else "its scheduler does not run")
-        if state.going is not None:
-            said.append(f"going since {state.going.started:%Y-%m-%d %H:%M} UTC")
-        if state.last is not None:
-            why = f" ({state.last.why})" if state.last.why else ""
-            said.append(f"last {state.last.planned:%Y-%m-%d %H:%M} UTC {state.last.state}{why}")
-        print(f"{name}: {' · '.join(said)}")
-    return OK
-
-
 def _keep_at_it(scheduler: Scheduler, room: Room, *, once: bool) -> int:
     """Tick until it is over, which but for a run by hand it never is, or until Ctrl-C or SIGTERM."""
     interruption = Interruption()
@@ -225,7 +206,9 @@ def _asked(words: Sequence[str]) -> int:
     config, place = parse(Schedule, own, NAME, Place)
     root = _with_root(place.root, pipeline)
     if config.list:
-        return _shown(existing_root(root))
+        for line in lines(existing_root(root), _now()):
+            print(line)
+        return OK
     if config.next < 0:
         raise UserError(f"--next {config.next}: give how many times are to be printed")
     if config.next:
