@@ -66,6 +66,20 @@ class Schedule:
     next: int = 0
     """Print the next so many times, and return."""
 
+    def __post_init__(self) -> None:
+        """All is checked, also what does not count this time."""
+        if self.retries < 0:
+            raise UserError(f"--retries {self.retries}: give 0 or more")
+        if self.next < 0:
+            raise UserError(f"--next {self.next}: give how many times are to be printed")
+        Cron(self.cron or "* * * * *", self.timezone)
+        duration(self.misfire_grace, "--misfire-grace")
+        duration(self.retry_pause, "--retry-pause")
+        _name(self.name, ())
+        gate = _gate(self.allow_private)
+        if self.web_hook is not None:
+            check_hook(self.web_hook, gate, "--web-hook")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -77,15 +91,12 @@ class Place:
 
 def plan_of(config: Schedule, words: Sequence[str]) -> Plan:
     """UserError for whatever of the flags is wrong."""
-    if config.retries < 0:
-        raise UserError(f"--retries {config.retries}: give 0 or more")
     if not config.cron and not config.once:
         raise UserError("--cron: say when, such as --cron '0 3 * * *', or give --once")
-    cron = Cron(config.cron, config.timezone) if config.cron else None  # also read where it does not count
     return Plan(
         name=_name(config.name, words),
         command=command_of(words),
-        cron=None if config.once else cron,
+        cron=None if config.once else Cron(config.cron, config.timezone),
         grace=duration(config.misfire_grace, "--misfire-grace"),
         overlap=config.overlap,
         retries=config.retries,
@@ -162,9 +173,6 @@ def _once(scheduler: Scheduler, plan: Plan, room: Room) -> int:
 
 def _run(config: Schedule, given: Path | None, words: list[str], own: Sequence[str]) -> int:
     plan = plan_of(config, words)
-    gate = _gate(config.allow_private)
-    if config.web_hook is not None:
-        check_hook(config.web_hook, gate, "--web-hook")
     if config.submit:
         root = open_root(given, look_only=True)
         job = submit(plan.name, root, portable(root, own, words, Path(plan.command[0])))
@@ -175,17 +183,17 @@ def _run(config: Schedule, given: Path | None, words: list[str], own: Sequence[s
         return OK
     root = open_root(given)
     with disk_faults(root):
-        return _scheduled(config, plan, gate, root)
+        return _scheduled(config, plan, root)
 
 
-def _scheduled(config: Schedule, plan: Plan, gate: Gate, root: Path) -> int:
+def _scheduled(config: Schedule, plan: Plan, root: Path) -> int:
     desk = Desk(root, plan.name)
 
     def say(text: str) -> None:
         with suppress(OSError):  # a log that takes no more is no reason to stop
             print(f"{_now():%Y-%m-%d %H:%M:%S} UTC  {plan.name}: {text}", flush=True)
 
-    hooks = Hooks(say, config.on_failure, config.web_hook, gate)
+    hooks = Hooks(say, config.on_failure, config.web_hook, _gate(config.allow_private))
     scheduler, room = Scheduler(plan, desk, Teller(plan, desk, hooks, say), say), Room(root, plan, hooks)
     if config.once:
         return _once(scheduler, plan, room)
@@ -209,8 +217,6 @@ def _asked(words: Sequence[str]) -> int:
         for line in lines(existing_root(root), _now()):
             print(line)
         return OK
-    if config.next < 0:
-        raise UserError(f"--next {config.next}: give how many times are to be printed")
     if config.next:
         cron, at_time = Cron(config.cron, config.timezone), _now()
         for _ in range(config.next):
