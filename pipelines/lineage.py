@@ -5,7 +5,7 @@ pipelines/lineage.py https://example.org/1.jpg --root /data/runs     # a url, a 
 pipelines/lineage.py --root /data/runs                               # which releases there are
 
 Exit codes: 0 something has or had each of them, 1 nothing that is there knows one of them, 2 something for the user to
-mend.
+mend, 64 a command line that is wrong.
 """
 
 import argparse

@@ -48,7 +48,8 @@ class Schedule:
     overlap: Overlap = "skip"
     """What happens to a time that comes while a run is still going: it is skipped, or run after that (one at most)."""
     retries: int = 2
-    """Further attempts of a run that failed, whatever the reason: a server that was away is there again."""
+    """Further attempts of a run that failed, whatever the reason (a server that was away is there again), unless its
+    command line is wrong."""
     retry_pause: str = "10m"
     """Before the first of them; doubles each time."""
     on_failure: str | None = None

@@ -3,14 +3,14 @@
 import argparse
 from typing import NoReturn
 
-from vlp_core.errors import UserError
+from pipelines.workflow.ending import UsageError
 
 
 class Words(argparse.ArgumentParser):
-    """UserError in the place of an exit."""
+    """UsageError in the place of an exit."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; {self.prog} --help says more")
+        raise UsageError(f"{message}; {self.prog} --help says more")
 
 
 def bytes_told(value: float) -> str:

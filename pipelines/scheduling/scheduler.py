@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pipelines.scheduling.attempt import Attempt
 from pipelines.scheduling.cron import Cron
 from pipelines.scheduling.desk import Desk, Ended, Firing, Outcome, State
-from pipelines.workflow.ending import OK
+from pipelines.workflow.ending import OK, USAGE_FAULT
 from pipelines.workflow.firings import token
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.tracking import BEGUN_BY
@@ -144,7 +144,9 @@ class Scheduler:
         going = self.desk.state().going
         assert going is not None and self._attempt is not None
         why = "" if code == OK else _why(code, self._attempt.last_line())
-        if code != OK and going.attempt <= self.plan.retries:
+        if code == USAGE_FAULT:
+            why += " (not retried: the command line is wrong)"
+        elif code != OK and going.attempt <= self.plan.retries:
             again = now + self.plan.pause * 2 ** (going.attempt - 1)
             self.desk.set(going=replace(going, again=again))
             self._attempt = None

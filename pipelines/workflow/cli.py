@@ -17,7 +17,7 @@ from threading import Event
 from typing import Annotated, Any
 
 from pipelines.workflow.elsewhere import check_elsewhere
-from pipelines.workflow.ending import FAULT, OK, USER_FAULT, disk_faults, ended, unwritable
+from pipelines.workflow.ending import FAULT, OK, USER_FAULT, UsageError, disk_faults, ended, unwritable
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import Decision, Planner
 from pipelines.workflow.progress import Display, clock
@@ -260,7 +260,7 @@ def existing_root(given: Path | None) -> Path:
 def parse(config_type: type[Any], arguments: list[str], name: str, common: type[Any] = Workflow) -> tuple[Any, Any]:
     """The configuration and the flags that all have: the workflow's, or what takes their place.
 
-    Raises UserError with the nearest flag, or what is wrong with one.
+    Raises UsageError with the nearest flag, or what is wrong with one.
     """
     import tyro
 
@@ -281,17 +281,19 @@ def parse(config_type: type[Any], arguments: list[str], name: str, common: type[
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UserError(_one_line(said.getvalue(), name)) from None
+        raise UsageError(_one_line(said.getvalue(), name)) from None
+    except UserError as error:  # a setting refuses its value
+        raise UsageError(str(error)) from error
     except BrokenPipeError:  # whoever reads the help has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(OK) from None
     flags = [word.partition("=")[0] for word in arguments if word.startswith("--")]
     for flag in flags:
         if flags.count(flag) > 1:
-            raise UserError(f"{flag}: given twice; name all of its values after one")
+            raise UsageError(f"{flag}: given twice; name all of its values after one")
     if unknown:
         known = _flags(lambda: tyro.cli(both, args=["--help"], prog=name))
-        raise UserError(f"{unknown[0]}: no such flag{_near_flag(unknown[0], known)}; {name} --help lists all")
+        raise UsageError(f"{unknown[0]}: no such flag{_near_flag(unknown[0], known)}; {name} --help lists all")
     return config, workflow
 
 

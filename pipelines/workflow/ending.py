@@ -9,19 +9,24 @@ from pathlib import Path
 from vlp_core.errors import UserError
 from vlp_core.files import full_disk, no_space
 
-OK, FAULT, USER_FAULT, INTERRUPTED = 0, 1, 2, 130
+OK, FAULT, USER_FAULT, USAGE_FAULT, INTERRUPTED = 0, 1, 2, 64, 130
+
+
+class UsageError(UserError):
+    """A command line that is wrong whatever the world is like: the same one will never do."""
 
 
 def ended(work: Callable[[], int], *, interrupted: str = "interrupted; the same command goes on from here") -> int:
     """The exit code of a command's work.
 
-    0 done, 1 a fault of the program, 2 something for the user to mend, 130 interrupted; the last two are told.
+    0 done, 1 a fault of the program, 2 something for the user to mend, which may also pass by itself, 64 a command
+    line that is wrong (a flag that is none, a value that it does not take), 130 interrupted; the last three are told.
     """
     try:
         return work()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return USER_FAULT
+        return USAGE_FAULT if isinstance(error, UsageError) else USER_FAULT
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return INTERRUPTED

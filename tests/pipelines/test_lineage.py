@@ -243,7 +243,7 @@ def test_what_is_taken_down_is_told_by_release_and_what_nothing_knows_in_one_lin
         assert code == 1 and (f"{down}: taken down; " in said) == is_told
     rows = pq.read_table(root / "takedowns.parquet").to_pylist()
     assert [(row["kind"], row["by"]) for row in rows[1:]] == [("host", "me"), ("url", "me")]
-    assert "nothing to take down: give urls" in told(code=2) and "unrecognized arguments" in told("--no", code=2)
+    assert "nothing to take down: give urls" in told(code=2) and "unrecognized arguments" in told("--no", code=64)
     assert "is a uid" in told("0" * 32, code=2)
 
 

@@ -232,6 +232,14 @@ def test_a_run_that_fails_is_begun_again_after_growing_pauses_and_then_told(nigh
     assert night.outcomes[1:] == [("done", 22)] and night.told[1].attempts == 2
 
 
+def test_a_run_whose_command_line_is_wrong_is_not_begun_again_and_told_at_once(night: Night) -> None:
+    night.start(NIGHT - HOUR, retries=2)
+    night.tick(NIGHT)
+    night.end(NIGHT, code=64)
+    assert night.outcomes == [("failed", 21)] and night.told[0].attempts == 1
+    assert night.told[0].why == "the reason (not retried: the command line is wrong)"
+
+
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_that_a_run_failed_and_waits_for_its_retry_is_said_also_by_the_next_scheduler(
     night: Night, by_hand: bool

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pipelines.workflow.cli import run_pipeline
+from pipelines.workflow.ending import USAGE_FAULT, USER_FAULT
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.purging import PLAN_FILE
 from pipelines.workflow.record import RECORD
@@ -121,21 +122,21 @@ def test_another_way_to_the_same_content_leaves_dependents_alone(here: Here) -> 
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "said", "code"),
     [
-        (["--makr", "x"], "--makr: no such flag; did you mean '--mark'?"),
-        (["--mark", "x", "--mark", "y"], "--mark: given twice"),
-        (["--wholly-else", "x"], "--wholly-else: no such flag; toy --help lists all"),
-        (["--mark"], "Missing value for argument '--mark'. Expected 1 values; toy --help lists all flags"),
-        (["--text.repeat", "x"], "--text.repeat"),
-        (["--until", "shuot"], "--until shuot: no such step; did you mean 'shout'?"),
-        (["--force", "x"], "--force x: no such step"),
-        (["--force", "shout", "--until", "write"], "--force shout: write does not need it"),
-        (["--file", "gone.txt"], "gone.txt: no such file"),
+        (["--makr", "x"], "--makr: no such flag; did you mean '--mark'?", USAGE_FAULT),
+        (["--mark", "x", "--mark", "y"], "--mark: given twice", USAGE_FAULT),
+        (["--wholly-else", "x"], "--wholly-else: no such flag; toy --help lists all", USAGE_FAULT),
+        (["--mark"], "Missing value for argument '--mark'. Expected 1 values; toy --help lists all flags", USAGE_FAULT),
+        (["--text.repeat", "x"], "--text.repeat", USAGE_FAULT),
+        (["--until", "shuot"], "--until shuot: no such step; did you mean 'shout'?", USER_FAULT),
+        (["--force", "x"], "--force x: no such step", USER_FAULT),
+        (["--force", "shout", "--until", "write"], "--force shout: write does not need it", USER_FAULT),
+        (["--file", "gone.txt"], "gone.txt: no such file", USER_FAULT),
     ],
 )
-def test_a_wrong_flag_is_one_line_with_the_nearest(toy: Command, flags: list[str], said: str) -> None:
-    printed = toy(*flags, code=2)
+def test_a_wrong_flag_is_one_line_with_the_nearest(toy: Command, flags: list[str], said: str, code: int) -> None:
+    printed = toy(*flags, code=code)
     assert said in printed
     assert len(printed.strip().splitlines()) == 1
 

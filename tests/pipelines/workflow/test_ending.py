@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import refresh_data, takedown
-from pipelines.workflow.ending import INTERRUPTED, OK, USER_FAULT, disk_faults, ended
+from pipelines.workflow.ending import INTERRUPTED, OK, USAGE_FAULT, USER_FAULT, UsageError, disk_faults, ended
 from vlp_core.errors import UserError
 
 ROOT = Path("/data/runs")
@@ -17,6 +17,7 @@ ROOT = Path("/data/runs")
     [
         (None, OK, ""),
         (UserError("no such thing"), USER_FAULT, "error: no such thing\n"),
+        (UsageError("no such flag"), USAGE_FAULT, "error: no such flag\n"),
         (KeyboardInterrupt(), INTERRUPTED, "stopped\n"),
         (OSError(errno.ENOSPC, "full"), USER_FAULT, "error: /data/runs: no space left;"),
         (OSError(errno.EROFS, "read-only", "/data/runs/a"), USER_FAULT, "error: /data/runs/a: read-only; give --root"),
