@@ -3,6 +3,7 @@
 
 pipelines/refresh_data.py --source pairs.parquet --into photos --root /data/runs          # photos@1, then @2, …
 pipelines/pretrain_clip.py --source releases:photos@2 --root /data/runs                   # any pipeline reads them
+pipelines/refresh_data.py --into photos --verify --root /data/runs                        # are all of them sound?
 """
 
 import contextlib
@@ -28,7 +29,7 @@ from pipelines.workflow.purging import check_no_purge
 from pipelines.workflow.released import check_all
 from pipelines.workflow.step import Step, step, walk
 from vlp_core.curation.settings import Ingest, Near
-from vlp_core.data.releases import CHANGE, QUARANTINE_FILE, STEP, newest, read_info
+from vlp_core.data.releases import CHANGE, QUARANTINE_FILE, STEP, find, newest, read_info
 from vlp_core.data.settings import Adopt
 from vlp_core.data.takedowns import TAKEDOWNS_FILE, Live
 from vlp_core.errors import UserError
@@ -135,9 +136,14 @@ def _begun(words: Sequence[str]) -> int:
     root = open_root(workflow.root, look_only=workflow.explain)
     check_no_purge(root)  # before what is half done is taken for damage
     series = Series.named(root, config.into)
+    alone = workflow.verify and not (config.source or config.keep or config.discard or config.let_in)
+    if alone:
+        find(root, series.name)  # else a name that is mistyped is sound
     with disk_faults(root), contextlib.nullcontext() if workflow.explain else series.alone():
         if workflow.verify:
             print(f"verified: {check_all(root, series.name)} releases of {series.name}, and the tars of their pictures")
+        if alone:
+            return OK
         return _refresh(config, words, series, look_only=workflow.explain, whole=workflow.until in (None, "publish"))
 
 

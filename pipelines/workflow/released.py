@@ -1,6 +1,7 @@
 """Releases by name, wherever settings name data: `releases:NAME` or `releases:NAME@N` stands for a folder."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -22,11 +23,11 @@ def released_folder(named: str, root: Path, *, whole: bool = False) -> Path:
     return checked(find(root, named), whole=whole).path
 
 
-def checked(release: Release, *, whole: bool = False, remember: bool = True) -> Release:
+def checked(release: Release, *, whole: bool = False, remember: bool = True, among: Sequence[Release] = ()) -> Release:
     """The release, if it and the tars that it reads are as they were recorded.
 
     Files are read where they were touched since, or all with `whole`; with `remember`, that is remembered. UserError
-    that says what is wrong.
+    that says what is wrong, and which others `among` these a tar is missed by too.
     """
     folder = release.path
     try:
@@ -40,7 +41,10 @@ def checked(release: Release, *, whole: bool = False, remember: bool = True) -> 
         raise UserError(f"{release.title}: {folder / bad[0]} is missing or not as it was recorded; {_MEND}")
     tar = _bad_tar(folder, whole=whole, remember=remember)
     if tar is not None:
-        raise UserError(f"{release.title}: {tar}, which holds pictures of it, is gone or damaged; {_MEND}")
+        who = ", ".join([release.title, *(other.title for other in among if other != release and _reads(other, tar))])
+        raise UserError(
+            f"{who}: {tar}, which holds pictures of {'them' if ', ' in who else 'it'}, is gone or damaged; {_MEND}"
+        )
     return release
 
 
@@ -49,8 +53,15 @@ def check_all(root: Path, name: str) -> int:
     says what is wrong."""
     found = [read(root, name, number) for number in numbers(root, name)]
     for release in found:
-        checked(release, whole=True)
+        checked(release, whole=True, among=found)
     return len(found)
+
+
+def _reads(release: Release, tar: Path) -> bool:
+    try:
+        return tar in read_in_place(release.path)
+    except (OSError, ValueError, KeyError, TypeError):  # it is damaged itself
+        return False
 
 
 def _bad_tar(folder: Path, *, whole: bool, remember: bool) -> Path | None:

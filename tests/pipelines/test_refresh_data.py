@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import refresh_data
 from pipelines.pretrain import build
 from pipelines.pretrain_clip import PretrainClip
 from pipelines.refresh_data import Refresh
@@ -196,13 +197,18 @@ def test_verify_reads_the_pictures_of_a_release_too(data: Data, capsys: pytest.C
     data.lists("0.jpg", "1.jpg", "2.jpg")
     assert data.main("--verify") == 0
     assert "verified: 1 releases of photos, and the tars of their pictures" in capsys.readouterr().out
+    alone = ["--root", str(data.root), "--into", "photos", "--verify"]
+    assert refresh_data.main(alone) == 0
+    assert capsys.readouterr() == ("verified: 2 releases of photos, and the tars of their pictures\n", "")
+    assert refresh_data.main([*alone[:3], "photo", "--verify"]) == 2
+    assert "no such release" in capsys.readouterr().err and not (data.root / "releases" / "photo").exists()
     tar = next(data.root.glob("download/*/00000.tar"))
     whole = tar.read_bytes()
     named = ["--source", "releases:photos@1", "--root", str(data.root), "--until", "hash"]
     for touched in (False, True):
         flip(tar, touched=touched)
         assert data.main("--verify") == 2
-        assert f"photos@1: {tar}, which holds pictures of it, is gone or damaged" in capsys.readouterr().err
+        assert f"photos@1, photos@2: {tar}, which holds pictures of them, is gone or damaged" in capsys.readouterr().err
         words = named if touched else [*named, "--verify"]  # what was touched is read without being told
         assert run_pipeline("pretrain-clip", PretrainClip, build, arguments=words) == 2
         assert f"{tar}, which holds pictures of it" in capsys.readouterr().err
