@@ -65,8 +65,12 @@ def _asked(given: argparse.Namespace) -> int:
         print(f"{len(down):,} tombstones in {root / TAKEDOWNS_FILE}")
     with disk_faults(root):
         if given.list:
-            named = found_in(root, read_named(given.list), anyway=given.anyway)
+            named, shown = found_in(root, read_named(given.list), anyway=given.anyway)
             _take_down(root, named, given)
+            if shown and not given.purge and not given.explain:
+                print(
+                    f"what is there has their pictures still: pipelines/takedown.py --purge --root {root} removes them"
+                )
             down = pa.concat_tables([down.select(["kind", "value"]), named.select(["kind", "value"])])
         if given.purge:
             for line in rehearse(root, Takedowns.of(down)) if given.explain else purge(root, given.by):
@@ -90,13 +94,11 @@ def _take_down(root: Path, named: pa.Table, given: argparse.Namespace) -> None:
         return
     new = add_tombstones(root, named, given.reason, given.by)
     print(f"{new:,} tombstones added" + (f", {len(named) - new:,} were there" if new < len(named) else ""))
-    if not given.purge:
-        print(f"old releases have their pictures still: pipelines/takedown.py --purge --root {root} removes them")
 
 
-def found_in(root: Path, listed: pa.Table, *, anyway: bool) -> pa.Table:
-    """`kind` and `value` of what is listed, with the bodies of pictures as they are stored; says what that takes out of
-    which releases.
+def found_in(root: Path, listed: pa.Table, *, anyway: bool) -> tuple[pa.Table, bool]:
+    """`kind` and `value` of what is listed, with the bodies of pictures as they are stored, and whether any folder has
+    pictures of it; says what that takes out of which releases.
 
     UserError where nothing in the root names any of it, unless it is to be kept `anyway`.
     """
@@ -118,20 +120,20 @@ def found_in(root: Path, listed: pa.Table, *, anyway: bool) -> pa.Table:
             "--anyway to keep it out of later releases"
         )
     for release in releases:
-        if pictures[release.title]:
-            print(f"{release.title}: {pictures[release.title]:,} pictures, of which the next release has none")
+        if pictures[release.path]:
+            print(f"{release.title}: {pictures[release.path]:,} pictures, of which the next release has none")
     if unknown:
         print(f"! {len(unknown):,} known nowhere here, kept out of later releases all the same: {_some(unknown)}")
-    return named
+    return named, any(pictures.values())
 
 
-def _known(root: Path, named: pa.Table, releases: Sequence[Release]) -> tuple[list[bool], dict[str, int]]:
-    """Of each that is named whether the root knows it, or has it taken down already; and by release its pictures."""
+def _known(root: Path, named: pa.Table, releases: Sequence[Release]) -> tuple[list[bool], dict[Path, int]]:
+    """Of each that is named whether the root knows it, or has it taken down already; and by folder its pictures."""
     known = Known(down=Takedowns.of(named))
-    pictures = {release.title: known.look(release.path) for release in releases}
+    pictures = {release.path: known.look(release.path) for release in releases}
     for folder in folders_of(root):
-        if folder not in {release.path for release in releases}:
-            known.look(folder)
+        if folder not in pictures:
+            pictures[folder] = known.look(folder)
     before = set(zip(*with_keys(read_tombstones(root)).select(["kind", "key"]).to_pydict().values(), strict=True))
     keys = zip(named["kind"].to_pylist(), named["key"].to_pylist(), strict=True)
     return [there or key in before for there, key in zip(known.has(named), keys, strict=True)], pictures

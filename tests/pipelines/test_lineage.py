@@ -32,6 +32,7 @@ PICTURES = [Picture(url=f"{HOST}/{number}.jpg", body=picture(seed=number)) for n
 COPY = Picture(url="http://other.test/copy.jpg", body=picture(seed=1))
 DEAD = Picture(url=f"{HOST}/dead.jpg", body=None)
 DIGEST = "cd" * 32
+OUT = ": taken down; no later release has it"
 PAGE = '<figure class="pic good" data-uid="{}"><img src="data:x"><figcaption>a picture</figcaption></figure>'
 
 
@@ -81,9 +82,16 @@ def asked(root: Path, capsys: pytest.CaptureFixture[str], *names: str) -> tuple[
     capsys.readouterr()
     code = lineage.main([*names, "--root", str(root)])
     said = capsys.readouterr()
-    lines = [line.split("  ") for line in said.out.splitlines()[1:]]
+    lines = [line.split("  ") for line in said.out.splitlines()[1:] if not line.endswith(OUT)]
     cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
     return code, {who: how for _, who, how in cells}, said.err
+
+
+def is_out(root: Path, capsys: pytest.CaptureFixture[str], *names: str) -> list[str]:
+    """Those that are told to be in no later release."""
+    capsys.readouterr()
+    lineage.main([*names, "--root", str(root)])
+    return [line.removesuffix(OUT) for line in capsys.readouterr().out.splitlines() if line.endswith(OUT)]
 
 
 def test_releases_and_registered_models_that_saw_it_are_told_before_and_after_a_purge(
@@ -109,11 +117,15 @@ def test_releases_and_registered_models_that_saw_it_are_told_before_and_after_a_
     code, _, said = asked(root / "nowhere", capsys, PICTURES[3].url)
     assert code == 2 and f"--root {root / 'nowhere'}: there is no such folder" in said
 
+    assert not is_out(root, capsys, seen.url)
     assert takedown.main([seen.url, "--purge", "--root", str(root)]) == 0
     assert pq.read_table(root / "select/0/selection.parquet")["uid"].to_pylist() == [PICTURES[0].uid]
     after = {"photos@1": "purged since", "photos@2": copied, "clip version 2 (champion)": f"{model}: purged since"}
     assert asked(root, capsys, seen.url)[:2] == (0, after)
     assert asked(root, capsys, f"HTTP://Pictures.Test:80/{seen.url.rpartition('/')[2]}")[:2] == (0, after)
+    assert is_out(root, capsys, seen.url) == [seen.url]
+    assert takedown.main([seen.url, "--root", str(root)]) == 0
+    assert capsys.readouterr().out == "0 tombstones added, 1 were there\n"
 
 
 def test_a_model_of_a_plain_list_is_told_whatever_releases_there_are(
@@ -233,11 +245,15 @@ def test_what_is_taken_down_is_told_by_release_and_what_nothing_knows_in_one_lin
     line = told("http://nowhere.test/1.jpg", code=2)
     assert len(line.splitlines()) == 1 and "http://nowhere.test/1.jpg: known nowhere in" in line and "--anyway" in line
     assert not (root / "takedowns.parquet").exists()
-    assert "1 tombstones added" in told("http://nowhere.test/1.jpg", "--anyway")
+    assert told("http://nowhere.test/1.jpg", "--anyway").splitlines()[1:] == ["1 tombstones added"]
+    still = f"what is there has their pictures still: pipelines/takedown.py --purge --root {root} removes them"
     said = told("PICTURES.test", "http://nowhere.test/2.jpg", "--reason", "mail", "--by", "me")
     assert "photos@1: 4 pictures, of which" in said and "photos@2: 2 pictures" in said
     assert "! 1 known nowhere here, kept out of later releases all the same: http://nowhere.test/2.jpg" in said
-    assert "0 tombstones added, 1 were there" in told("pictures.TEST.")
+    assert still in said and still not in told("pictures.test", "--explain")
+    again = told("pictures.TEST.")
+    assert "0 tombstones added, 1 were there" in again and still in again
+    assert is_out(root, capsys, PICTURES[0].url, COPY.url, "pictures.TEST") == [PICTURES[0].url, "pictures.TEST"]
     for down, is_told in (("http://nowhere.test/2.jpg", True), ("http://nowhere.test/3.jpg", False)):
         code, _, said = asked(root, capsys, down)  # that nothing knows it is no proof that nothing saw it
         assert code == 1 and (f"{down}: taken down; " in said) == is_told
