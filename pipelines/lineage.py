@@ -56,15 +56,19 @@ def _asked(given: argparse.Namespace) -> int:
     rows = lineage(root, names)
     if rows:
         print(_table(("what", "seen by", "how"), [(_short(text), who, how) for text, who, how in rows]))
-    unknown = [name for name in names if name not in {row[0] for row in rows}]
+    down, seen = Takedowns.read(root / TAKEDOWNS_FILE), {row[0] for row in rows}
+    for name in names:
+        if name in seen and _is_down(name, down):
+            print(f"{name}: taken down; no later release has it")
+    unknown = [name for name in names if name not in seen]
     for name in unknown:
-        print(f"{name}: {_not_known(name, root)}", file=sys.stderr)
+        print(f"{name}: {_not_known(name, root, down)}", file=sys.stderr)
     return UNKNOWN if unknown else OK
 
 
-def _not_known(name: str, root: Path) -> str:
+def _not_known(name: str, root: Path, down: Takedowns) -> str:
     """What is said of a name that nothing knows; of one that was taken down that is no proof that nothing saw it."""
-    if _is_down(name, Takedowns.read(root / TAKEDOWNS_FILE)):
+    if _is_down(name, down):
         return (
             f"taken down; no release or registered model that is in {root} knows it, and of those that --keep removed, "
             "or what was purged of a host, nothing is known any more"
