@@ -173,7 +173,7 @@ def told(config: type[CompareData], flags: list[str]) -> int:
     """Print the table, where it is made, and where to look: not after --explain or --until."""
     settings, workflow = parse(config, flags, "compare-data")
     if not workflow.explain:
-        root = open_root(workflow.root)
+        root = open_root(workflow.root, look_only=True)
         made = folders_made(walk(build(resolved(settings, root))), root)
         if "compare" in made and workflow.until in (None, "compare"):
             table, *said = (made["compare"] / compare.TABLE).read_text().rstrip().split("\n\n")

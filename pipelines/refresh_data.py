@@ -19,9 +19,9 @@ from jobs import changes, download, ingest, publish, release
 from jobs.never_store import read_never_store
 from jobs.release_card import Card
 from pipelines.collect import check_keep, collect
-from pipelines.series import Series, Turn
+from pipelines.series import Lists, Series, Turn
 from pipelines.sources import check_lists, sort_out
-from pipelines.workflow.cli import open_root, parse, run_pipeline
+from pipelines.workflow.cli import Invocation, Workflow, make_root, parse, root_of, run_pipeline
 from pipelines.workflow.ending import OK, disk_faults, ended
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import folders_begun, folders_made
@@ -133,24 +133,43 @@ def main(words: Sequence[str]) -> int:
 
 def _begun(words: Sequence[str]) -> int:
     config, workflow = parse(Refresh, list(words), NAME)
-    root = open_root(workflow.root, look_only=workflow.explain)
+    root = root_of(workflow)
     check_no_purge(root)  # before what is half done is taken for damage
     series = Series.named(root, config.into)
     alone = workflow.verify and not (config.source or config.keep or config.discard or config.let_in)
     if alone:
         find(root, series.name)  # else a name that is mistyped is sound
+    digests = Digests(root / ".digests.json")
+    if not root.exists() and not workflow.explain:
+        _check(config, workflow, series, digests)
+        make_root(root)
     with disk_faults(root), contextlib.nullcontext() if workflow.explain else series.alone():
         if workflow.verify:
             print(f"verified: {check_all(root, series.name)} releases of {series.name}, and the tars of their pictures")
         if alone:
             return OK
-        return _refresh(config, words, series, look_only=workflow.explain, whole=workflow.until in (None, "publish"))
+        return _refresh(
+            config, words, series, digests, look_only=workflow.explain, whole=workflow.until in (None, "publish")
+        )
 
 
-def _refresh(config: Refresh, words: Sequence[str], series: Series, *, look_only: bool, whole: bool) -> int:
-    digests = Digests(series.root / ".digests.json")
+def _check(config: Refresh, workflow: Workflow, series: Series, digests: Digests) -> None:
+    """UserError for what is refused whatever there is in a root: none is made for it."""
+    turn = series.turn(_lists(config, digests), config.let_in, look_only=True)
+    made = partial(build, turn=turn, root=series.root)
+    Invocation(NAME, config, workflow, made, (), series.root).steps()
+
+
+def _lists(config: Refresh, digests: Digests) -> Lists:
     lists = [(path.name, digests.of(path)) for path in lists_of(config)]
     check_lists(lists_of(config), config.ingest)
+    return lists
+
+
+def _refresh(
+    config: Refresh, words: Sequence[str], series: Series, digests: Digests, *, look_only: bool, whole: bool
+) -> int:
+    lists = _lists(config, digests)
     if not look_only:
         digests.save()
     turn = series.turn(lists, config.let_in, look_only=look_only)

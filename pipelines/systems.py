@@ -78,7 +78,7 @@ def make(name: str, words: list[str]) -> tuple[int, dict[str, Path], Evaluate]:
     if code:
         return code, {}, Evaluate()
     settings, workflow = parse(config, words, "pretrain")
-    root = open_root(workflow.root)
+    root = open_root(workflow.root, look_only=True)
     return 0, folders_made(walk(with_untrained(resolved(settings, root))), root), settings.evaluate
 
 

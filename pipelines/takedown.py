@@ -22,7 +22,7 @@ from jobs.known import Known, bodies_of
 from pipelines.purge import purge, rehearse
 from pipelines.purge_plan import folders_of
 from pipelines.words import Words
-from pipelines.workflow.cli import existing_root, open_root
+from pipelines.workflow.cli import existing_root, make_root, open_root
 from pipelines.workflow.ending import OK, disk_faults, ended
 from vlp_core.data.releases import Release, every
 from vlp_core.data.takedowns import TAKEDOWNS_FILE, Takedowns
@@ -56,7 +56,8 @@ def main(arguments: Sequence[str]) -> int:
 def _asked(given: argparse.Namespace) -> int:
     if not given.list and not given.purge and not given.tell:
         raise UserError("nothing to take down: give urls, hosts, sha256 or a file of them, or --purge")
-    root = open_root(given.root) if given.anyway and not given.explain else existing_root(given.root)
+    begins = given.list and given.anyway and not given.explain
+    root = open_root(given.root, look_only=True) if begins else existing_root(given.root)
     down = read_tombstones(root)
     given.by = given.by or _who_runs_this()
     if given.tell:
@@ -92,6 +93,7 @@ def _take_down(root: Path, named: pa.Table, given: argparse.Namespace) -> None:
         new = count_new(root, named)
         print(f"{new:,} tombstones would be added, and nothing was")
         return
+    make_root(root)
     new = add_tombstones(root, named, given.reason, given.by)
     print(f"{new:,} tombstones added" + (f", {len(named) - new:,} were there" if new < len(named) else ""))
 

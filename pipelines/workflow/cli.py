@@ -68,7 +68,7 @@ def run_pipeline(
 
     def work() -> int:
         config, workflow = parse(config_type, given, f"{name} {run_name}".strip(), common)
-        root = open_root(workflow.root, look_only=workflow.explain)
+        root = root_of(workflow)
         with disk_faults(root):
             return (run or Invocation.run)(Invocation(name, config, workflow, build, headline, root, run_name))
 
@@ -134,6 +134,7 @@ class Invocation:
         if self.workflow.explain:
             self._explain(decisions)
             return OK
+        make_root(root)
         planner.digests.save()
         if all(decision.reused for decision in decisions):
             Tracking(root, self.name).close_left_open()
@@ -237,8 +238,21 @@ def open_root(given: Path | None, *, look_only: bool = False) -> Path:
             raise UserError(f"--root {given}: relative to Ray's upload cache, which is emptied; give an absolute path")
         chosen = Path.home() / "vlp" / "runs"
     root = chosen.absolute()
-    if look_only:
-        return root
+    if not look_only:
+        make_root(root)
+    return root
+
+
+def root_of(workflow: Workflow) -> Path:
+    """The folder of a pipeline's results; one that is not there yet is to be made when nothing is refused any more."""
+    root = open_root(workflow.root, look_only=True)
+    if root.exists() and not workflow.explain:
+        make_root(root)
+    return root
+
+
+def make_root(root: Path) -> None:
+    """Make the folder of results if need be. UserError where it cannot be written."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         probe = root / f".probe-{os.getpid()}"
@@ -246,7 +260,6 @@ def open_root(given: Path | None, *, look_only: bool = False) -> Path:
         probe.unlink()
     except OSError as error:
         raise unwritable(error, root) from error
-    return root
 
 
 def existing_root(given: Path | None) -> Path:

@@ -46,16 +46,23 @@ def test_what_is_no_fault_of_the_root_is_the_programs(fault: Exception) -> None:
 @pytest.mark.parametrize(
     ("module", "inner", "words"),
     [
-        (takedown, "_take_down", ["example.org"]),
+        (takedown, "_take_down", ["example.org", "--anyway"]),
         (refresh_data, "_refresh", ["--source", "pairs.parquet", "--into", "photos"]),
     ],
 )
 def test_a_full_disk_ends_each_command_in_one_line(
-    module: object, inner: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: object,
+    inner: str,
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(module, inner, full)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "root").mkdir()
     assert module.main([*words, "--root", str(tmp_path / "root")]) == USER_FAULT  # type: ignore[attr-defined]
+    assert "root: no space left;" in capsys.readouterr().err
