@@ -173,6 +173,8 @@ def _refresh(
     if not look_only:
         digests.save()
     turn = series.turn(lists, config.let_in, look_only=look_only)
+    if config.discard:
+        print(_discarded(config, turn, series, look_only=look_only))
     wrong = config.discard and turn.earlier is not None and turn.named is None
     if wrong or not _goes_on(config, turn, series.root):
         turn = series.turn(lists, config.let_in, look_only=look_only, anew=True)
@@ -182,11 +184,13 @@ def _refresh(
             f"--into {turn.next.title}: was begun with other lists; leave the number out to bring it to its end first"
             + way
         )
-    if turn.earlier is not None and not look_only:
+    if turn.earlier is not None:
+        end, ask = ("would be brought", "would be asked") if look_only else ("is brought", "are asked")
         print(
-            f"! {turn.next.title} was begun with other lists: it is brought to its end, then those of today are asked"
-            " (--discard: leave it)"
+            f"! {turn.next.title} was begun with other lists: it {end} to its end, then those of today {ask}"
+            + ("" if turn.named else " (--discard: leave it)")
         )
+    if turn.earlier is not None and not look_only:
         code = _run(words, series, turn)
         if code != OK or not whole:  # what it has asked for is not lost: the same again goes on from there
             return code
@@ -199,6 +203,18 @@ def _refresh(
         for line in collect(series.root, series.name, config.keep, look_only=look_only):
             print(line)
     return code
+
+
+def _discarded(config: Refresh, turn: Turn, series: Series, *, look_only: bool) -> str:
+    """What becomes of a refresh of other lists that is to be left, in one line."""
+    if turn.earlier is None:
+        return f"nothing to discard: no refresh of {series.name} was begun with other lists"
+    if turn.named is not None:
+        return f"nothing to discard: {turn.next.title} is made already"
+    fetched = folders_begun(walk(build(config, turn, series.root)), series.root).get("download")
+    left = f"what it has fetched stays in {fetched}" if fetched is not None else "it has fetched nothing"
+    verb = "would be left" if look_only else "is left"
+    return f"! {turn.next.title} was begun with other lists: it {verb}, and {left}"
 
 
 def _goes_on(config: Refresh, turn: Turn, root: Path) -> bool:

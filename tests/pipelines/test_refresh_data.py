@@ -18,7 +18,7 @@ from tests.pipelines.conftest import Command
 from tests.pipelines.refreshing import PIPELINE, Data, runs
 from tests.vlp_core.web.site import picture
 from tests.waiting import until
-from vlp_core.data.adopted import read_place
+from vlp_core.data.adopted import Place, read_place
 from vlp_core.data.releases import newest, read
 from vlp_core.files import write_text
 from vlp_core.identity import sha256_of
@@ -180,6 +180,10 @@ def test_what_cannot_be_refreshed_is_told_in_one_line(data: Data, capsys: pytest
         plan.unlink()
 
 
+def places_of(data: Data) -> list[Place]:
+    return [read_place(path) for path in data.root.glob("release/*/_places/*.json")]
+
+
 def flip(tar: Path, *, touched: bool) -> None:
     """One byte of a picture, as a disk may lose it; the time stays unless it was touched."""
     body, times = bytearray(tar.read_bytes()), tar.stat()
@@ -243,14 +247,30 @@ def test_a_download_whose_pictures_releases_hold_is_not_made_again(
 
 
 @pytest.mark.usefixtures("cluster", "handlers")
-def test_a_refresh_that_was_begun_with_a_wrong_list_is_discarded_where_that_is_asked_for(data: Data) -> None:
+def test_a_refresh_that_was_begun_with_a_wrong_list_is_discarded_where_that_is_asked_for(
+    data: Data, capsys: pytest.CaptureFixture[str]
+) -> None:
     data.pictures(*range(5))
     data.lists("0.jpg", "1.jpg")
     assert data.main() == 0
     data.lists("0.jpg", "2.jpg")
     assert data.main("--until", "download") == 0
+    (fetched,) = {*data.root.glob("download/*[0-9a-f]")} - {Path(place.file).parent for place in places_of(data)}
+
+    def told(*flags: str) -> str:
+        capsys.readouterr()
+        assert data.main(*flags) == 0
+        return capsys.readouterr().out
+
+    none = "nothing to discard: no refresh of photos was begun with other lists\n"
+    assert none in told("--discard", "--explain")
     data.lists("0.jpg", "1.jpg", "3.jpg")
-    assert data.main("--discard") == 0
+    begun, stays = "! photos@2 was begun with other lists: it ", f", and what it has fetched stays in {fetched}\n"
+    assert f"{begun}would be brought to its end, then those of today would be asked (" in told("--explain")
+    said = told("--discard", "--explain")
+    assert f"{begun}would be left{stays}" in said and "brought to its end" not in said
+    assert f"{begun}is left{stays}" in told("--discard")
+    assert fetched.is_dir() and none in told("--discard", "--explain")
     last = newest(data.root, "photos")
     assert last is not None and last.number == 2 and contents(last).keys() == {"0.jpg", "1.jpg", "3.jpg"}
     assert data.asked == {"0.jpg": 1, "1.jpg": 1, "2.jpg": 1, "3.jpg": 1}
