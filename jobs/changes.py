@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,8 @@ def run(
     UserError where nothing of the release before is in the list, which is then another data set's, or `let_in` names
     what is not in quarantine.
     """
-    held, down = Held.read(next.folder), Takedowns.read(takedowns)
-    today, taken = _today(pairs, down)
-    at = find(today, held.uids)
+    looked = _Looked.read(pairs, next, recheck_days, takedowns)
+    held, today, taken, at, ask = looked.held, looked.today, looked.taken, looked.at, looked.ask
     if len(held) and len(today) and (at < 0).all():
         raise UserError(
             f"--into {next.name}: taken by another data set: none of its {len(held):,} links is in this list; give "
@@ -71,8 +71,6 @@ def run(
             f"{len(held) - stay:,} of the {len(held):,} links of the release before are not in this list; where it was "
             "cut short, refresh with the whole list"
         )
-    gone = np.logical_or(*held.gone(down))
-    ask = ~taken & np.append(_due(held, next, recheck_days) & ~gone, True)[at]
     if next.folder is None and not ask.any():
         raise UserError(
             f"{next.title}: no picture would be left: all {len(today):,} links of the list were taken down; check the "
@@ -88,13 +86,48 @@ def run(
         "asked/again": int((ask & (at >= 0)).sum()),
     }
     listed = digest_of_list(pairs)
-    waiting = let_in_mask(held.quarantine(), let_in)
-    same = next.folder is not None and read_info(next.folder)["list"] == listed
-    nothing = same and not ask.any() and not gone.any() and not waiting.any()
-    told = {"nothing": bool(nothing), "list": listed, "counts": counts}
+    told = {"nothing": looked.is_nothing(next, listed, let_in), "list": listed, "counts": counts}
     write_text(out / CHANGES_INFO, canonical_json(told) + "\n")
     tracker.progress(len(today), len(today), unit="rows")
     return Summary(counts=counts)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Looked:
+    """A list of today beside the release before: the names of its links, which are taken down, where each stands in the
+    release, and which are to be asked; of the release's rows those that are gone."""
+
+    held: Held
+    today: Words
+    taken: Mask
+    at: NDArray[np.int64]
+    ask: Mask
+    gone: Mask
+
+    @staticmethod
+    def read(pairs: Path, next: Next, recheck_days: int, takedowns: Path | None) -> "_Looked":
+        held, down = Held.read(next.folder), Takedowns.read(takedowns)
+        today, taken = _today(pairs, down)
+        at = find(today, held.uids)
+        gone = np.logical_or(*held.gone(down))
+        ask = ~taken & np.append(_due(held, next, recheck_days) & ~gone, True)[at]
+        return _Looked(held=held, today=today, taken=taken, at=at, ask=ask, gone=gone)
+
+    def is_nothing(self, next: Next, listed: str, let_in: tuple[str, ...]) -> bool:
+        """Whether there is nothing to be done for the list of that digest."""
+        waiting = let_in_mask(self.held.quarantine(), let_in)
+        same = next.folder is not None and read_info(next.folder)["list"] == listed
+        return bool(same and not self.ask.any() and not self.gone.any() and not waiting.any())
+
+
+def nothing_is_new(
+    pairs: Path, next: Next, *, recheck_days: int, takedowns: Path | None, let_in: tuple[str, ...]
+) -> bool:
+    """Whether `run` would find nothing to be done. UserError as there."""
+    listed = digest_of_list(pairs)
+    if next.folder is None or read_info(next.folder)["list"] != listed:
+        return False
+    return _Looked.read(pairs, next, recheck_days, takedowns).is_nothing(next, listed, let_in)
 
 
 def digest_of_list(pairs: Path) -> str:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from jobs import changes, download, ingest, publish, release
 from jobs.never_store import read_never_store
 from jobs.release_card import Card
-from pipelines.collect import check_keep, collect
+from pipelines.collect import Coming, check_keep, collect, rehearse
 from pipelines.series import Lists, Series, Turn
 from pipelines.sources import check_lists, sort_out
 from pipelines.workflow.cli import Invocation, Workflow, make_root, parse, root_of, run_pipeline
@@ -26,7 +26,7 @@ from pipelines.workflow.ending import OK, disk_faults, ended
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import folders_begun, folders_made
 from pipelines.workflow.purging import check_no_purge
-from pipelines.workflow.released import check_all
+from pipelines.workflow.released import check_all, read_in_place
 from pipelines.workflow.step import Step, step, walk
 from vlp_core.curation.settings import Ingest, Near
 from vlp_core.data.releases import CHANGE, QUARANTINE_FILE, STEP, find, newest, read_info
@@ -200,7 +200,8 @@ def _refresh(
         series.end()
         print(_told(series, turn))
     if code == OK and whole and config.keep is not None:
-        for line in collect(series.root, series.name, config.keep, look_only=look_only):
+        old = (series.root, series.name, config.keep)
+        for line in rehearse(*old, _coming(config, turn, series.root)) if look_only else collect(*old):
             print(line)
     return code
 
@@ -237,6 +238,30 @@ def _run(words: Sequence[str], series: Series, turn: Turn) -> int:
         arguments=list(words),
         run_name=series.name,
     )
+
+
+def _coming(config: Refresh, turn: Turn, root: Path) -> Coming:
+    """The releases that this refresh would make, as far as that is cheaply known: of a list that was not read yet it
+    is not."""
+    made = folders_made(walk(build(config, turn, root)), root)
+    last = newest(root, turn.next.name)
+    held = {path.parent for path in read_in_place(last.path)} if last is not None else set()
+    needs = frozenset(path.resolve() for path in (*held, *made.values()))
+    if turn.earlier is not None:  # then those of today, of which nothing is known
+        return Coming(certain=int(turn.named is None), possible=1 + int(turn.named is None), needs=needs)
+    if turn.named is not None:
+        return Coming()
+    if turn.next.before is not None and "ingest" not in made:
+        return Coming(possible=1, needs=needs)
+    if turn.next.before is not None and changes.nothing_is_new(
+        made["ingest"],
+        turn.next,
+        recheck_days=config.recheck_days,
+        takedowns=turn.takedowns,
+        let_in=turn.let_in,
+    ):
+        return Coming()
+    return Coming(certain=1, possible=1, needs=needs)
 
 
 def _told(series: Series, turn: Turn) -> str:

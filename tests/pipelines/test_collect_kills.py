@@ -41,7 +41,7 @@ class Kept:
 
 
 def keep_one(root: Path) -> None:
-    list(collect(root, "photos", 1, look_only=False))
+    list(collect(root, "photos", 1))
 
 
 @pytest.fixture(scope="module")
