@@ -44,7 +44,8 @@ class Refresh:
     """Bring a data set up to what its lists say today, as a new release; the old ones stay as they are."""
 
     source: tuple[str, ...] = ()
-    """The whole lists of (url, caption) as they are today: Parquet, csv, tsv or jsonl files, or folders of them."""
+    """The whole lists of (url, caption) as they are today: Parquet, csv, tsv or jsonl files, or folders of them.
+    Without, --verify only reads what is there."""
     into: str = ""
     """NAME of the data set. NAME@N makes sure that it is the N-th release that is made."""
     recheck_days: int = 90
