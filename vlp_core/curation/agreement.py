@@ -35,7 +35,7 @@ _TINT = 0.6  # what colours less their light may differ by, of what colours may
 _OFF, _MORE = 3.0, 0.35  # grey levels, and share of the deviation, beyond which a pixel differs
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def agree(
     grey: Bytes,
     other_grey: Bytes,
@@ -86,7 +86,7 @@ def agree(
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _tints_may_agree(one: Bytes, other: Bytes, turned: bool, most: float) -> bool:
     """Not so where half of what has to agree is three times too far apart, whatever a crop moved, whatever the light:
     cheap, and first.
@@ -103,7 +103,7 @@ def _tints_may_agree(one: Bytes, other: Bytes, turned: bool, most: float) -> boo
     return far <= FIELDS * FIELDS * (1 - _KEPT / 2)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _only_written_over(first: Picture, laid: Picture, residual: Picture, inside: Mask, kept: Mask) -> bool:
     """Whether what differs is rows of text, and what is kept is what both show."""
     bound = _SHOWN * min(_variance(first, inside), _variance(laid, inside))
@@ -121,7 +121,7 @@ def _only_written_over(first: Picture, laid: Picture, residual: Picture, inside:
     return off.sum() <= _STRAY * seen.sum()
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _variance(picture: Picture, kept: Mask) -> float:
     n, total, square = 0, 0.0, 0.0
     for pixel in range(PIXELS):
@@ -132,7 +132,7 @@ def _variance(picture: Picture, kept: Mask) -> float:
     return square / n - (total / n) ** 2
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _correlation(first: Picture, laid: Picture, kept: Mask) -> float:
     """Of the pixels that are kept."""
     n, sum_a, sum_b, sum_aa, sum_bb, sum_ab = 0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -151,7 +151,7 @@ def _correlation(first: Picture, laid: Picture, kept: Mask) -> float:
     return (sum_ab / n - sum_a * sum_b / n**2) / np.sqrt(variance * other)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _detail(picture: Picture, kept: Mask, detail: Picture) -> None:
     """Fills in what each pixel is above the mean of those kept around it."""
     for row in range(SIDE):
@@ -166,7 +166,7 @@ def _detail(picture: Picture, kept: Mask, detail: Picture) -> None:
             detail[row * SIDE + column] = min(max(above, -_EDGE), _EDGE)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _tint_apart(one: Bytes, other: Bytes, turned: bool, place: Place, kept: Mask) -> float:
     """The mean absolute difference of the fields' colours less their light, the other's seen through the place.
 
@@ -197,7 +197,7 @@ def _tint_apart(one: Bytes, other: Bytes, turned: bool, place: Place, kept: Mask
     return total / n if n else np.inf
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _sample(picture: Picture, y: float, x: float) -> float:
     """The value between the middles of pixels."""
     x = min(max(x, 0.0), SIDE - 1.001)
@@ -210,7 +210,7 @@ def _sample(picture: Picture, y: float, x: float) -> float:
     return top * (1 - down) + bottom * down
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _lay(picture: Picture, place: Place, laid: Picture, inside: Mask) -> None:
     """Fills in the picture as it is seen through the place."""
     middle = (SIDE - 1) / 2
@@ -222,7 +222,7 @@ def _lay(picture: Picture, place: Place, laid: Picture, inside: Mask) -> None:
             laid[row * SIDE + column] = _sample(picture, y, x)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _residuals(first: Picture, laid: Picture, inside: Mask, place: Place, residual: Picture, kept: Mask) -> float:
     """Fills in what gain and offset leave, and which pixels agree well enough to be kept; the median of its size."""
     counts = np.zeros(_BINS, np.int64)
@@ -245,7 +245,7 @@ def _residuals(first: Picture, laid: Picture, inside: Mask, place: Place, residu
     return middle
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _improve(first: Picture, second: Picture, inside: Mask, residual: Picture, reach: float, place: Place) -> None:
     """A step of Gauss-Newton on the place, with Tukey's weights: none beyond `reach`."""
     hessian = np.diag(np.array([6.4, 0.1, 6.4, 0.1, 1e-3, 1e-3]))

@@ -58,7 +58,7 @@ def _counted(_typing: object, _value: object) -> tuple[Signature, object]:
 _ones: Any = intrinsic(_counted)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def arranged(hashes: NDArray[np.uint64], tables: NDArray[np.uint64], values: NDArray[np.uint64]) -> None:
     """Write hashes with their bits in another order; `tables` [8, 256] has for each byte where its bits go."""
     for i in range(len(hashes)):
@@ -68,7 +68,7 @@ def arranged(hashes: NDArray[np.uint64], tables: NDArray[np.uint64], values: NDA
         values[i] = value
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def group(side: Side, low: int, high: int, shift: np.uint64, mask: np.uint64, bounds: NDArray[np.int64]) -> None:
     """Sort rows low:high in place by a block; bucket v lies at bounds[v]:bounds[v + 1]."""
     values, rows, spare, spare_rows = side
@@ -87,7 +87,7 @@ def group(side: Side, low: int, high: int, shift: np.uint64, mask: np.uint64, bo
     rows[low:high] = spare_rows[low:high]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def is_leaf(pairs: int, rows: int, last: int, left: int, blocks: Blocks) -> bool:
     """Whether comparing a bucket's pairs is quicker than grouping it further, or is all that is left to do.
 
@@ -101,7 +101,7 @@ def is_leaf(pairs: int, rows: int, last: int, left: int, blocks: Blocks) -> bool
     return pairs <= (left + 1) * (_GROUPING_A_ROW * rows + _GROUPING)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _enter(frames: NDArray[np.int64], bounds: NDArray[np.int64], depth: int, same: bool, blocks: Blocks) -> int:
     """Lay the next bucket of a node that has pairs at depth + 1; 1, or 0 where there is none."""
     node, child = frames[depth], frames[depth + 1]
@@ -134,7 +134,7 @@ def _enter(frames: NDArray[np.int64], bounds: NDArray[np.int64], depth: int, sam
     return 0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _any_near(value: np.uint64, values: NDArray[np.uint64], start: int, bits: np.uint64) -> bool:
     """Whether any of STEP values is near: a loop of one length without branches, which becomes vectors."""
     found = 0
@@ -143,7 +143,7 @@ def _any_near(value: np.uint64, values: NDArray[np.uint64], start: int, bits: np
     return found > 0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _differs(both: np.uint64, differ: int, blocks: Blocks) -> bool:
     """Whether a pair differs in all blocks that it must: else it is met elsewhere too."""
     block = 0
@@ -154,7 +154,7 @@ def _differs(both: np.uint64, differ: int, blocks: Blocks) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _compare(
     leaf: NDArray[np.int64],
     one: Side,
@@ -186,7 +186,7 @@ def _compare(
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def advance(
     frames: NDArray[np.int64],
     bounds: NDArray[np.int64],

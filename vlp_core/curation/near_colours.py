@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from vlp_core.compiled import njit
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def close(
     colours: NDArray[np.uint8],
     others: NDArray[np.uint8],

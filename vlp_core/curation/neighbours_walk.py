@@ -41,7 +41,7 @@ class Placed(NamedTuple):
     bounds: Rows  # [L + 1] where each leaf begins
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def _products(one: Floats, panels: Floats, first: int, count: int, sums: Floats) -> None:
     """Fill in the products of `one` [K] and the columns of so many panels."""
     size = len(one) * PANEL
@@ -61,7 +61,7 @@ def _products(one: Floats, panels: Floats, first: int, count: int, sums: Floats)
                 )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _copied(rows: Small, row: int, signs: Floats, one: Floats) -> bool:
     """Fill in a row; whether it is one, not all zero."""
     some = False
@@ -71,7 +71,7 @@ def _copied(rows: Small, row: int, signs: Floats, one: Floats) -> bool:
     return some
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _lay(rows: Small, some: Ints, signs: Floats, panels: Floats, first: int) -> None:
     """Fill in panels with some rows."""
     width = rows.shape[1]
@@ -81,7 +81,7 @@ def _lay(rows: Small, some: Ints, signs: Floats, panels: Floats, first: int) -> 
             panels[at + k * PANEL] = rows[some[place], k] * signs[k]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def in_panels(rows: Small) -> Floats:
     """Panels of all rows."""
     panels = np.zeros(-(-len(rows) // PANEL) * rows.shape[1] * PANEL, np.float32)
@@ -89,7 +89,7 @@ def in_panels(rows: Small) -> Floats:
     return panels
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def split(
     rows: Small, order: Rows, low: int, high: int, count: int, each: int, rounds: int, unit: float
 ) -> tuple[Small, Rows]:
@@ -130,7 +130,7 @@ def split(
     return centres, bounds
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def descend(tree: Tree, rows: Small, signs: Floats, beam: int, leaves: Ints) -> None:
     """Fill in the nearest leaves [N, W] of each row that is not zero, as `_nearest_leaves` finds them."""
     one, room = np.empty(rows.shape[1], np.float32), _room(tree, beam)
@@ -150,14 +150,14 @@ class _Room(NamedTuple):
     best: Floats  # of each panel
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _room(tree: Tree, beam: int) -> _Room:
     panels = beam * -(-max(tree.fan.max(), 1) // PANEL)
     nodes, near, sums = np.zeros(beam, np.int64), np.zeros(beam, np.float32), np.empty(panels * PANEL, np.float32)
     return _Room(nodes, near, sums, np.empty(panels, np.int64), np.empty(panels, np.float32))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _nearest_leaves(tree: Tree, one: Floats, beam: int, room: _Room) -> int:
     """Write the nearest leaves, under the nearest `beam` nodes of each level, to room.nodes; how many."""
     nodes, near, sums, nodes_of, best = room
@@ -192,7 +192,7 @@ def _nearest_leaves(tree: Tree, one: Floats, beam: int, room: _Room) -> int:
     return held
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "nnan", "nsz"})
+@njit(nogil=True, fastmath={"reassoc", "nnan", "nsz"})
 def _largest(sums: Floats) -> float:
     """Of a panel: a loop of one length without branches, which becomes vectors."""
     best = sums[0]
@@ -201,7 +201,7 @@ def _largest(sums: Floats) -> float:
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def grouped(leaves: Ints, count: int) -> tuple[Ints, Rows]:
     """Rows by leaf and where each leaf begins, as `Placed` has them."""
     bounds = np.zeros(count + 2, np.int64)
@@ -218,7 +218,7 @@ def grouped(leaves: Ints, count: int) -> tuple[Ints, Rows]:
     return order, bounds[:-1]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def leaf_panels(placed: Placed) -> tuple[Floats, Rows]:
     """Panels of each leaf, one leaf's behind the other's, and where they begin [L + 1]."""
     width, count = placed.rows.shape[1], len(placed.bounds) - 1
@@ -232,7 +232,7 @@ def leaf_panels(placed: Placed) -> tuple[Floats, Rows]:
     return panels, starts
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def look_up(one: Placed, others: Placed, panels: Floats, starts: Rows, least: float, widest: int) -> Ints:
     """Pairs [2, P] of rows and of others in the same leaf whose product is at least `least`.
 
@@ -254,7 +254,7 @@ def look_up(one: Placed, others: Placed, panels: Floats, starts: Rows, least: fl
     return found[:, :count].copy()
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def meet(one: Placed, other: Placed, low: int, high: int, least: float, most: int, widest: int) -> Ints:
     """Pairs [2, P] of a row and a later one that share one of leaves low:high and whose product is at least `least`.
 
@@ -287,7 +287,7 @@ def meet(one: Placed, other: Placed, low: int, high: int, least: float, most: in
     return found[:, :count].copy()
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _with_room(found: Ints, count: int, more: int) -> Ints:
     """The same with room for so many more than `count`."""
     if count + more <= found.shape[1]:
@@ -297,7 +297,7 @@ def _with_room(found: Ints, count: int, more: int) -> Ints:
     return wider
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _similar(
     one: Floats, panels: Floats, first: int, low: int, high: int, least: float, sums: Floats, hits: Rows
 ) -> int:
@@ -318,7 +318,7 @@ def _similar(
     return seen
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _nearest(sums: Floats, hits: Rows, seen: int, most: int) -> int:
     """Leave the `most` largest of so many hits, in order; how many they are."""
     values = sums[hits[:seen]]

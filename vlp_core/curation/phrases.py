@@ -35,7 +35,7 @@ class Trie(NamedTuple):
     kinds: NDArray[np.uint8]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def learn(entries: Texts, trie: Trie, keys: NDArray[np.uint64]) -> None:
     """Put entries into an empty trie, and write the key of each (0: it has no tokens, or is there already)."""
     tokens = _room(entries)
@@ -53,7 +53,7 @@ def learn(entries: Texts, trie: Trie, keys: NDArray[np.uint64]) -> None:
             keys[number] = key
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def find(texts: Texts, trie: Trie, seen: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The entries that stand in each text, once each: those of all texts, and where each text's end.
 
@@ -82,7 +82,7 @@ def find(texts: Texts, trie: Trie, seen: NDArray[np.int64]) -> tuple[NDArray[np.
     return found[:used].copy(), ends
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def draw(
     found: NDArray[np.int32],
     ends: NDArray[np.int64],
@@ -103,7 +103,7 @@ def draw(
         start = ends[number]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def keys_of(texts: Texts, keys: NDArray[np.uint64]) -> None:
     """64 bits that stand for each text as it is."""
     for number in range(len(keys)):
@@ -113,7 +113,7 @@ def keys_of(texts: Texts, keys: NDArray[np.uint64]) -> None:
         keys[number] = _mixed(key)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def tokens_in(texts: Texts, kinds: NDArray[np.uint8]) -> int:
     """How many tokens all texts have."""
     tokens = _room(texts)
@@ -123,7 +123,7 @@ def tokens_in(texts: Texts, kinds: NDArray[np.uint8]) -> int:
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _room(texts: Texts) -> NDArray[np.uint64]:
     """For the tokens of the longest text."""
     longest = np.int64(0)
@@ -132,7 +132,7 @@ def _room(texts: Texts) -> NDArray[np.uint64]:
     return np.empty(longest, np.uint64)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _tokens(texts: Texts, number: int, kinds: NDArray[np.uint8], tokens: NDArray[np.uint64]) -> int:
     """Write the hash of each token of a text; how many there are."""
     letters = texts.letters
@@ -168,13 +168,13 @@ def _tokens(texts: Texts, number: int, kinds: NDArray[np.uint8], tokens: NDArray
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _entry(trie: Trie, key: np.uint64) -> int:
     slot = _slot(trie.keys, key)
     return trie.entries[slot] if trie.keys[slot] == key else NOT_THERE
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _slot(keys: NDArray[np.uint64], key: np.uint64) -> np.int64:
     """Where a key lies, or the empty slot that it would take."""
     ones = np.uint64(len(keys) - 1)
@@ -184,7 +184,7 @@ def _slot(keys: NDArray[np.uint64], key: np.uint64) -> np.int64:
     return np.int64(slot)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _mixed(key: np.uint64) -> np.uint64:
     """Each bit of the result depends on all bits; never 0 (Steele, Lea and Flood, SplitMix, OOPSLA 2014)."""
     key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -72,7 +72,7 @@ def count(*, count: Count, out: Path, tracker: Tracker, previous: Path | None = 
 def twice() -> Callable[[int], int]:
     from vlp_core.compiled import njit
 
-    @njit
+    @njit(cache=False)
     def twice(number: int) -> int:
         return 2 * number
 
