@@ -126,6 +126,8 @@ class Invocation:
         self._register_again(planner, steps)
         for path in (path for step in steps for value in step.inputs.values() for path in outside_paths(value)):
             planner.digests.of(path)  # a file that is missing is told before the first step, whichever it is for
+        if not self.workflow.explain:
+            make_root(root)
         decisions = [planner.decide(step) for step in steps]
         for line in (*planner.tell(), *planner.tell_of_code()):
             print(f"! {line}")
@@ -134,7 +136,6 @@ class Invocation:
         if self.workflow.explain:
             self._explain(decisions)
             return OK
-        make_root(root)
         planner.digests.save()
         if all(decision.reused for decision in decisions):
             Tracking(root, self.name).close_left_open()

@@ -92,7 +92,7 @@ def test_any_recipe_has_forecasts(tmp_path: Path, capsys: pytest.CaptureFixture[
     flags = ["--source", str(tmp_path / "photos"), "--root", str(tmp_path / "root")]
     assert main(["vilt", "--forecast", *flags]) == 2
     assert "asks a sample of links, and there are none to ask" in capsys.readouterr().err
-    assert not list((tmp_path / "root").iterdir())
+    assert not (tmp_path / "root").exists()
 
 
 @pytest.mark.parametrize("size", [("--size", "paper"), ("--size=paper",)], ids=" ".join)
