@@ -41,7 +41,8 @@ class Data(World):
         source = [] if "--source" in more else ["--source", str(self.list)]
         named = [] if "--into" in more else ["--into", "photos"]
         size = [] if "--ingest.shard-size" in more else ["--ingest.shard-size", "4"]
-        return [*source, *named, *size, *fetch, *more]
+        here = [] if "--fetch.workers" in more else ["--fetch.workers", "0"]  # no actors, each of which is a process
+        return [*source, *named, *size, *fetch, *here, *more]
 
     def main(self, *more: str, root: Path | None = None) -> int:
         return refresh_data.main(["--root", str(root or self.root), *self.flags(*more)])

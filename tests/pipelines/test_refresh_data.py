@@ -35,7 +35,7 @@ def test_releases_are_made_compared_in_mlflow_read_by_other_pipelines_and_collec
     data.pictures(*range(6))
     data.lists(*(f"{number}.jpg" for number in range(5)))
     assert data.main("--explain") == 0 and not (data.root / "releases").exists()
-    assert data.main() == 0
+    assert data.main("--fetch.workers", "2") == 0
     assert "photos@1: 5 pictures (5 added" in capsys.readouterr().out
     data.lists(*(f"{number}.jpg" for number in range(1, 6)))
     assert data.main() == 0
