@@ -123,7 +123,7 @@ class _Looked:
 def nothing_is_new(
     pairs: Path, next: Next, *, recheck_days: int, takedowns: Path | None, let_in: tuple[str, ...]
 ) -> bool:
-    """Whether `run` would find nothing to be done. UserError as there."""
+    """Whether `run` would find nothing to be done. What it refuses of another list is not looked at."""
     listed = digest_of_list(pairs)
     if next.folder is None or read_info(next.folder)["list"] != listed:
         return False

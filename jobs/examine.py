@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pyarrow as pa
@@ -25,8 +26,8 @@ _MOST_LETTERS = 1000  # of what a server calls its answer
 
 
 class Examiner:
-    """What became of a link, and the picture that is to be stored. Safe in threads, of which one alone asks what is
-    taken down: for a crawl, what it is to `recall`.
+    """What became of a link, and the picture that is to be stored; for a crawl, what it is to `recall`. Threads may
+    share it.
 
     UserError for files of `fetch`, or of tombstones, that cannot be read.
     """
@@ -37,6 +38,7 @@ class Examiner:
         self._store, self._listed = make_store(fetch), read_never_store(fetch.never_store)
         self._never, self._standing = self._listed, Standing(takedowns)
         self._down: Takedowns | None = None
+        self._looking = Lock()
         self._told = self._look()
 
     def changed(self) -> bool:
@@ -59,10 +61,18 @@ class Examiner:
         return any(sha256 is not None and self._never.has(sha256) for sha256 in (outcome.sha256, outcome.stored))
 
     def _look(self) -> Takedowns | None:
-        down = self._standing.look()
-        if down is not None and down is not self._down:
-            self._down, self._never = down, self._listed.and_also(down.sha256)
-        return down
+        with self._looking:
+            down = self._standing.look()
+            if down is not None and down is not self._down:
+                self._down, self._never = down, self._listed.and_also(down.sha256)
+            return down
+
+    def _led_to_what_is_down(self, answer: Answer, link: Link) -> bool:
+        """Whether a link that is not taken down itself led to one that is."""
+        down = self._down
+        if down is None or answer.final_url is None or answer.final_url == link.url:
+            return False
+        return bool(down.of_urls(pa.array([answer.final_url], pa.string()))[0])
 
     @property
     def looks(self) -> bool:
@@ -82,6 +92,8 @@ class Examiner:
             last_modified=_said(answer.last_modified),
         )
         refused = replace(came, error_message=REASON, etag=None, last_modified=None)
+        if self._led_to_what_is_down(answer, link):
+            return replace(came, error_message=TAKEN_REASON, etag=None, last_modified=None), None
         if answer.not_modified:
             if earlier_sha256 is not None and self._never.has(earlier_sha256):
                 return refused, None

@@ -107,7 +107,9 @@ class OpenShard:
         if not came:
             return
         urls = self._read("url")["url"].take(pa.array([number for number, _ in came]))
-        for (number, outcome), down in zip(came, self._examine.taken_down(urls), strict=True):
+        led = pa.array([outcome.final_url for _, outcome in came], pa.string())
+        gone = self._examine.taken_down(urls) | self._examine.taken_down(led)
+        for (number, outcome), down in zip(came, gone, strict=True):
             if down or self._examine.refuses(outcome):
                 left = known[number] = _without(TAKEN_REASON if down else REFUSED, outcome)
                 self._journal.put(number, uids[number], left)

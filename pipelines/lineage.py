@@ -77,7 +77,8 @@ def _not_known(name: str, root: Path, down: Takedowns) -> str:
 
 
 def _is_down(name: str, down: Takedowns) -> bool:
-    text = f"http://{name}/" if Term.of(name).host else name
+    term = Term.of(name)
+    text = f"http://{name}/" if term.host else min(term.sha256, default=name)  # in lower case
     named = pa.array([text], pa.string())
     return bool(down.of_urls(named)[0] or down.of_pictures(named)[0])
 

@@ -22,7 +22,7 @@ from pipelines.collect import Coming, check_keep, collect, rehearse
 from pipelines.series import Lists, Series, Turn
 from pipelines.sources import check_lists, sort_out
 from pipelines.workflow.cli import Invocation, Workflow, make_root, parse, root_of, run_pipeline
-from pipelines.workflow.ending import OK, disk_faults, ended
+from pipelines.workflow.ending import OK, UsageError, disk_faults, ended
 from pipelines.workflow.outside import Digests
 from pipelines.workflow.plan import folders_begun, folders_made
 from pipelines.workflow.purging import check_no_purge
@@ -74,7 +74,7 @@ class Refresh:
 def lists_of(config: Refresh) -> tuple[Path, ...]:
     """The lists that are given. UserError where they are no lists of links."""
     if not config.source:
-        raise UserError("--source: give the lists that the data set is made of")
+        raise UsageError("--source: give the lists that the data set is made of")
     found = sort_out(config.source, Adopt())
     others = [*found.sets, *map(str, found.tables)]
     if others:
@@ -214,7 +214,11 @@ def _discarded(config: Refresh, turn: Turn, series: Series, *, look_only: bool) 
     if turn.named is not None:
         return f"nothing to discard: {turn.next.title} is made already"
     fetched = folders_begun(walk(build(config, turn, series.root)), series.root).get("download")
-    left = f"what it has fetched stays in {fetched}" if fetched is not None else "it has fetched nothing"
+    left = (
+        f"what it has fetched stays in {fetched}"
+        if fetched is not None
+        else "nothing was fetched that these flags would go on with"
+    )
     verb = "would be left" if look_only else "is left"
     return f"! {turn.next.title} was begun with other lists: it {verb}, and {left}"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.workflow.ending import UsageError
 from pipelines.workflow.lock import Lock
 from pipelines.workflow.released import checked
 from pipelines.workflow.step import Remembered
@@ -72,8 +73,11 @@ class Series:
     def named(root: Path, title: str) -> "Series":
         """Of NAME, or NAME@N for who wants to be sure which one is made. UserError for what is no name."""
         if not title:
-            raise UserError("--into: give the release's data set a name, such as --into photos")
-        name, number = parted(title)
+            raise UsageError("--into: give the release's data set a name, such as --into photos")
+        try:
+            name, number = parted(title)
+        except UserError as error:
+            raise UsageError(str(error)) from error
         return Series(root, name, number)
 
     @property

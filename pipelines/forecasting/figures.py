@@ -1,6 +1,6 @@
 """What a run gives, takes and leaves: of a forecast, and in the same words of a run that is finished."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -45,6 +45,8 @@ class Figures:
     """By phase, in which steps may be at work side by side; `all` is from the first to the last."""
     fixed: Mapping[str, float] = field(default_factory=dict)
     """Of those, what does not grow with links or steps; the sum over steps."""
+    untold: Set[str] = frozenset()
+    """The yields that no step of the DAG is about."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What the rest was worked out from."""
 
@@ -88,7 +90,7 @@ def rows_of(forecast: Figures, made: Figures | None) -> list[tuple[str, str, str
     """What, the forecast, between which it lies, and what the finished run shows."""
     rows = []
     for name, title in _YIELDS.items():
-        if getattr(forecast.yields, name) == Estimate.exactly(0):  # of a DAG that has no such step
+        if name in forecast.untold:
             continue
         rows.append((title, *_estimate(getattr(forecast.yields, name), _count), _made(made, name, _count)))
     rows.append(("transferred", *_estimate(forecast.yields.transfer, bytes_told), _made(made, "transfer", bytes_told)))

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from pipelines.forecasting.settings import FOLDER, Forecasting, Sample
 from pipelines.forecasting.timeline import Load, Span, busy, timeline
 from pipelines.forecasting.training import Steps, steps_of
 from pipelines.forecasting.warned import warnings_of
-from pipelines.forecasting.yields import Drawn, made_of, yields_of
+from pipelines.forecasting.yields import SELECTED, Drawn, made_of, yields_of
 from pipelines.words import bytes_told
 from pipelines.workflow.cli import Invocation, Workflow
 from pipelines.workflow.ending import OK
@@ -123,7 +123,8 @@ class Forecast:
             for name, each in drawn.items()
             if name != DOWNLOAD
         }
-        yields = yields_of(found, drawn[DOWNLOAD], settings, sets if _is_compared(by_name) else None)
+        untold = untold_of(by_name)
+        yields = yields_of(found, drawn[DOWNLOAD], settings, None if "evaluation" in untold else sets)
         seen = self._measured(by_name, whole, found, drawn, rehearsed)
         loads = loads_of(steps, times_of(whole), seen)
         spans = timeline(loads)
@@ -132,6 +133,7 @@ class Forecast:
         return Figures(
             yields=yields,
             room=room,
+            untold=untold,
             seconds=_phases(by_name, spans),
             fixed=_fixed(by_name, loads),
             details={
@@ -212,9 +214,13 @@ def _is_asked(current: Step) -> bool:
     return isinstance(current.inputs["pairs"], Step) and is_whole(current.inputs["pairs"])
 
 
-def _is_compared(by_name: Mapping[str, Step]) -> bool:
-    """Whether pictures that are in an evaluation set go."""
-    return "select" in by_name and any(by_name["select"].inputs[key] for key in ("evaluations", "against"))
+def untold_of(by_name: Mapping[str, Step]) -> Set[str]:
+    """The yields that are of no step of the DAG: all but what is fetched without a selection, and evaluation pictures
+    where there is no set of them."""
+    if "select" not in by_name:
+        return SELECTED
+    inputs = by_name["select"].inputs
+    return frozenset() if inputs["evaluations"] or inputs["against"] else frozenset({"evaluation"})
 
 
 def _size_of(recipe: Any) -> int:

@@ -18,6 +18,8 @@ from vlp_core.data.layout import COPIES, SUCCESS, read_shards
 from vlp_core.data.stored import read_selection
 
 _Z = 1.96
+SELECTED = frozenset({"passed", "copies", "evaluation", "selected", "captions"})
+"""What a selection yields, beyond what is fetched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,7 @@ def yields_of(folders: Mapping[str, Path], drawn: Drawn, select: Select, sets: M
             links=Estimate.exactly(drawn.listed),
             fetched=drawn.mean(fetched.astype(float)),
             transfer=drawn.mean(body.astype(float)),
-            **dict.fromkeys(("passed", "copies", "evaluation", "selected", "captions"), nothing),
+            **dict.fromkeys(SELECTED, nothing),
         )
     passing = Passed.read(folders["filter"])
     passes = np.zeros(len(rows))
@@ -162,7 +164,7 @@ def made_of(folders: Mapping[str, Path]) -> Yields:
     """The same of a finished run, as far as it is finished."""
     rows = read_shards(folders["download"], ["status", "bytes"])
     fetched = pc.equal(rows["status"], SUCCESS)
-    counts = dict.fromkeys(("passed", "copies", "evaluation", "selected", "captions"), 0.0)
+    counts = dict.fromkeys(SELECTED, 0.0)
     if "select" in folders:
         said = json.loads((folders["select"] / "selection.json").read_text())
         removed = said["removed"]

@@ -12,18 +12,28 @@ from pipelines.workflow.lock import Lock
 def lines(root: Path, now: datetime) -> Iterator[str]:
     for name in names(root):
         desk = Desk(root, name)
-        state = desk.state()
+        state, held = _looked_at(desk)
         said = [f"{state.cron!r} {state.timezone}" if state.cron else "by hand"]
         if state.cron:
             cron = Cron(state.cron, state.timezone)
             alive = _is_held(desk.scheduler)
             said.append(f"next {cron.shown(cron.next(now))}" if alive else "its scheduler does not run")
         if state.going is not None:
-            said.append(_going(state, held=_is_held(desk.lane)))
+            said.append(_going(state, held=held))
         if state.last is not None:
             why = f" ({state.last.why})" if state.last.why else ""
             said.append(f"last {_shown(state.last.planned)} {state.last.state}{why}")
         yield f"{name}: {' · '.join(said)}"
+
+
+def _looked_at(desk: Desk) -> tuple[State, bool]:
+    """Its state, and whether somebody works at it then: a run may begin or end between two looks."""
+    state = desk.state()
+    while True:
+        held, later = _is_held(desk.lane), desk.state()
+        if later == state:
+            return state, held
+        state = later
 
 
 def _going(state: State, *, held: bool) -> str:

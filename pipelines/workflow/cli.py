@@ -153,7 +153,7 @@ class Invocation:
             steps = walk([find(steps, self.workflow.until, "--until")])
             left_out = [name for name in self.workflow.force if name not in {step.name for step in steps}]
             if left_out:
-                raise UserError(
+                raise UsageError(
                     f"--force {left_out[0]}: {self.workflow.until} does not need it; leave out --force or --until"
                 )
         return steps

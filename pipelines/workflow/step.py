@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.workflow.ending import UsageError
 from vlp_core.errors import UserError, nearest, public_text
 from vlp_core.identity import digest_of
 from vlp_core.settings import BY_CONTENT, EXECUTION, EXTENDS, PATH_OR_NAME, named_path
@@ -104,7 +105,7 @@ def find(steps: list[Step], name: str, flag: str) -> Step:
     for candidate in steps:
         if candidate.name == name:
             return candidate
-    raise UserError(f"{flag} {name}: no such step{nearest(name, [known.name for known in steps])}")
+    raise UsageError(f"{flag} {name}: no such step{nearest(name, [known.name for known in steps])}")
 
 
 @dataclass(frozen=True, kw_only=True)

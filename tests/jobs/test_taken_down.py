@@ -149,6 +149,23 @@ def test_what_is_taken_down_while_a_host_has_its_turns_is_not_asked_for_any_more
     assert pq.read_table(out / "_ledger" / "00000.parquet")["attempts"].to_pylist() == [1, 0, 0, 0, 0]
 
 
+def test_what_leads_to_a_host_that_is_taken_down_is_not_stored(tmp_path: Path) -> None:
+    async def led(request: web.Request) -> web.StreamResponse:
+        path = request.match_info["path"]
+        if path == "1.jpg" and request.host.startswith("pictures"):
+            return web.Response(status=302, headers={"Location": "http://down.test/1.jpg"})
+        return await answer(request)
+
+    world = World(tmp_path)
+    world.take_down(host="down.test")
+    pairs = write_pairs(tmp_path / "pairs", names(range(2)))
+    with Site(led) as site:
+        fetch = settings(site, honour_robots=False)
+        out = fetched(pairs, tmp_path / "out", fetch, world.root / "takedowns.parquet")
+    rows = [(row["error_message"], row["sha256"]) for row in read_shards(out).to_pylist()]
+    assert rows == [(None, sha256_of(body_of("0.jpg"))), ("taken down", None)]
+
+
 def test_what_came_before_a_kill_and_was_taken_down_since_is_not_stored(tmp_path: Path) -> None:
     world, fetch = World(tmp_path), Fetch(workers=0)
     pairs = write_pairs(tmp_path / "pairs", names(range(4)))

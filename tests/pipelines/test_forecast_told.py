@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines.forecasting.figures import PHASES, Figures, rows_of
-from pipelines.forecasting.forecast import Forecast, _is_compared, run_or_forecast
+from pipelines.forecasting.forecast import Forecast, run_or_forecast, untold_of
 from pipelines.forecasting.room import KINDS
 from pipelines.forecasting.settings import Forecasting, Sample
 from pipelines.forecasting.warned import warnings_of
@@ -84,14 +84,11 @@ def _of_links(folder: Path, **settings: Any) -> PretrainClip:
 def test_what_the_pipeline_has_no_step_for_is_not_in_the_table(tmp_path: Path) -> None:
     """Such as evaluation pictures where there is no set of them."""
     steps = walk(build(_of_links(tmp_path)))
-    assert not _is_compared({each.name: each for each in steps})
-    assert _is_compared({each.name: each for each in walk(build(PretrainClip()))})
-    figures = _figures({})
-    titles = [row[0] for row in rows_of(figures, None)]
-    nothing = replace(figures, yields=replace(figures.yields, evaluation=Estimate.exactly(0)))
-    assert [title for title in titles if title not in {row[0] for row in rows_of(nothing, None)}] == [
-        "… and evaluation pictures"
-    ]
+    assert untold_of({each.name: each for each in steps}) == {"evaluation"}
+    assert not untold_of({each.name: each for each in walk(build(PretrainClip()))})
+    assert untold_of({}) == {"passed", "copies", "evaluation", "selected", "captions"}
+    whole, some = (rows_of(replace(_figures({}), untold=untold), None) for untold in ((), {"evaluation"}))
+    assert [row[0] for row in whole if row not in some] == ["… and evaluation pictures"]
 
 
 def test_what_no_sample_shows_of_the_whole_is_told_in_a_line_each(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ def test_what_cannot_be_refreshed_is_told_in_one_line(data: Data, capsys: pytest
     assert "no name of a release" in told("--into", "a/b")
     assert "--into photos@2: the next is photos@1; leave the number out" in told("--into", "photos@2")
     assert "--recheck-days -1" in told("--recheck-days", "-1") and "--keep 0" in told("--keep", "0")
+    assert data.main("--keep", "0") == USAGE_FAULT and data.main("--source", str(data.folder / "x.csv")) == USER_FAULT
+    capsys.readouterr()
     assert "no such file" in told("--source", str(data.folder / "none.csv"))
     (data.folder / "else.csv").write_text("address,text\na,b\n")
     assert "else.csv: no url column; its columns are address, text" in told("--source", str(data.folder / "else.csv"))

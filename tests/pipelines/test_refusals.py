@@ -11,6 +11,7 @@ from pipelines.forecasting.settings import Forecasting
 from pipelines.pretrain import build
 from pipelines.pretrain_clip import PretrainClip
 from pipelines.workflow.cli import run_pipeline
+from pipelines.workflow.ending import USAGE_FAULT, USER_FAULT
 
 
 def pretrain(words: Sequence[str]) -> int:
@@ -47,7 +48,7 @@ def test_no_root_is_made_for_what_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("list.csv").write_text("url,caption\nhttp://a.test/1.jpg,a dog\n")
-    assert main([*words, "--root", "new/root"]) == 2
+    assert main([*words, "--root", "new/root"]) == (USAGE_FAULT if "--until" in words else USER_FAULT)
     assert says in capsys.readouterr().err and not Path("new").exists()
 
 

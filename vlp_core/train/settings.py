@@ -84,7 +84,6 @@ class Train:
                 raise UserError(f"{_flag(name)} {getattr(self, name)}: give 0 or more")
         if self.lr_end > self.lr:
             raise UserError(f"--train.lr-end {self.lr_end}: give at most --train.lr, which is {self.lr}")
-        sources_of(self.start)
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise UserError(f"{_flag('clip_norm')} {self.clip_norm}: give a length above 0, or none")
         if self.batch_size % self.workers:

@@ -82,7 +82,8 @@ async def _crawl(
             group.create_task(crawling.draw(links, drawer))
             driving = group.create_task(crawling.drive())
             if recall is not None:
-                watching = group.create_task(crawling.watch(recall, drawer))
+                looker = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="recall"))
+                watching = group.create_task(crawling.watch(recall, looker))
                 driving.add_done_callback(lambda _: watching.cancel())
 
 
@@ -125,6 +126,7 @@ class _Crawl(Generic[Key]):
         self._out, self._drained = 0, False  # trips that have no answer yet; all links are drawn
         self._links: set[Trip] = set()  # of those trips, the ones that are links
         self._recalled = False  # some were since the last look at those that wait
+        self._edition, self._late = 0, False  # of what is taken down; links came in that were drawn before its change
 
     async def draw(self, links: Iterable[tuple[Key, Link] | None], drawer: ThreadPoolExecutor) -> None:
         """Let links in while there is room for them."""
@@ -135,10 +137,12 @@ class _Crawl(Generic[Key]):
             if room <= 0:
                 await self._space.wait()
                 continue
+            edition = self._edition
             drawn = await self._loop.run_in_executor(drawer, _drawn, source, min(_DRAWN, room))
             for entry in drawn:
                 if entry is not None:
                     self._enter(*entry)
+            self._late |= edition != self._edition
             self._bell.set()
             if not drawn:
                 self._drained = True
@@ -146,14 +150,16 @@ class _Crawl(Generic[Key]):
             if drawn[-1] is None:
                 await self._space.wait()
 
-    async def watch(self, recall: Recall, drawer: ThreadPoolExecutor) -> None:
+    async def watch(self, recall: Recall, looker: ThreadPoolExecutor) -> None:
         """Mark what is taken down of the links that have no answer yet; until it is cancelled."""
         while True:
             await asyncio.sleep(_RECALL_S)
-            if not await self._loop.run_in_executor(drawer, recall.changed):
+            if await self._loop.run_in_executor(looker, recall.changed):
+                self._edition += 1
+            elif not self._late:
                 continue
-            out = list(self._links)
-            down = await self._loop.run_in_executor(drawer, recall.taken_down, [trip.link.url for trip in out])
+            self._late, out = False, list(self._links)
+            down = await self._loop.run_in_executor(looker, recall.taken_down, [trip.link.url for trip in out])
             for trip, is_down in zip(out, down, strict=True):
                 trip.recalled |= bool(is_down)
             self._recalled = True
@@ -329,15 +335,19 @@ class _Crawl(Generic[Key]):
         if trip.robots_of is not None:
             self._robots_read(trip, trip.robots_of, answer)
         else:
-            if trip.recalled and self._recall is not None:  # whatever came of it
-                answer = Answer(reason=self._recall.reason, attempts=trip.attempt)
             self._undecoded += 1
-            await self._loop.run_in_executor(self._decoders, self._handle, cast(Key, trip.key), answer)
+            await self._loop.run_in_executor(self._decoders, self._hand, trip, answer)
             self._undecoded -= 1
             self._links.discard(trip)
         self._out -= 1
         self._space.set()
         self._bell.set()
+
+    def _hand(self, trip: Trip, answer: Answer) -> None:
+        """In a decoder's thread, which may be busy for a while: by now it may be recalled, whatever came of it."""
+        if trip.recalled and self._recall is not None:
+            answer = Answer(reason=self._recall.reason, attempts=trip.attempt)
+        self._handle(cast(Key, trip.key), answer)
 
     def _robots_read(self, trip: Trip, origin: str, answer: Answer) -> None:
         read = robots_read(origin, answer, self._fetch.user_agent, moved=trip.redirects > 0)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class Recall(Protocol):
-    """Says what is not wanted any more. All of it is asked in the thread that draws links."""
+    """Says what is not wanted any more. It is asked in a thread of its own."""
 
     reason: str
     """Of their answers."""

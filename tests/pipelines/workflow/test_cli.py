@@ -129,9 +129,9 @@ def test_another_way_to_the_same_content_leaves_dependents_alone(here: Here) -> 
         (["--wholly-else", "x"], "--wholly-else: no such flag; toy --help lists all", USAGE_FAULT),
         (["--mark"], "Missing value for argument '--mark'. Expected 1 values; toy --help lists all flags", USAGE_FAULT),
         (["--text.repeat", "x"], "--text.repeat", USAGE_FAULT),
-        (["--until", "shuot"], "--until shuot: no such step; did you mean 'shout'?", USER_FAULT),
-        (["--force", "x"], "--force x: no such step", USER_FAULT),
-        (["--force", "shout", "--until", "write"], "--force shout: write does not need it", USER_FAULT),
+        (["--until", "shuot"], "--until shuot: no such step; did you mean 'shout'?", USAGE_FAULT),
+        (["--force", "x"], "--force x: no such step", USAGE_FAULT),
+        (["--force", "shout", "--until", "write"], "--force shout: write does not need it", USAGE_FAULT),
         (["--file", "gone.txt"], "gone.txt: no such file", USER_FAULT),
     ],
 )

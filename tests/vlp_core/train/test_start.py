@@ -178,7 +178,7 @@ def test_a_clip_that_transformers_saved_is_a_start_and_so_is_its_tower_when_it_i
 )
 def test_words_that_name_no_start_are_refused_before_anything_runs(words, says):
     with pytest.raises(UserError, match=says):
-        Train(start=words)
+        sources_of(words)
 
 
 def test_a_path_may_have_marks_of_its_own(tmp_path, monkeypatch):
@@ -187,7 +187,7 @@ def test_a_path_may_have_marks_of_its_own(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         assert sources_of((name,)) == {None: name}
         assert sources_of((f"text={name}",)) == {"text": name}
-    assert Train(start=("image=timm:vit_tiny_patch16_224", "text=lr=1")).start[1] == "text=lr=1"
+    assert sources_of(("image=timm:vit_tiny_patch16_224", "text=lr=1"))["text"] == "lr=1"
 
 
 def test_what_a_run_starts_from_counts_by_content_and_part(tmp_path, monkeypatch):
