@@ -64,10 +64,13 @@ class OpenShard:
             numbers = self._missing[start : start + _AT_ONCE]
             rows = _rows(pairs, numbers)
             urls = rows["url"]
-            down, edition = self._examine.taken_down(urls), self._examine.edition
+            edition, down = (
+                self._examine.edition,
+                self._examine.taken_down(urls),
+            )  # in this order: it may change between
             for at, (number, row) in enumerate(zip(numbers, rows.to_pylist(), strict=True)):
                 if self._examine.edition is not edition:  # since the one before was drawn
-                    down, edition = self._examine.taken_down(urls), self._examine.edition
+                    edition, down = self._examine.edition, self._examine.taken_down(urls)
                 if down[at]:
                     last = self._put(int(number), row["uid"], _without(TAKEN_REASON))
                     continue

@@ -7,11 +7,15 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pipelines.scheduling.desk import Desk
 from tests.forks import Program
+
+if TYPE_CHECKING:
+    from tests.pipelines.refreshing import Data
 
 PROJECT = Path(__file__).parents[2]
 
@@ -47,6 +51,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture
+def data(tmp_path: Path, store: Path) -> "Iterator[Data]":
+    """A list of links of a site that changes, and the root that it is refreshed in."""
+    from tests.pipelines.refreshing import Data  # which has need of what stands here
+
+    data = Data(tmp_path, store)
+    with data.site:
+        yield data
 
 
 def root_with(store: Path, root: Path) -> Path:

@@ -1,7 +1,7 @@
 """Refreshes of what is damaged, by a wrong word or on the disk: told in one line, and nothing is made worse."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,13 +16,6 @@ from tests.pipelines.refreshing import Data
 from vlp_core.data.adopted import read_place
 from vlp_core.data.releases import read
 from vlp_core.files import write_text
-
-
-@pytest.fixture
-def data(tmp_path: Path, store: Path) -> Iterator[Data]:
-    data = Data(tmp_path, store)
-    with data.site:
-        yield data
 
 
 def damage_release(data: Data) -> None:

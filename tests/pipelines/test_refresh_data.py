@@ -1,6 +1,5 @@
 """Refreshing as a user does: releases under names, in MLflow, read by other pipelines, and through kills."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from tests.waiting import until
 from vlp_core.data.adopted import Place, read_place
 from vlp_core.data.releases import newest, read
 from vlp_core.identity import sha256_of
-
-
-@pytest.fixture
-def data(tmp_path: Path, store: Path) -> Iterator[Data]:
-    data = Data(tmp_path, store)
-    with data.site:
-        yield data
 
 
 @pytest.mark.usefixtures("cluster", "handlers")

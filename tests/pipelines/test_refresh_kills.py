@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,13 +34,6 @@ def publish(results, step, *rest, whole=Results.publish, **more):
 Results.publish = publish
 refresh_data.main(sys.argv[2:])
 """
-
-
-@pytest.fixture
-def data(tmp_path: Path, store: Path) -> Iterator[Data]:
-    data = Data(tmp_path, store)
-    with data.site:
-        yield data
 
 
 class Killed:

@@ -1,8 +1,6 @@
 """Takedowns that come while a refresh is under way: what it still has to ask, store or name is without them."""
 
-from collections.abc import Iterator
 from fcntl import LOCK_EX
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +13,6 @@ from tests.waiting import until
 from vlp_core.data.releases import newest, numbers, read
 from vlp_core.files import flock
 from vlp_core.identity import sha256_of
-
-
-@pytest.fixture
-def data(tmp_path: Path, store: Path) -> Iterator[Data]:
-    data = Data(tmp_path, store)
-    with data.site:
-        yield data
 
 
 def has_let_go(data: Data) -> bool:
