@@ -64,10 +64,8 @@ class OpenShard:
             numbers = self._missing[start : start + _AT_ONCE]
             rows = _rows(pairs, numbers)
             urls = rows["url"]
-            edition, down = (
-                self._examine.edition,
-                self._examine.taken_down(urls),
-            )  # in this order: it may change between
+            edition = self._examine.edition  # before it is asked by which: that may change in between
+            down = self._examine.taken_down(urls)
             for at, (number, row) in enumerate(zip(numbers, rows.to_pylist(), strict=True)):
                 if self._examine.edition is not edition:  # since the one before was drawn
                     edition, down = self._examine.edition, self._examine.taken_down(urls)
