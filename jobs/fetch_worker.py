@@ -17,7 +17,7 @@ PREDECESSOR_S = 60.0
 """How long a worker that was given up may take to let go of its shards."""
 OPEN_SHARDS = 128
 """Shards that wait for links at once, or slow hosts with a link in each would decide how many. Of 1,000 links each they
-are seven times what `lookahead` fills. Each has two descriptors: `vlp_core.web.descriptors` leaves room for them."""
+are four times what `lookahead` fills. Each has two descriptors: `vlp_core.web.descriptors` leaves room for them."""
 News = dict[str, tuple[int, int]]
 """How many rows of a shard are known, and how many of them failed, by the shard's name."""
 

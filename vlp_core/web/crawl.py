@@ -11,7 +11,7 @@ from typing import Generic, TypeVar, cast
 from yarl import URL
 
 from vlp_core.web.addresses import Gate, is_name
-from vlp_core.web.descriptors import connections_for
+from vlp_core.web.descriptors import Connections, connections_for
 from vlp_core.web.fetcher import Fetcher, Hop, Wish
 from vlp_core.web.hosts import Here
 from vlp_core.web.interpreter import set_for_crawls
@@ -69,16 +69,17 @@ async def _crawl(
     recall: Recall | None,
 ) -> None:
     gate = Gate(allow_private=fetch.allow_private, resolve=fetch.resolve)
+    connections = connections_for(fetch.connections)
     async with AsyncExitStack() as stack:
         if lookup is None:
             lookup = names = Names(fetch.nameservers)
             stack.push_async_callback(names.close)
-        fetcher = await stack.enter_async_context(Fetcher(fetch, gate))
+        fetcher = await stack.enter_async_context(Fetcher(fetch, gate, connections.kept_s))
         decoders = stack.enter_context(ThreadPoolExecutor(fetch.threads, thread_name_prefix="decode"))
         stack.callback(decoders.shutdown, wait=False, cancel_futures=True)
         drawer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="links"))
         async with asyncio.TaskGroup() as group:
-            crawling = _Crawl(fetch, gate, fetcher, handle, book, lookup, recall, decoders, group)
+            crawling = _Crawl(fetch, gate, connections, fetcher, handle, book, lookup, recall, decoders, group)
             group.create_task(crawling.draw(links, drawer))
             driving = group.create_task(crawling.drive())
             if recall is not None:
@@ -104,6 +105,7 @@ class _Crawl(Generic[Key]):
         self,
         fetch: Fetch,
         gate: Gate,
+        connections: Connections,
         fetcher: Fetcher,
         handle: Callable[[Key, Answer], None],
         book: AsyncBook,
@@ -115,9 +117,9 @@ class _Crawl(Generic[Key]):
         self._fetch, self._gate, self._fetcher, self._handle = fetch, gate, fetcher, handle
         self._book, self._lookup, self._decoders, self._group = book, lookup, decoders, group
         self._recall, self._loop = recall, asyncio.get_running_loop()
-        self._waiting, self._rules = Waiting(), KeptRules(fetch.user_agent)
+        self._waiting, self._rules = Waiting(connections.kept_s), KeptRules(fetch.user_agent)
         self._room, self._young, self._pace = Room(fetch.body_bytes), Young(), Pace(fetch.threads)
-        self._most, self._flying = connections_for(fetch.connections), 0
+        self._most, self._flying = connections.at_once, 0
         self._reports: list[Report] = []
         self._bell = asyncio.Event()  # something changed: the drive goes on
         self._space = asyncio.Event()  # links were finished: more may be drawn
@@ -256,6 +258,7 @@ class _Crawl(Generic[Key]):
                 continue
             self._flying += 1
             self._young.sent(found, now)
+            self._waiting.sent(origin)
             self._group.create_task(self._send(found, lease, grant.addresses))
         self._waiting.again(origin, now + grant.wait_s, nudged=grant.until_told)
         if unused:
@@ -281,11 +284,10 @@ class _Crawl(Generic[Key]):
         """One request, and what comes of it."""
         claim, host, origin, since = Claim(self._room), trip.host, trip.origin, self._loop.time()
         try:
-            try:
-                hop = await self._hop(trip, addresses, claim)
-            finally:
-                self._flying -= 1
-                self._young.came(trip)
+            hop = await self._hop(trip, addresses, claim)
+            self._flying -= 1
+            self._young.came(trip)
+            self._waiting.came(origin, self._loop.time(), answered=hop.how == "answered")
             self._room.ended(claim.size)
             self._reports.append(Asked(host, origin, lease, hop.how, hop.answer.reason, hop.retry_s or 0.0))
             now = self._loop.time()

@@ -61,15 +61,16 @@ class Wish:
 class Fetcher:
     """An HTTP client that connects to checked addresses only; use it as an async context manager."""
 
-    def __init__(self, fetch: Fetch, gate: Gate) -> None:
-        self._fetch, self._gate = fetch, gate
+    def __init__(self, fetch: Fetch, gate: Gate, kept_s: float) -> None:
+        """`kept_s`: seconds that a connection is left open for the next request."""
+        self._fetch, self._gate, self._kept_s = fetch, gate, kept_s
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
             resolver=Checked(self._gate),
             use_dns_cache=False,
             limit=0,  # the caller bounds what is in flight; waiting here would count against deadlines
-            keepalive_timeout=2,  # lists name thousands of hosts: idle connections must not use up the descriptors
+            keepalive_timeout=self._kept_s,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

@@ -114,7 +114,7 @@ def _named(value: str, agent: str) -> int:
 class KeptRules:
     """Rules of the origins that were asked last, for a day at most; others the book of hosts has to send again."""
 
-    def __init__(self, agent: str, most: int = 4096, most_letters: int = 2**23) -> None:
+    def __init__(self, agent: str, most: int = 16384, most_letters: int = 2**23) -> None:
         """Rules take up to thirty times the memory of their text: besides their number its letters are bounded."""
         self._agent, self._most, self._most_letters = agent, most, most_letters
         self._rules: OrderedDict[str, Rules] = OrderedDict()

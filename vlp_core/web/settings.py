@@ -68,7 +68,7 @@ class Fetch:
     """Requests in flight in one fetcher."""
     body_bytes: int = execution(256 * MiB)
     """Bytes of bodies in memory at once in one fetcher."""
-    lookahead: int = execution(16384)
+    lookahead: int = execution(32768)
     """Links that one fetcher has drawn and not finished: so far it looks past hosts that are busy."""
     per_host: int = execution(4)
     """Requests in flight to one host, whoever sends them."""

@@ -3,10 +3,11 @@
 import heapq
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, islice
 from math import inf
 
 from vlp_core.web.trip import Trip
+from vlp_core.web.upcoming import Upcoming
 
 _FEW = 8
 """Origins that come up at once for the first time: a name, a robots.txt and maybe a long silence stand before each, and
@@ -14,14 +15,14 @@ the answers of others keep the CPU busy meanwhile."""
 
 
 class Waiting:
-    """Queues by origin, in list order; an origin comes up when asking for it can help, those that came first first."""
+    """Queues by origin, in list order; an origin comes up when asking for it can help."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept_s: float) -> None:
+        """`kept_s`: seconds that a connection is left open for the next request."""
         self._queues: dict[str, deque[Trip]] = {}
         self._new: OrderedDict[str, None] = OrderedDict()  # origins that have not come up yet, in order
         self._known: set[int] = set()  # hashes of those that have: 70 bytes each, and two may share one
-        self._due: list[tuple[float, int, str]] = []
-        self._entry: dict[str, tuple[float, int, str]] = {}  # the one of each origin that counts; others are stale
+        self._upcoming = Upcoming(kept_s)  # those that have
         self._nudged: set[str] = set()
         self._paused: list[tuple[float, int, Trip]] = []
         self._numbers = count()
@@ -68,8 +69,7 @@ class Waiting:
         """Let an origin come up at a time; `nudged`: or as soon as something changes there (`nudge`)."""
         if origin not in self._queues:
             return
-        entry = self._entry[origin] = (when, next(self._numbers), origin)
-        heapq.heappush(self._due, entry)
+        self._upcoming.put(origin, when, self.waiting(origin))
         if nudged:
             self._nudged.add(origin)
         else:
@@ -80,31 +80,37 @@ class Waiting:
         if origin in self._nudged:
             self.again(origin, now)
 
+    def sent(self, origin: str) -> None:
+        """A request is on its way."""
+        self._upcoming.sent(origin)
+
+    def came(self, origin: str, now: float, *, answered: bool) -> None:
+        """A request is at its end; its connection is left open where it was answered."""
+        self._upcoming.came(origin, now, self.waiting(origin), answered=answered)
+
     def due(self, now: float, most: int) -> list[str]:
         """At most so many origins whose time has come. Each is to be put back by `again`, or emptied.
 
         Of new ones a few, for half of the places at first, so that they neither wait for all others nor hold them up.
         """
         found = self._begun(min(_FEW, most // 2))
-        while self._due and len(found) < most and self._due[0][0] <= now:
-            entry = heapq.heappop(self._due)
-            if self._entry.get(entry[2]) is entry:
-                del self._entry[entry[2]]
-                found.append(entry[2])
+        found += islice(self._upcoming.due(now), max(0, most - len(found)))
         return found + self._begun(min(_FEW, most) - len(found))
 
     def _begun(self, most: int) -> list[str]:
         """At most so many origins that come up for the first time."""
         found = [self._new.popitem(last=False)[0] for _ in range(min(most, len(self._new)))]
         self._known.update(map(hash, found))
+        for origin in found:
+            self._upcoming.asked(origin)
         return found
 
     def next_at(self) -> float | None:
         """When something will come up, None where nothing waits."""
         if self._new:
             return -inf
-        times = [heap[0][0] for heap in (self._due, self._paused) if heap]
-        return min(times, default=None)
+        times = [self._upcoming.next_at(), self._paused[0][0] if self._paused else None]
+        return min((at for at in times if at is not None), default=None)
 
     def head(self, origin: str) -> Trip:
         return self._queues[origin][0]
@@ -133,5 +139,5 @@ class Waiting:
     def _forget(self, origin: str) -> None:
         self._queues.pop(origin, None)
         self._new.pop(origin, None)
-        self._entry.pop(origin, None)
+        self._upcoming.forget(origin)
         self._nudged.discard(origin)

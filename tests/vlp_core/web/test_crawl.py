@@ -14,6 +14,7 @@ from tests.vlp_core.web.fetching import BODY, always, get_all, nobody
 from tests.vlp_core.web.site import Canary, Site
 from tests.waiting import HANGS_S
 from vlp_core.web.crawl import crawl
+from vlp_core.web.descriptors import Connections
 from vlp_core.web.link import Answer, Link
 from vlp_core.web.robots import MOST_RULES
 from vlp_core.web.settings import Fetch
@@ -62,6 +63,28 @@ class Done:
     def handle(self, _: int, answer: Answer) -> None:
         assert answer.body == BODY
         self.count += 1
+
+
+def test_a_hosts_links_use_the_connection_that_is_open_to_it_before_it_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each costs as much as a request, and with TLS more than a picture. A turn of all hosts takes longer than one is
+    kept."""
+    connections = set()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        connections.add(request.transport.get_extra_info("peername"))
+        await asyncio.sleep(0.05)
+        return web.Response(body=BODY)
+
+    hosts, each, done = 100, 3, Done()
+    monkeypatch.setattr("vlp_core.web.crawl.connections_for", lambda _: Connections(at_once=8, kept_s=0.3))
+    with Site(handler) as site:
+        links = ((number, Link(f"http://host{number % hosts}.test/{number}")) for number in range(each * hosts))
+        crawl(links, Fetch(resolve=(f"*.test={site.address}",), per_host_rate=0.0), done.handle)
+    assert done.count == each * hosts
+    assert len(connections) < 1.5 * hosts
 
 
 def test_links_are_drawn_as_others_are_finished() -> None:

@@ -19,7 +19,8 @@ TRIED = """
 import resource, sys
 from vlp_core.web.descriptors import connections_for
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, 1000))
-print(connections_for(int(sys.argv[1])), *resource.getrlimit(resource.RLIMIT_NOFILE))
+open_at_once = connections_for(int(sys.argv[1]))
+print(open_at_once.at_once, open_at_once.kept_s, *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
 
@@ -27,9 +28,10 @@ print(connections_for(int(sys.argv[1])), *resource.getrlimit(resource.RLIMIT_NOF
 def test_as_many_connections_are_opened_as_the_process_may_have_descriptors(wanted: int) -> None:
     """Tried in a process of its own, with limits that every machine allows."""
     said = subprocess.run([sys.executable, "-c", TRIED, str(wanted)], capture_output=True, text=True, check=True)
-    connections, soft, hard = map(int, said.stdout.split())
+    connections, kept_s, soft, hard = map(float, said.stdout.split())
     assert 100 <= connections <= wanted
     assert 3 * connections < soft <= hard == 1000
+    assert 0 < kept_s <= 4 and (wanted > 1000 or kept_s * 100 < soft - 2 * connections)
 
 
 def _short_of_descriptors(address: str, said: Connection) -> None:

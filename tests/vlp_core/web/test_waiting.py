@@ -21,7 +21,7 @@ def origin(host: str) -> str:
 @settings(deadline=None)
 @given(st.lists(st.sampled_from("abcd"), max_size=60), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_every_link_has_its_turn_in_list_order_and_hosts_take_turns(hosts: list[str], most: int, random) -> None:
-    waiting, seen, now = Waiting(), [], 0.0
+    waiting, seen, now = Waiting(kept_s=2.0), [], 0.0
     for number, host in enumerate(hosts):
         waiting.add(trip(host, number), now)
     while (at := waiting.next_at()) is not None:
@@ -42,7 +42,7 @@ def test_every_link_has_its_turn_in_list_order_and_hosts_take_turns(hosts: list[
 
 
 def test_an_origin_comes_up_when_it_was_told_to_or_when_something_changes_that_it_waits_for() -> None:
-    waiting = Waiting()
+    waiting = Waiting(kept_s=2.0)
     for host in "ab":
         waiting.add(trip(host), 0.0)
     assert waiting.due(0.0, 9) == [origin("a"), origin("b")]
@@ -56,7 +56,7 @@ def test_an_origin_comes_up_when_it_was_told_to_or_when_something_changes_that_i
 
 def test_hosts_that_were_never_asked_come_up_a_few_at_a_time_beside_those_that_were() -> None:
     """Else all of a list's names are looked up, and its dead hosts waited for, before its first picture comes."""
-    waiting = Waiting()
+    waiting = Waiting(kept_s=2.0)
     for host in "abcd":
         waiting.add(trip(host), 0.0)
     asked = waiting.due(0.0, 99)
@@ -72,7 +72,7 @@ def test_hosts_that_were_never_asked_come_up_a_few_at_a_time_beside_those_that_w
 
 
 def test_a_trip_that_paused_goes_before_those_that_have_not_begun() -> None:
-    waiting = Waiting()
+    waiting = Waiting(kept_s=2.0)
     for number in range(3):
         waiting.add(trip("a", number), 0.0)
     first = waiting.take(origin("a"))
@@ -83,3 +83,10 @@ def test_a_trip_that_paused_goes_before_those_that_have_not_begun() -> None:
     waiting.wake(2.0)
     assert [each.key for each in waiting.take_all(origin("a"))] == [0, 1, 2]
     assert waiting.next_at() is None or not waiting.due(9.0, 9)
+
+
+def test_where_more_is_on_its_way_than_may_be_nobody_comes_up() -> None:
+    waiting = Waiting(kept_s=2.0)
+    waiting.add(trip("a"), 0.0)
+    assert waiting.due(0.0, -3) == [] and waiting.due(0.0, 0) == []
+    assert waiting.due(0.0, 1) == [origin("a")]
