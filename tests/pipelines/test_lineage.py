@@ -259,6 +259,9 @@ def test_what_is_taken_down_is_told_by_release_and_what_nothing_knows_in_one_lin
         assert code == 1 and (f"{down}: taken down; " in said) == is_told
     rows = pq.read_table(root / "takedowns.parquet").to_pylist()
     assert [(row["kind"], row["by"]) for row in rows[1:]] == [("host", "me"), ("url", "me")]
+    told("0123456789ABCDEF" * 4, "--anyway")
+    for spelled in ("0123456789ABCDEF" * 4, "0123456789abcdef" * 4):
+        assert "taken down; " in asked(root, capsys, spelled)[2]
     assert "nothing to take down: give urls" in told(code=2) and "unrecognized arguments" in told("--no", code=64)
     assert "is a uid" in told("0" * 32, code=2)
 

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.scheduling.desk import Desk, Firing
+from pipelines.scheduling import listing
+from pipelines.scheduling.desk import Desk, Firing, Outcome
 from pipelines.scheduling.listing import lines
+from pipelines.workflow.lock import Lock
 
 NIGHT = datetime(2026, 11, 21, 3, tzinfo=UTC)
 RUN = "the run of 2026-11-21 03:00 UTC"
@@ -35,3 +37,19 @@ def test_a_run_is_going_only_where_somebody_works_at_it(
         lane.release()
     begins = "photos: '0 3 * * *' UTC · its scheduler does not run" if cron else "photos: by hand"
     assert list(lines(tmp_path, NIGHT)) == [f"{begins} · {said}"]
+
+
+def test_a_run_that_ends_between_two_looks_was_not_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its state is read, it ends and lets go of the lane, and the lane is looked at: in that order."""
+    desk = Desk(tmp_path, "photos")
+    going = Firing(planned=NIGHT, started=NIGHT + timedelta(minutes=2))
+    desk.set(cron="", timezone="UTC", going=going)
+    looked = listing._is_held
+
+    def ends(lock: Lock) -> bool:
+        monkeypatch.setattr(listing, "_is_held", looked)
+        desk.set(going=None, last=Outcome(planned=NIGHT, ended=NIGHT, state="done"))
+        return looked(lock)
+
+    monkeypatch.setattr(listing, "_is_held", ends)
+    assert list(lines(tmp_path, NIGHT)) == ["photos: by hand · last 2026-11-21 03:00 UTC done"]

@@ -59,3 +59,39 @@ def test_it_is_looked_at_while_whoever_draws_links_waits() -> None:
         fetch = Fetch(resolve=(f"*.test={site.address}",), honour_robots=False)
         crawl(links(), fetch, lambda *_: None, recall=recall)
     assert noticed == [True]
+
+
+def test_what_was_drawn_before_it_was_taken_down_and_came_in_after_it_is_not_asked_for() -> None:
+    """All that were out are looked at then: it was not among them."""
+    asked = list[str]()
+    looked = Event()
+
+    class NowDown:
+        reason = "taken down"
+
+        def __init__(self) -> None:
+            self.looks = 0
+
+        def changed(self) -> bool:
+            self.looks += 1
+            return self.looks == 1
+
+        def taken_down(self, urls: list[str]) -> list[bool]:
+            looked.set()
+            return [url.endswith("down") for url in urls]
+
+    def links() -> Iterator[tuple[int, Link] | None]:
+        yield 0, Link("http://a.test/first")
+        yield None
+        assert looked.wait(HANGS_S)
+        yield 1, Link("http://a.test/down")
+
+    async def told(request: web.Request) -> web.StreamResponse:
+        asked.append(request.match_info["path"])
+        return await body(request)
+
+    came = dict[int, str | None]()
+    with Site(told) as site:
+        fetch = Fetch(resolve=(f"*.test={site.address}",), per_host_rate=0.2, honour_robots=False)
+        crawl(links(), fetch, lambda key, answer: came.update({key: answer.reason}), recall=NowDown())
+    assert (asked, came) == (["first"], {0: None, 1: "taken down"})
