@@ -49,6 +49,7 @@ class Seen:
 
     lookups: dict[str, int]
     requests: int
+    connections: int
     fastest: int
     cpu_s: float
 
@@ -156,14 +157,21 @@ async def _serve(web: Web) -> None:
     arrivals: dict[bytes, list[float]] = defaultdict(list)
     photos = _answers(web)
     names, nameserver = await NameServer.start(zone, web.lookup_s)
-    server = await loop.create_server(lambda: Pages(web, photos, arrivals), "127.0.0.1", 0, backlog=4096)
+    connections = 0
+
+    def connected() -> Pages:
+        nonlocal connections
+        connections += 1
+        return Pages(web, photos, arrivals)
+
+    server = await loop.create_server(connected, "127.0.0.1", 0, backlog=4096)
     with socket.socket() as refusing, _taking_no_connection() as silent:
         refusing.bind(("127.0.0.1", 0))
         ports = server.sockets[0].getsockname()[1], refusing.getsockname()[1], silent
         print(json.dumps(asdict(Played(nameserver, *ports))), flush=True)
         await loop.run_in_executor(None, sys.stdin.read)
     times = [time for of in arrivals.values() for time in of]
-    seen = Seen(dict(names.asked), len(times), _fastest(arrivals), sum(_cpu()))
+    seen = Seen(dict(names.asked), len(times), connections, _fastest(arrivals), sum(_cpu()))
     print(json.dumps(asdict(seen)), flush=True)
 
 

@@ -151,6 +151,7 @@ def _said(run: Run) -> str:
     return (
         f"{run.rate:,.0f} pictures/s ({run.pictures:,} of {run.reasons.total():,} links in {run.wall_s:.1f} s;"
         f" {ours:.2f} ms of CPU each, {run.decoding_ms:.2f} of it decoding, and {servers:.2f} for the server;"
+        f" {run.seen.connections / run.pictures:.2f} connections each;"
         f" {busy:.0%} of {cores} cores)"
     )
 
